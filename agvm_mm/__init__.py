@@ -1,0 +1,24 @@
+"""AGVM for MMEngine: large-batch training of detectors and segmenters.
+
+Importing the package registers every component with MMEngine's root registries::
+
+    custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
+    optim_wrapper = dict(type='AGVMOptimWrapper', ...)
+"""
+
+from .compat import require_stack
+
+require_stack()
+
+from . import optim, schedulers  # noqa: E402  registers on import
+from .optim import AGVMAmpOptimWrapper, AGVMOptimWrapper, AGVMSettings  # noqa: E402
+from .version import __version__  # noqa: E402
+
+__all__ = [
+    'AGVMAmpOptimWrapper',
+    'AGVMOptimWrapper',
+    'AGVMSettings',
+    '__version__',
+    'optim',
+    'schedulers',
+]

@@ -1,0 +1,20 @@
+"""How the moments of the gradient are collected: hooks on parameters and one small collective."""
+
+from .all_pairs import AllPairs
+from .build import ESTIMATORS, build_collector
+from .collector import Collector, Preconditioner
+from .communicator import Communicator, ProcessGroupCommunicator, SingleProcess
+from .half_split import HalfSplitMicroBatches, HalfSplitRanks
+
+__all__ = [
+    'ESTIMATORS',
+    'AllPairs',
+    'Collector',
+    'Communicator',
+    'HalfSplitMicroBatches',
+    'HalfSplitRanks',
+    'Preconditioner',
+    'ProcessGroupCommunicator',
+    'SingleProcess',
+    'build_collector',
+]

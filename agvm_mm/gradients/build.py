@@ -1,0 +1,26 @@
+"""From the name of an estimator to its collector."""
+
+from __future__ import annotations
+
+from ..statistics import ModulePartition
+from .all_pairs import AllPairs
+from .collector import Collector, Preconditioner
+from .communicator import Communicator
+from .half_split import HalfSplitMicroBatches, HalfSplitRanks
+
+ESTIMATORS = ('all_pairs', 'half_split')
+
+
+def build_collector(
+    estimator: str,
+    partition: ModulePartition,
+    communicator: Communicator,
+    preconditioner: Preconditioner | None = None,
+) -> Collector:
+    """The collector of ``estimator``, one of :data:`ESTIMATORS`, for these ranks."""
+    if estimator == 'all_pairs':
+        return AllPairs(partition, communicator, preconditioner)
+    if estimator == 'half_split':
+        kind = HalfSplitRanks if communicator.size > 1 else HalfSplitMicroBatches
+        return kind(partition, communicator, preconditioner)
+    raise ValueError(f'unknown estimator {estimator!r}; known are {", ".join(ESTIMATORS)}.')

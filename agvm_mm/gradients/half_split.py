@@ -1,0 +1,125 @@
+r"""The paper's estimator: the cosine of two half-batch means.
+
+The ranks are cut into the first ``R // 2`` and the rest; with one rank, its micro-batches are.
+Only the first half's mean is collected, the other follows from the mean gradient:
+
+.. math:: G_b = \frac{R \, G - R_a G_a}{R - R_a} .
+
+Source: Xue et al., NeurIPS 2022, section 3.2; Qin et al., "SimiGrad", NeurIPS 2021.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial, reduce
+from typing import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ..statistics import VarianceEstimate, cosine_estimate
+from .collector import Collector
+from .norms import inner_product
+
+
+class _HalfSplit(Collector):
+    """Holds the first half's mean gradient, flat, and compares it with the rest."""
+
+    def start(self, count: int) -> None:
+        """See :class:`Collector`."""
+        parameters = self.partition.parameters
+        dtype = reduce(torch.promote_types, (p.dtype for p in parameters))
+        flat = torch.zeros(sum(p.numel() for p in parameters), dtype=dtype, device=self.device)
+        self._flat = flat
+        self._first = [
+            view.view_as(p) for view, p in zip(flat.split([p.numel() for p in parameters]), parameters)
+        ]
+
+    def estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
+        """See :class:`Collector`."""
+        dot, square_a, square_b = sums
+        return cosine_estimate(dot, square_a, square_b, samples, images)
+
+    def _compare(self, share: float) -> list[Tensor]:
+        """Inner product and squared norms of both means.
+
+        Args:
+            share: part of the sample gradients that is in the first half; the buffer holds the
+                first mean times this share.
+        """
+        zero = torch.zeros((), dtype=torch.float64, device=self.device)
+        rows = []
+        for i, (gradient, part) in enumerate(zip(self.gradients(), self._first)):
+            mean = torch.zeros_like(part) if gradient is None else gradient
+            a = self.preconditioned(i, part / share)
+            b = self.preconditioned(i, (mean - part) / (1 - share))
+            if a is None or b is None:
+                rows.append(torch.stack([zero, zero, zero]))
+            else:
+                rows.append(
+                    torch.stack([inner_product(a, b), inner_product(a, a), inner_product(b, b)])
+                )
+        return [self.partition.sum(column) for column in torch.stack(rows).unbind(1)]
+
+    def _release(self) -> None:
+        del self._flat, self._first
+
+
+class HalfSplitRanks(_HalfSplit):
+    """Halves of the ranks; one reduction of the gradient's size over half of them an estimate.
+
+    The local gradient is copied the moment autograd has accumulated it, before the data-parallel
+    wrapper touches it, so any bucket layout and any communication hook is left alone.
+    """
+
+    @contextmanager
+    def watch(self, index: int, count: int) -> Iterator[None]:
+        """See :class:`Collector`."""
+        if index + 1 < count or not self.communicator.in_first_half():
+            yield
+            return
+        handles = [
+            parameter.register_post_accumulate_grad_hook(partial(self._copy, i))
+            for i, parameter in enumerate(self.partition.parameters)
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _copy(self, i: int, parameter: nn.Parameter) -> None:
+        if parameter.grad is not None:
+            self._first[i].copy_(parameter.grad)
+
+    def local_sums(self, passes: int) -> list[Tensor]:
+        """See :class:`Collector`."""
+        size = self.communicator.size
+        if self.communicator.in_first_half():
+            self.communicator.reduce_half_to_first(self._flat)
+        if self.communicator.rank == 0:
+            self._flat /= size
+            sums = self._compare((size // 2) / size)
+        else:
+            sums = [torch.zeros(len(self.partition), dtype=torch.float64, device=self.device)] * 3
+        self._release()
+        return sums
+
+
+class HalfSplitMicroBatches(_HalfSplit):
+    """Halves of the micro-batches of one process."""
+
+    @contextmanager
+    def watch(self, index: int, count: int) -> Iterator[None]:
+        """See :class:`Collector`."""
+        yield
+        if index + 1 == count // 2:
+            for part, gradient in zip(self._first, self.gradients()):
+                if gradient is not None:
+                    part.copy_(gradient)
+
+    def local_sums(self, passes: int) -> list[Tensor]:
+        """See :class:`Collector`."""
+        sums = self._compare((passes // 2) / passes)
+        self._release()
+        return sums

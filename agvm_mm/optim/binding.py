@@ -1,0 +1,143 @@
+"""From the model that MMEngine hands over to the modulator of its parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from ..gradients import Communicator, ProcessGroupCommunicator, SingleProcess, build_collector
+from ..statistics import ModulePartition, partition_parameters
+from .modulator import Modulator
+from .precondition import build_preconditioner
+from .settings import WHERE, AGVMSettings
+
+
+def bind(
+    settings: AGVMSettings,
+    model: nn.Module,
+    optimizer: Optimizer,
+    accumulative_counts: int,
+    updates: int,
+) -> Modulator:
+    """The modulator of ``model``; every refusal of a set-up happens here, before training.
+
+    Args:
+        settings: the checked ``agvm`` keys.
+        model: the model as the runner holds it, in its data-parallel wrapper or bare.
+        optimizer: the optimizer that trains it.
+        accumulative_counts: micro-batches in one update.
+        updates: optimizer updates already made.
+
+    Raises:
+        ValueError: the set-up can't work; the sentence says why and where to change it.
+    """
+    network, communicator = _unwrap(model, halves=settings.estimator == 'half_split')
+    _require_two_samples(communicator.size, accumulative_counts)
+    _require_dense(network)
+    partition = partition_parameters(network, settings.modules)
+    _require_anchor(settings, partition, network)
+    _require_optimized(partition, optimizer)
+    preconditioner = build_preconditioner(optimizer) if settings.precondition else None
+    collector = build_collector(settings.estimator, partition, communicator, preconditioner)
+    return Modulator(settings, partition, collector, updates)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside a data-parallel wrapper."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def _unwrap(model: nn.Module, halves: bool) -> tuple[nn.Module, Communicator]:
+    if not is_model_wrapper(model):
+        return model, SingleProcess()
+    kind = type(model).__name__
+    if not isinstance(model, DistributedDataParallel) or not hasattr(model, 'reducer'):
+        raise ValueError(
+            f'the model is wrapped in {kind}, which leaves no whole gradient on a rank to measure; '
+            'AGVM works with MMDistributedDataParallel (model_wrapper_cfg.type), or set '
+            f'{WHERE}=None.'
+        )
+    if getattr(model, 'mixed_precision', None) is not None:
+        raise ValueError(
+            f'{kind} was given mixed_precision, which trains on casted copies of the parameters; '
+            'use AGVMAmpOptimWrapper for mixed precision instead.'
+        )
+    return model.module, ProcessGroupCommunicator(model.process_group, halves)
+
+
+def _require_two_samples(ranks: int, accumulative_counts: int) -> None:
+    if ranks * accumulative_counts < 2:
+        raise ValueError(
+            'AGVM measures the variance between sample gradients and this run has one: 1 process x '
+            'optim_wrapper.accumulative_counts=1; launch at least 2 processes, set '
+            f'accumulative_counts to at least 2, or set {WHERE}=None.'
+        )
+
+
+def _require_dense(network: nn.Module) -> None:
+    for name, module in network.named_modules():
+        if getattr(module, 'sparse', False) is True and isinstance(
+            module, (nn.Embedding, nn.EmbeddingBag)
+        ):
+            raise ValueError(
+                f'{name!r} is an embedding with sparse gradients, which AGVM cannot measure; '
+                'set sparse=False there.'
+            )
+
+
+def _require_anchor(
+    settings: AGVMSettings, partition: ModulePartition, network: nn.Module
+) -> None:
+    if settings.anchor in partition.names:
+        return
+    allowed = ', '.join(repr(name) for name in partition.names)
+    frozen = settings.anchor in dict(network.named_modules()) or settings.anchor in (
+        settings.modules or ()
+    )
+    why = 'has no trainable parameter' if frozen else 'is not a module of this model'
+    raise ValueError(f'{WHERE}.anchor is {settings.anchor!r}, which {why}; allowed is {allowed}.')
+
+
+def _require_optimized(partition: ModulePartition, optimizer: Optimizer) -> None:
+    optimized = {id(p) for group in optimizer.param_groups for p in group['params']}
+    for name, parameter in zip(partition.parameter_names, partition.parameters):
+        if id(parameter) not in optimized:
+            raise ValueError(
+                f'the trainable parameter {name!r} is not in the optimizer {type(optimizer).__name__}; '
+                'AGVM needs one optimizer for the whole model: freeze the parameter or mend '
+                'optim_wrapper.constructor.'
+            )
+
+
+class ImageCounter:
+    """Counts the images that pass a model's data preprocessor, as a forward hook on it.
+
+    Copies and pickles of the model carry an empty counter, never this run's state.
+    """
+
+    def __init__(self) -> None:
+        self._images = 0
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        data = args[0] if args else None
+        inputs = data.get('inputs') if isinstance(data, dict) else data
+        if hasattr(inputs, '__len__'):
+            self._images += len(inputs)
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return ImageCounter, ()
+
+    def take(self) -> int:
+        """Images since the last call."""
+        images, self._images = self._images, 0
+        return images
+
+    def attach(self, model: nn.Module) -> None:
+        """Watch ``model``'s data preprocessor, if it has one."""
+        preprocessor = getattr(unwrapped(model), 'data_preprocessor', None)
+        if isinstance(preprocessor, nn.Module):
+            preprocessor.register_forward_hook(self)

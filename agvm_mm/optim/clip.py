@@ -1,0 +1,41 @@
+"""``clip_grad`` with a window of updates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping
+
+from .settings import is_count, require
+
+WHERE = 'optim_wrapper.clip_grad'
+
+
+@dataclass(frozen=True)
+class UpdateWindow:
+    """Optimizer updates ``begin <= update < end``, counted from 0; end None is open."""
+
+    begin: int = 0
+    end: int | None = None
+
+    def __contains__(self, update: int) -> bool:
+        return update >= self.begin and (self.end is None or update < self.end)
+
+
+def split_window(
+    clip_grad: Mapping[str, Any] | None,
+) -> tuple[dict[str, Any] | None, UpdateWindow]:
+    """Separate ``begin`` and ``end`` from the keys that MMEngine's wrapper knows.
+
+    The caller's dict is left as it is; MMEngine empties the one it gets.
+
+    Raises:
+        ValueError: the window is not one.
+    """
+    if clip_grad is None:
+        return None, UpdateWindow()
+    rest = {key: value for key, value in clip_grad.items() if key not in ('begin', 'end')}
+    begin, end = clip_grad.get('begin', 0), clip_grad.get('end')
+    require(is_count(begin, 0), 'begin', begin, 'a whole number of updates, at least 0', WHERE)
+    require(end is None or is_count(end, begin + 1), 'end', end,
+            f'None or a whole number of updates above begin ({begin})', WHERE)
+    return rest, UpdateWindow(begin, end)

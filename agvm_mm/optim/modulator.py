@@ -1,0 +1,117 @@
+"""One model's gradient variance, measured and turned into learning-rate factors."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Mapping
+
+from ..gradients import Collector
+from ..statistics import (
+    FactorConfig,
+    FactorState,
+    ModulePartition,
+    VarianceEstimate,
+    init_factors,
+    update_factors,
+)
+from .settings import AGVMSettings
+
+STATE_VERSION = 1
+
+
+class Modulator:
+    """Clock, statistics and factors of one run; knows nothing of MMEngine.
+
+    One update is: :meth:`capture` round each backward pass, :meth:`observe` before anything
+    alters the gradients, the optimizer's step with :attr:`factors`, :meth:`advance`.
+
+    Args:
+        settings: when to estimate and how to average.
+        partition: the modules.
+        collector: where the estimates come from.
+        updates: optimizer updates already made.
+    """
+
+    def __init__(
+        self,
+        settings: AGVMSettings,
+        partition: ModulePartition,
+        collector: Collector,
+        updates: int = 0,
+    ) -> None:
+        self.settings = settings
+        self.partition = partition
+        self.collector = collector
+        self.update = updates
+        self.skipped = 0
+        self.state: FactorState = init_factors(len(partition))
+        low, high = settings.clamp
+        self._config = FactorConfig(
+            anchor=partition.index(settings.anchor),
+            average=settings.averaging,
+            momentum=float(settings.momentum),
+            clamp=(float(low), float(high)),
+            eps=float(settings.eps),
+        )
+
+    @property
+    def due(self) -> bool:
+        """Whether the present update is an estimation step."""
+        return self.settings.estimates_at(self.update)
+
+    @property
+    def factors(self) -> list[float]:
+        """What multiplies each module's learning rate on the present update."""
+        if self.settings.applies_at(self.update):
+            return [float(factor) for factor in self.state.factors]
+        return [1.0] * len(self.partition)
+
+    def capture(self, index: int, count: int, images: int) -> AbstractContextManager[None]:
+        """Around backward pass ``index`` of ``count``, over ``images`` images of this rank."""
+        if not self.due or count * self.collector.communicator.size < 2:
+            return nullcontext()
+        return self.collector.capture(index, count, images)
+
+    def observe(self, loss_scale: float = 1.0) -> VarianceEstimate | None:
+        """Take the estimate of this update into the factors; None where there is none.
+
+        A non-finite estimate is returned but changes nothing. All ranks decide on the same
+        reduced numbers.
+        """
+        if not self.due:
+            return None
+        estimate = self.collector.reduce(loss_scale)
+        if estimate is None:
+            return None
+        if not estimate.finite:
+            self.skipped += 1
+        self.state = update_factors(self.state, estimate, self._config)
+        return estimate
+
+    def advance(self) -> None:
+        """Count the update as made."""
+        self.update += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, so that a checkpoint loads with ``weights_only=True``."""
+        return {
+            'version': STATE_VERSION,
+            'update': self.update,
+            'skipped': self.skipped,
+            'modules': self.state.to_dict(self.partition.names),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`.
+
+        Raises:
+            ValueError: another format, or other modules than this model's.
+        """
+        if state.get('version') != STATE_VERSION:
+            raise ValueError(
+                f'the checkpoint holds AGVM state of version {state.get("version")!r}, this '
+                f'release reads {STATE_VERSION}: resume with the release that wrote it.'
+            )
+        self.state = FactorState.from_dict(state['modules'], self.partition.names)
+        self.update = int(state['update'])
+        self.skipped = int(state['skipped'])

@@ -1,0 +1,143 @@
+"""The ``agvm=dict(...)`` of a config, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any, Mapping, Sequence
+
+from ..gradients import ESTIMATORS
+from ..statistics.factors import AVERAGES
+
+WHERE = 'optim_wrapper.agvm'
+
+
+def require(holds: bool, key: str, value: Any, allowed: str, where: str = WHERE) -> None:
+    """Stop with one sentence that names the key, its value and what is allowed."""
+    if not holds:
+        raise ValueError(f'{where}.{key} is {value!r}; allowed is {allowed}.')
+
+
+def is_count(value: Any, least: int) -> bool:
+    """Whether ``value`` is a whole number of at least ``least``; True and False are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is a finite real number; True and False are not."""
+    return (
+        isinstance(value, Real)
+        and not isinstance(value, bool)
+        and float('-inf') < float(value) < float('inf')
+    )
+
+
+@dataclass(frozen=True)
+class AGVMSettings:
+    """Keys of ``agvm``; lengths are counted in optimizer updates, from 0.
+
+    Args:
+        anchor: the module whose factor is 1.
+        modules: None for the model's top-level children, or ``{name: [prefixes]}``.
+        estimator: 'all_pairs' or 'half_split'.
+        average: 'moments' or 'factor'; None picks 'moments' for all_pairs, 'factor' for half_split.
+        interval: estimate on every update that is a multiple of it.
+        begin: first update that may estimate; factors apply from here on.
+        end: no estimate from this update on, the factors are held; None for never.
+        momentum: weight of the past in the moving average, in [0, 1).
+        clamp: bounds on the ratio of normalised variances, before the square root.
+        eps: added to both normalised variances.
+        precondition: measure the gradient as the optimizer's second moment scales it.
+        apply: False to measure and log only.
+    """
+
+    anchor: str = 'backbone'
+    modules: Mapping[str, Sequence[str]] | None = None
+    estimator: str = 'all_pairs'
+    average: str | None = None
+    interval: int = 10
+    begin: int = 0
+    end: int | None = None
+    momentum: float = 0.97
+    clamp: Sequence[float] = (0.5, 10.0)
+    eps: float = 1e-6
+    precondition: bool = False
+    apply: bool = True
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.anchor, str), 'anchor', self.anchor, 'the name of a module')
+        require(_is_module_map(self.modules), 'modules', self.modules,
+                'None or a dict from module name to a list of parameter-name prefixes')
+        require(self.estimator in ESTIMATORS, 'estimator', self.estimator, _any_of(ESTIMATORS))
+        require(self.average is None or self.average in AVERAGES, 'average', self.average,
+                f'None or {_any_of(AVERAGES)}')
+        require(is_count(self.interval, 1), 'interval', self.interval,
+                'a whole number of updates, at least 1')
+        require(is_count(self.begin, 0), 'begin', self.begin,
+                'a whole number of updates, at least 0')
+        require(self.end is None or is_count(self.end, self.begin + 1), 'end', self.end,
+                f'None or a whole number of updates above begin ({self.begin})')
+        require(is_number(self.momentum) and 0 <= self.momentum < 1, 'momentum', self.momentum,
+                'a number in [0, 1)')
+        require(_is_interval(self.clamp), 'clamp', self.clamp,
+                'two positive numbers, the smaller first')
+        require(is_number(self.eps) and self.eps > 0, 'eps', self.eps, 'a positive number')
+        for key in ('precondition', 'apply'):
+            require(isinstance(getattr(self, key), bool), key, getattr(self, key), 'True or False')
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AGVMSettings:
+        """Settings from a config's dict; the dict is not kept.
+
+        Raises:
+            ValueError: an unknown key or a value outside its range.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(f'{WHERE} is {values!r}; allowed is a dict, or None to switch it off.')
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ValueError(f'{WHERE} has the unknown key {key!r}; known are {", ".join(known)}.')
+        return cls(**values)
+
+    @property
+    def averaging(self) -> str:
+        """The order of averaging in force."""
+        return self.average or ('moments' if self.estimator == 'all_pairs' else 'factor')
+
+    def estimates_at(self, update: int) -> bool:
+        """Whether ``update`` is an estimation step."""
+        return (
+            update % self.interval == 0
+            and update >= self.begin
+            and (self.end is None or update < self.end)
+        )
+
+    def applies_at(self, update: int) -> bool:
+        """Whether the factors scale the learning rates of ``update``."""
+        return self.apply and update >= self.begin
+
+
+def _any_of(names: Sequence[str]) -> str:
+    return ' or '.join(repr(name) for name in names)
+
+
+def _is_module_map(value: Any) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, Mapping) and len(value) > 0 and all(
+        isinstance(name, str)
+        and isinstance(prefixes, (list, tuple))
+        and len(prefixes) > 0
+        and all(isinstance(prefix, str) and prefix for prefix in prefixes)
+        for name, prefixes in value.items()
+    )
+
+
+def _is_interval(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(is_number(bound) for bound in value)
+        and 0 < value[0] <= value[1]
+    )

@@ -1,0 +1,195 @@
+"""The optimizer wrappers that a config names."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, Iterator, Mapping
+
+from mmengine.logging import print_log
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..statistics import VarianceEstimate
+from . import report
+from .binding import ImageCounter, bind
+from .clip import split_window
+from .lr_plan import LearningRatePlan
+from .modulator import Modulator
+from .settings import AGVMSettings
+
+STATE_KEY = 'agvm'
+DEFAULTS: Mapping[str, Any] = MappingProxyType({})
+
+
+class AGVMMixin(OptimWrapper):
+    """Adds AGVM to an MMEngine optimizer wrapper; put it first in the class's bases.
+
+    On an estimation step the order is: measure, unscale and clip, scale the learning rates by the
+    factors, step, restore. Everything else is the base wrapper's.
+
+    Args:
+        agvm: keys of :class:`agvm_mm.optim.settings.AGVMSettings`; None switches AGVM off.
+        clip_grad: as in MMEngine, and a window of updates ``begin``, ``end`` (exclusive).
+        **kwargs: of the base wrapper.
+
+    Raises:
+        ValueError: here for a wrong value; when the model is seen for a set-up that can't work.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        agvm: Mapping[str, Any] | None = DEFAULTS,
+        clip_grad: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        clipping, self._clip_window = split_window(clip_grad)
+        super().__init__(optimizer=optimizer, clip_grad=clipping, **kwargs)
+        self._settings = None if agvm is None else AGVMSettings.from_dict(agvm)
+        self._modulator: Modulator | None = None
+        self._plan: LearningRatePlan | None = None
+        self._pending: dict[str, Any] | None = None
+        self._images = ImageCounter()
+        self._updates = 0
+
+    @property
+    def modulator(self) -> Modulator | None:
+        """The statistics and factors; None before the model was seen or with ``agvm=None``."""
+        return self._modulator
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+        """See :class:`mmengine.optim.OptimWrapper`; the first sight of the model."""
+        super().initialize_count_status(model, init_counts, max_counts)
+        self._updates = init_counts // self._accumulative_counts
+        self._bind(model)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """See :class:`mmengine.optim.OptimWrapper`; binds where no runner counted before."""
+        self._bind(model)
+        with super().optim_context(model):
+            yield
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Back-propagate; on an estimation step the gradient is measured on its way."""
+        modulator = self._modulator
+        images = self._images.take()
+        if modulator is None or not modulator.due:
+            super().backward(loss, **kwargs)
+            return
+        with modulator.capture(*self._pass_of_update(), images):
+            super().backward(loss, **kwargs)
+
+    def step(self, **kwargs: Any) -> None:
+        """Step with every module's learning rate scaled by its factor."""
+        if self._settings is None:
+            super().step(**kwargs)
+            self._updates += 1
+            return
+        modulator, plan = self._require_bound()
+        estimate = modulator.observe(self._loss_scale()) if modulator.due else None
+        with plan.scaled(modulator.factors):
+            super().step(**kwargs)
+        self._publish(modulator, plan, estimate)
+        modulator.advance()
+        self._updates = modulator.update
+
+    def state_dict(self) -> dict[str, Any]:
+        """The base wrapper's state and, under 'agvm', the factors, averages and counters."""
+        state: dict[str, Any] = super().state_dict()
+        if self._modulator is not None:
+            state[STATE_KEY] = self._modulator.state_dict()
+        elif self._pending is not None:
+            state[STATE_KEY] = self._pending
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`; a checkpoint of a plain wrapper leaves the factors at 1."""
+        rest = dict(state_dict)
+        self._pending = rest.pop(STATE_KEY, None)
+        super().load_state_dict(rest)
+        if self._modulator is not None:
+            self._restore(self._modulator)
+
+    def _loss_scale(self) -> float:
+        """What the loss was multiplied with before the backward pass."""
+        return 1.0
+
+    def _clip_grad(self) -> None:
+        if self._updates in self._clip_window:
+            super()._clip_grad()
+
+    def _bind(self, model: nn.Module) -> None:
+        if self._settings is None or self._modulator is not None:
+            return
+        modulator = bind(
+            self._settings, model, self.optimizer, self._accumulative_counts, self._updates
+        )
+        module_of = {
+            id(parameter): module
+            for parameter, module in zip(
+                modulator.partition.parameters, modulator.partition.module_of.tolist()
+            )
+        }
+        self._plan = LearningRatePlan(self.optimizer, module_of)
+        self._restore(modulator)
+        self._images.attach(model)
+        self._modulator = modulator
+        print_log(report.start(modulator, self._accumulative_counts), logger='current')
+
+    def _restore(self, modulator: Modulator) -> None:
+        if self._pending is not None:
+            modulator.load_state_dict(self._pending)
+            self._updates = modulator.update
+            self._pending = None
+
+    def _require_bound(self) -> tuple[Modulator, LearningRatePlan]:
+        if self._modulator is None or self._plan is None:
+            raise RuntimeError(
+                f'{type(self).__name__} has not seen the model: run the forward pass inside '
+                '`with optim_wrapper.optim_context(model)`, as MMEngine\'s runners do.'
+            )
+        return self._modulator, self._plan
+
+    def _pass_of_update(self) -> tuple[int, int]:
+        """Index of the coming backward pass within its update, and how many the update has."""
+        counts = self._accumulative_counts
+        whole = self._max_counts - self._remainder_counts
+        if self._remainder_counts > 0 and self._inner_count >= whole:
+            return self._inner_count - whole, self._remainder_counts
+        return self._inner_count % counts, counts
+
+    def _publish(
+        self, modulator: Modulator, plan: LearningRatePlan, estimate: VarianceEstimate | None
+    ) -> None:
+        scalars = report.learning_rates(modulator, plan)
+        if estimate is not None:
+            scalars.update(report.estimate(modulator, estimate))
+            if not estimate.finite and modulator.skipped == 1:
+                print_log(report.skipped(modulator), logger='current', level=logging.WARNING)
+        for name, value in scalars.items():
+            self.message_hub.update_scalar(f'train/agvm/{name}', value)
+
+
+@OPTIM_WRAPPERS.register_module()
+class AGVMOptimWrapper(AGVMMixin):
+    """MMEngine's :class:`OptimWrapper` with AGVM; arguments of :class:`AGVMMixin`."""
+
+
+@OPTIM_WRAPPERS.register_module()
+class AGVMAmpOptimWrapper(AGVMMixin, AmpOptimWrapper):
+    """MMEngine's :class:`AmpOptimWrapper` with AGVM; arguments of :class:`AGVMMixin`.
+
+    Gradients carry the loss scale when they are measured; the estimate does not.
+    """
+
+    def _loss_scale(self) -> float:
+        return float(self.loss_scaler.get_scale())
+
+
+__all__ = ['AGVMAmpOptimWrapper', 'AGVMMixin', 'AGVMOptimWrapper']

@@ -1,0 +1,159 @@
+r"""From normalised variances to the learning-rate factor of every module.
+
+.. math:: \mu_i = \sqrt{\mathrm{clamp}\left(
+          \frac{\varphi_\mathrm{anchor} + \epsilon}{\varphi_i + \epsilon}, c_0, c_1\right)}
+
+Two orders of averaging over the estimation steps:
+
+* ``'factor'`` averages the factor itself, from 1, as the authors' code does;
+* ``'moments'`` averages numerators and denominators of :math:`\varphi` and divides last, which
+  has no slow start and no bias from the ratio or the root.
+
+Source: Xue et al., NeurIPS 2022, section 3.2; clamp and epsilon from the authors' code.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .estimate import VarianceEstimate
+
+AVERAGES = ('moments', 'factor')
+
+
+@dataclass(frozen=True)
+class FactorConfig:
+    """How estimates become factors.
+
+    Args:
+        anchor: index of the module whose factor is 1.
+        average: 'moments' or 'factor'.
+        momentum: weight of the past in the moving average, in [0, 1).
+        clamp: bounds on the ratio of normalised variances, before the square root.
+        eps: added to both normalised variances.
+    """
+
+    anchor: int = 0
+    average: str = 'moments'
+    momentum: float = 0.97
+    clamp: tuple[float, float] = (0.5, 10.0)
+    eps: float = 1e-6
+
+
+@dataclass(frozen=True)
+class FactorState:
+    """Everything the factors remember between estimation steps; tensors (M,), float64, on CPU.
+
+    Args:
+        factors: the learning-rate factors.
+        numerator: moving average of the numerators of phi, from 0.
+        denominator: moving average of the denominators of phi, from 0.
+        estimates: how many estimates of each module entered.
+    """
+
+    factors: Tensor
+    numerator: Tensor
+    denominator: Tensor
+    estimates: Tensor
+
+    @property
+    def phi(self) -> Tensor:
+        """Averaged normalised variance, parts averaged first; NaN before the first estimate.
+
+        Both averages start at 0 with the same weights, so the start-up bias cancels.
+        """
+        return torch.where(self.estimates > 0, self.numerator / self.denominator, torch.nan)
+
+    def to_dict(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Plain numbers by module, as a checkpoint keeps them."""
+        columns = {
+            'factor': self.factors,
+            'numerator': self.numerator,
+            'denominator': self.denominator,
+            'estimates': self.estimates,
+        }
+        return {
+            name: {key: float(column[i]) for key, column in columns.items()}
+            for i, name in enumerate(names)
+        }
+
+    @staticmethod
+    def from_dict(entries: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> FactorState:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: the saved modules are not those of ``names``.
+        """
+        if set(entries) != set(names):
+            raise ValueError(
+                f'the checkpoint holds AGVM factors for {sorted(entries)}, the model has the '
+                f'modules {sorted(names)}: set optim_wrapper.agvm.modules as it was when the '
+                'checkpoint was written, or delete `optimizer.agvm` from the checkpoint.'
+            )
+        column = {
+            key: torch.tensor([float(entries[name][key]) for name in names], dtype=torch.float64)
+            for key in ('factor', 'numerator', 'denominator', 'estimates')
+        }
+        return FactorState(
+            column['factor'], column['numerator'], column['denominator'], column['estimates']
+        )
+
+
+def init_factors(modules: int) -> FactorState:
+    """The state before any estimate: every factor is 1."""
+    zeros = torch.zeros(modules, dtype=torch.float64)
+    return FactorState(torch.ones_like(zeros), zeros, zeros.clone(), zeros.clone())
+
+
+def target_factors(phi: Tensor, config: FactorConfig) -> Tensor:
+    """Factors that equalise the variances ``phi`` of shape (M,); the equation of this file."""
+    # Equal gradients give 0, which rounding may leave a little below; phi itself cannot be negative.
+    phi = phi.clamp(min=0.0)
+    ratio = (phi[config.anchor] + config.eps) / (phi + config.eps)
+    target = torch.sqrt(ratio.clamp(*config.clamp))
+    target[config.anchor] = 1.0
+    return target
+
+
+def update_factors(
+    state: FactorState, estimate: VarianceEstimate, config: FactorConfig
+) -> FactorState:
+    """The state after one estimate.
+
+    A module without gradient keeps its factor and its averages. A non-finite estimate, or one in
+    which the anchor has no gradient, changes nothing.
+
+    Args:
+        state: the state before, left untouched.
+        estimate: one measurement of all modules.
+        config: anchor, order and momentum of averaging, clamp.
+    """
+    valid = estimate.valid
+    if not estimate.finite or not bool(valid[config.anchor]):
+        return state
+    weight = (1 - config.momentum) * valid.to(torch.float64)
+    numerator = (1 - weight) * state.numerator + weight * estimate.numerator
+    denominator = (1 - weight) * state.denominator + weight * estimate.denominator
+    averaged = replace(
+        state,
+        numerator=numerator,
+        denominator=denominator,
+        estimates=state.estimates + valid.to(torch.float64),
+    )
+    if config.average == 'moments':
+        factors = target_factors(averaged.phi, config)
+    else:
+        factors = config.momentum * state.factors
+        factors = factors + (1 - config.momentum) * target_factors(estimate.phi, config)
+    return replace(averaged, factors=torch.where(valid, factors, state.factors))
+
+
+def factor_bounds(config: FactorConfig) -> tuple[float, float]:
+    """Smallest and largest factor that the clamp lets through."""
+    low, high = config.clamp
+    return math.sqrt(low), math.sqrt(high)

@@ -1,0 +1,109 @@
+r"""From moments to signal, noise, noise scale and normalised variance.
+
+All functions take and return float64 tensors of shape (M,), one entry a module, and are exact
+for N sample gradients :math:`g_1 \dots g_N` with mean :math:`G`:
+
+.. math:: A = \frac1N \sum_k |g_k|^2, \qquad B = |G|^2 .
+
+Source: McCandlish et al., "An Empirical Model of Large-Batch Training", 2018, appendix A;
+Xue et al., "Large-batch Optimization for Dense Visual Predictions", NeurIPS 2022.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .estimate import VarianceEstimate
+
+
+def _require_samples(samples: int) -> None:
+    if samples < 2:
+        raise ValueError(
+            f'{samples} sample gradient has no variance: at least 2 are needed '
+            '(ranks x accumulative_counts).'
+        )
+
+
+def signal(a: Tensor, b: Tensor, samples: int) -> Tensor:
+    r"""Unbiased squared norm of the expected gradient.
+
+    .. math:: S = \frac{N B - A}{N - 1} = \frac{2}{N(N-1)} \sum_{j<k} \langle g_j, g_k \rangle
+
+    Negative values occur by chance when the noise is large and must not be clamped before
+    averaging.
+
+    Args:
+        a: mean squared norm of the sample gradients, shape (M,).
+        b: squared norm of the mean gradient, shape (M,).
+        samples: N, at least 2.
+    """
+    _require_samples(samples)
+    return (samples * b - a) / (samples - 1)
+
+
+def noise(a: Tensor, b: Tensor, samples: int) -> Tensor:
+    r"""Unbiased trace of the covariance of one sample gradient.
+
+    .. math:: V = \frac{N (A - B)}{N - 1} = \frac{1}{N-1} \sum_k |g_k - G|^2
+
+    The noise of the mean gradient is V / N. Arguments as in :func:`signal`.
+    """
+    _require_samples(samples)
+    return samples * (a - b) / (samples - 1)
+
+
+def normalised_variance(a: Tensor, b: Tensor, samples: int) -> Tensor:
+    r"""Normalised variance of two half-batch means, from the moments.
+
+    .. math:: \varphi = \frac{2 V / N}{S + 2 V / N} = \frac{2 (A - B)}{(N - 2) B + A} \in [0, 2]
+
+    NaN where a module has no gradient (A = 0). Arguments as in :func:`signal`.
+    """
+    return moment_estimate(a, b, samples).phi
+
+
+def noise_scale(phi: Tensor, images: float) -> Tensor:
+    r"""Simple noise scale in images, from the normalised variance at a batch of ``images``.
+
+    .. math:: B_\mathrm{simple} = \frac{\mathrm{tr}\,\mathrm{Cov}}{|E g|^2}
+              = \frac{b}{2} \frac{\varphi}{1 - \varphi}
+
+    the inverse of :math:`\varphi = 1 / (1 + b / (2 B_\mathrm{simple}))`. Infinite where
+    :math:`\varphi \ge 1`: the batch is too small to see any signal.
+
+    Args:
+        phi: normalised variance, shape (M,).
+        images: b, images in the whole batch.
+    """
+    scale = 0.5 * images * phi / (1 - phi)
+    return torch.where(phi < 1, scale, torch.where(phi.isnan(), phi, torch.inf))
+
+
+def moment_estimate(a: Tensor, b: Tensor, samples: int, images: int = 0) -> VarianceEstimate:
+    """The two parts of the normalised variance from the moments of all pairs.
+
+    See :func:`normalised_variance` for the equation and :func:`signal` for the arguments.
+    """
+    _require_samples(samples)
+    return VarianceEstimate(2 * (a - b), (samples - 2) * b + a, samples, images)
+
+
+def cosine_estimate(
+    dot: Tensor, square_a: Tensor, square_b: Tensor, samples: int, images: int = 0
+) -> VarianceEstimate:
+    r"""The two parts of the paper's own measure, the cosine of two half-batch means.
+
+    .. math:: \varphi = 1 - \cos(G_a, G_b)
+              = \frac{|G_a| |G_b| - \langle G_a, G_b \rangle}{|G_a| |G_b|}
+
+    Args:
+        dot: inner product of the half-batch means, shape (M,).
+        square_a: squared norm of the first mean, shape (M,).
+        square_b: squared norm of the second mean, shape (M,).
+        samples: N, at least 2.
+        images: images in the whole batch.
+    """
+    _require_samples(samples)
+    norms = torch.sqrt(square_a) * torch.sqrt(square_b)
+    return VarianceEstimate(norms - dot, norms, samples, images)

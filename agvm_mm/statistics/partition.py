@@ -1,0 +1,141 @@
+"""Which parameter belongs to which module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+# A two-stage detector keeps several heads of different noise under this one child.
+NESTED_CHILDREN = ('roi_head',)
+
+
+@dataclass(frozen=True)
+class ModulePartition:
+    """Trainable parameters, each in exactly one module.
+
+    Args:
+        names: the M module names, in the model's order.
+        parameter_names: the P qualified parameter names.
+        parameters: the P parameters.
+        module_of: shape (P,), int64, index of each parameter's module; on their device.
+    """
+
+    names: tuple[str, ...]
+    parameter_names: tuple[str, ...]
+    parameters: tuple[nn.Parameter, ...]
+    module_of: Tensor
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """Position of the module ``name``."""
+        return self.names.index(name)
+
+    def sizes(self) -> list[int]:
+        """Trainable numbers in each module."""
+        sizes = [0] * len(self.names)
+        for module, parameter in zip(self.module_of.tolist(), self.parameters):
+            sizes[module] += parameter.numel()
+        return sizes
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Add values of parameters, shape (P,), up to values of modules, shape (M,)."""
+        total = torch.zeros(len(self.names), dtype=values.dtype, device=values.device)
+        return total.index_add_(0, self.module_of, values)
+
+
+def partition_parameters(
+    model: nn.Module, modules: Mapping[str, Sequence[str]] | None = None
+) -> ModulePartition:
+    """Assign every trainable parameter of ``model`` to a module.
+
+    Args:
+        model: the network itself, not a data-parallel wrapper round it.
+        modules: None for the top-level children, with ``roi_head`` split into its heads; or
+            ``{name: [prefixes]}``, where the prefix 'neck' covers 'neck.fpn.weight' but not
+            'neck2.weight'.
+
+    Raises:
+        ValueError: a prefix matches nothing; a parameter is in no module or in two; nothing is
+            trainable.
+    """
+    named = [
+        (name, parameter)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if parameter.requires_grad
+    ]
+    if not named:
+        raise ValueError('the model has no trainable parameter: AGVM has nothing to modulate.')
+    if modules is None:
+        owners = {name: _default_module(name) for name, _ in named}
+    else:
+        owners = _assign_by_prefix([name for name, _ in named], modules)
+        for name, prefixes in modules.items():
+            _require_match(name, prefixes, model)
+    return _build(named, owners)
+
+
+def _default_module(name: str) -> str:
+    child, _, rest = name.partition('.')
+    if child in NESTED_CHILDREN and '.' in rest:
+        return f'{child}.{rest.partition(".")[0]}'
+    return child
+
+
+def _covers(prefix: str, name: str) -> bool:
+    return name == prefix or name.startswith(prefix + '.')
+
+
+def _assign_by_prefix(names: Iterable[str], modules: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    owners = {}
+    for name in names:
+        found = [m for m, prefixes in modules.items() if any(_covers(p, name) for p in prefixes)]
+        if len(found) != 1:
+            what = 'no module' if not found else f'several modules ({", ".join(found)})'
+            raise ValueError(
+                f'the trainable parameter {name!r} is in {what}: every one must be in exactly one '
+                'entry of optim_wrapper.agvm.modules.'
+            )
+        owners[name] = found[0]
+    return owners
+
+
+def _require_match(module: str, prefixes: Sequence[str], model: nn.Module) -> None:
+    every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    for prefix in prefixes:
+        if not any(_covers(prefix, name) for name in every):
+            children = ', '.join(name for name, _ in model.named_children())
+            raise ValueError(
+                f'optim_wrapper.agvm.modules[{module!r}] has the prefix {prefix!r}, which matches '
+                f'no parameter; the top-level children are: {children}.'
+            )
+
+
+def _build(
+    named: Sequence[tuple[str, nn.Parameter]], owners: Mapping[str, str]
+) -> ModulePartition:
+    first: dict[int, str] = {}
+    kept: list[tuple[str, nn.Parameter]] = []
+    for name, parameter in named:
+        other = first.setdefault(id(parameter), name)
+        if other == name:
+            kept.append((name, parameter))
+        elif owners[other] != owners[name]:
+            raise ValueError(
+                f'the parameter {other!r} is shared with {name!r}, so it is in two modules '
+                f'({owners[other]}, {owners[name]}): put both under one name in '
+                'optim_wrapper.agvm.modules.'
+            )
+    names = tuple(dict.fromkeys(owners[name] for name, _ in kept))
+    return ModulePartition(
+        names=names,
+        parameter_names=tuple(name for name, _ in kept),
+        parameters=tuple(parameter for _, parameter in kept),
+        module_of=torch.tensor(
+            [names.index(owners[name]) for name, _ in kept], device=kept[0][1].device
+        ),
+    )

@@ -1,0 +1,33 @@
+"""Settings that every test shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+# Rank processes are forked from this one: a thread pool of the parent would hang in the child.
+torch.set_num_threads(1)
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with BCCD and CamVid; the test is skipped where it is absent."""
+    folder = Path(os.environ.get('AGVM_MM_DATA', ROOT.parent / 'shared' / 'data'))
+    if not folder.is_dir():
+        pytest.skip('BCCD and CamVid are not here; set AGVM_MM_DATA to their folder')
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _fresh_message_hub() -> None:
+    """Scalars of one test must not reach the next."""
+    from mmengine.logging import MessageHub
+
+    MessageHub._instance_dict.clear()

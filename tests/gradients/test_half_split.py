@@ -1,0 +1,121 @@
+"""The cosine of two half-batch means, over ranks (odd numbers too) and over micro-batches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.distributed as dist
+from agvm_mm.gradients import (
+    HalfSplitMicroBatches,
+    HalfSplitRanks,
+    ProcessGroupCommunicator,
+    SingleProcess,
+    build_collector,
+)
+from agvm_mm.statistics import partition_parameters
+from networks import ReplayNet
+from ranks import run_ranks
+from torch.nn.parallel import DistributedDataParallel
+
+SIZES = dict(backbone=30, neck=12)
+TOTAL = sum(SIZES.values())
+
+
+def _gradient(rank: int, k: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(100 * rank + k)
+    return torch.randn(TOTAL, generator=generator, dtype=torch.float64) + 0.3
+
+
+def _net() -> ReplayNet:
+    return ReplayNet(SIZES, torch.zeros(TOTAL, dtype=torch.float64))
+
+
+def _one_minus_cosine(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Per module, from the two half-batch means, flat."""
+    pairs = zip(first.split(list(SIZES.values())), second.split(list(SIZES.values())))
+    return torch.stack([1 - torch.dot(a, b) / (a.norm() * b.norm()) for a, b in pairs])
+
+
+def _measure(rank: int, views: bool) -> list:
+    model = DistributedDataParallel(_net(), gradient_as_bucket_view=views)
+    communicator = ProcessGroupCommunicator(dist.group.WORLD, halves=True)
+    collector = build_collector('half_split', partition_parameters(model.module), communicator)
+    assert isinstance(collector, HalfSplitRanks)
+    results = []
+    for update in range(2):
+        with collector.capture(0, 1, images=1):
+            sum(model([_gradient(rank, 10 * update)], mode='loss').values()).backward()
+        results.append((collector.reduce().phi, collector.gradients()))
+        for parameter in model.parameters():
+            parameter.grad = None
+    return results
+
+
+def _measure_no_sync(rank: int, count: int) -> torch.Tensor:
+    model = DistributedDataParallel(_net())
+    communicator = ProcessGroupCommunicator(dist.group.WORLD, halves=True)
+    collector = HalfSplitRanks(partition_parameters(model.module), communicator)
+    for k in range(count):
+        with collector.capture(k, count, images=1):
+            if k + 1 < count:
+                with model.no_sync():
+                    (sum(model([_gradient(rank, k)], mode='loss').values()) / count).backward()
+            else:
+                (sum(model([_gradient(rank, k)], mode='loss').values()) / count).backward()
+    return collector.reduce().phi
+
+
+@pytest.mark.parametrize(('size', 'views'), [(2, False), (3, True), (4, False), (5, False)])
+def test_cosine_of_half_means_over_ranks(size, views):
+    results = run_ranks(_measure, size, views)
+    half = size // 2
+    for update in range(2):
+        gradients = torch.stack([_gradient(r, 10 * update) for r in range(size)])
+        expected = _one_minus_cosine(gradients[:half].mean(0), gradients[half:].mean(0))
+        for result in results:
+            phi, mean = result[update]
+            torch.testing.assert_close(phi, expected, rtol=1e-12, atol=1e-13)
+            torch.testing.assert_close(torch.cat(mean), gradients.mean(0), rtol=1e-14, atol=1e-15)
+
+
+def test_each_side_is_the_mean_over_its_micro_batches():
+    results = run_ranks(_measure_no_sync, 3, 2)
+    means = torch.stack(
+        [torch.stack([_gradient(r, k) for k in range(2)]).mean(0) for r in range(3)])
+    expected = _one_minus_cosine(means[0], means[1:].mean(0))
+    for phi in results:
+        torch.testing.assert_close(phi, expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize('count', [2, 3, 5])
+def test_one_process_splits_its_micro_batches(count):
+    model = _net()
+    collector = build_collector('half_split', partition_parameters(model), SingleProcess())
+    assert isinstance(collector, HalfSplitMicroBatches)
+    gradients = torch.stack([_gradient(0, k) for k in range(count)])
+    for k in range(count):
+        with collector.capture(k, count, images=2):
+            (sum(model([gradients[k]], mode='loss').values()) / count).backward()
+    estimate = collector.reduce()
+    half = count // 2
+    expected = _one_minus_cosine(gradients[:half].mean(0), gradients[half:].mean(0))
+    torch.testing.assert_close(estimate.phi, expected, rtol=1e-12, atol=1e-13)
+    assert (estimate.samples, estimate.images) == (count, 2 * count)
+
+
+def test_a_half_without_gradient_has_no_cosine():
+    model = _net()
+    collector = HalfSplitMicroBatches(partition_parameters(model), SingleProcess())
+    for k in range(2):
+        with collector.capture(k, 2, images=1):
+            losses = model([_gradient(0, k)], mode='loss')
+            if k == 0:
+                losses.pop('loss_neck')
+            (sum(losses.values()) / 2).backward()
+    estimate = collector.reduce()
+    assert estimate.valid.tolist() == [True, False] and estimate.finite
+
+
+def test_an_unknown_estimator_is_refused():
+    with pytest.raises(ValueError, match="'thirds'; known are all_pairs, half_split"):
+        build_collector('thirds', partition_parameters(_net()), SingleProcess())

@@ -1,0 +1,125 @@
+"""Factors: the two orders of averaging, the clamp, and what changes nothing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from agvm_mm.statistics import (
+    FactorConfig,
+    FactorState,
+    VarianceEstimate,
+    init_factors,
+    update_factors,
+)
+
+
+def _estimate(numerator, denominator) -> VarianceEstimate:
+    return VarianceEstimate(
+        torch.tensor(numerator, dtype=torch.float64),
+        torch.tensor(denominator, dtype=torch.float64), 8, 32)
+
+
+def _run(config: FactorConfig, estimates: list[VarianceEstimate]) -> FactorState:
+    state = init_factors(len(estimates[0].numerator))
+    for estimate in estimates:
+        state = update_factors(state, estimate, config)
+    return state
+
+
+def test_factor_order_is_the_authors_moving_average_from_one():
+    config = FactorConfig(average='factor', momentum=0.97)
+    state = _run(config, [_estimate([0.4, 0.1], [1.0, 1.0]), _estimate([0.2, 0.1], [1.0, 1.0])])
+    first = 0.97 + 0.03 * math.sqrt((0.4 + 1e-6) / (0.1 + 1e-6))
+    second = 0.97 * first + 0.03 * math.sqrt((0.2 + 1e-6) / (0.1 + 1e-6))
+    assert state.factors.tolist() == pytest.approx([1.0, second], rel=1e-14)
+
+
+def test_moments_order_divides_last_and_starts_at_the_truth():
+    config = FactorConfig(average='moments', momentum=0.9, eps=1e-12)
+    one = _run(config, [_estimate([0.4, 0.2], [1.0, 2.0])])
+    assert one.factors[1].item() == pytest.approx(2.0, rel=1e-9)
+    two = _run(config, [_estimate([0.4, 0.2], [1.0, 2.0]), _estimate([8.0, 1.0], [10.0, 4.0])])
+    anchor = (0.09 * 0.4 + 0.1 * 8.0) / (0.09 * 1.0 + 0.1 * 10.0)
+    module = (0.09 * 0.2 + 0.1 * 1.0) / (0.09 * 2.0 + 0.1 * 4.0)
+    assert two.phi.tolist() == pytest.approx([anchor, module], rel=1e-12)
+    assert two.factors[1].item() == pytest.approx(math.sqrt(anchor / module), rel=1e-9)
+
+
+def test_the_clamp_bounds_the_ratio_before_the_root():
+    config = FactorConfig(average='moments', clamp=(0.5, 10.0))
+    state = _run(config, [_estimate([0.5, 1e-5, 1.9], [1.0, 1.0, 1.0])])
+    assert state.factors.tolist() == pytest.approx([1.0, math.sqrt(10.0), math.sqrt(0.5)], rel=1e-12)
+
+
+def test_the_anchor_is_one_wherever_it_stands():
+    config = FactorConfig(anchor=1, average='moments')
+    state = _run(config, [_estimate([0.1, 0.4], [1.0, 1.0])])
+    assert state.factors[1].item() == 1.0
+    assert state.factors[0].item() == pytest.approx(2.0, rel=1e-5)
+
+
+@pytest.mark.parametrize('average', ['moments', 'factor'])
+def test_a_module_without_gradient_keeps_factor_and_averages(average):
+    config = FactorConfig(average=average)
+    before = _run(config, [_estimate([0.4, 0.1, 0.2], [1.0, 1.0, 1.0])])
+    after = update_factors(before, _estimate([0.8, 0.0, 0.1], [1.0, 0.0, 1.0]), config)
+    assert after.factors[1] == before.factors[1]
+    assert after.phi[1] == before.phi[1]
+    assert after.estimates.tolist() == [2.0, 1.0, 2.0]
+    assert after.factors[2] != before.factors[2]
+
+
+@pytest.mark.parametrize('average', ['moments', 'factor'])
+@pytest.mark.parametrize(
+    'estimate',
+    [
+        _estimate([0.0, 0.1], [0.0, 1.0]),
+        _estimate([0.1, math.nan], [1.0, math.nan]),
+        _estimate([0.1, 0.2], [math.inf, 1.0]),
+    ],
+    ids=['anchor without gradient', 'nan', 'inf'],
+)
+def test_an_unusable_estimate_changes_nothing(average, estimate):
+    config = FactorConfig(average=average)
+    before = _run(config, [_estimate([0.4, 0.1], [1.0, 1.0])])
+    assert update_factors(before, estimate, config) is before
+
+
+def test_equal_gradients_everywhere_give_factor_one():
+    state = _run(FactorConfig(), [_estimate([0.0, -1e-17], [1.0, 3.0])])
+    assert state.factors.tolist() == pytest.approx([1.0, 1.0], rel=1e-12)
+
+
+def test_update_leaves_the_old_state_alone():
+    before = init_factors(2)
+    update_factors(before, _estimate([0.4, 0.1], [1.0, 1.0]), FactorConfig())
+    assert before.factors.tolist() == [1.0, 1.0] and before.numerator.tolist() == [0.0, 0.0]
+
+
+def test_state_survives_a_round_trip_through_plain_numbers():
+    state = _run(FactorConfig(), [_estimate([0.4, 0.1], [1.0, 0.7])])
+    entries = state.to_dict(['backbone', 'neck'])
+    assert all(type(v) is float for entry in entries.values() for v in entry.values())
+    back = FactorState.from_dict(entries, ['neck', 'backbone'])
+    assert back.factors.tolist() == state.factors.flip(0).tolist()
+    assert back.numerator.tolist() == state.numerator.flip(0).tolist()
+
+
+def test_state_of_other_modules_is_refused_by_name():
+    entries = init_factors(1).to_dict(['decode_head'])
+    with pytest.raises(ValueError, match=r"\['decode_head'\].*\['backbone'\]"):
+        FactorState.from_dict(entries, ['backbone'])
+
+
+def _limit_after(order: str, ratio: float, steps: int) -> float:
+    config = FactorConfig(average=order, momentum=0.97)
+    estimates = [_estimate([0.4, 0.4 / ratio], [1.0, 1.0])] * steps
+    return _run(config, estimates).factors[1].item()
+
+
+def test_both_orders_reach_the_same_limit_and_one_is_slow():
+    assert _limit_after('moments', 4.0, 1) == pytest.approx(2.0, rel=1e-4)
+    assert _limit_after('factor', 4.0, 20) < 1.6
+    assert _limit_after('factor', 4.0, 600) == pytest.approx(2.0, rel=1e-4)

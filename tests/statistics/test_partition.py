@@ -1,0 +1,90 @@
+"""Every trainable parameter in exactly one module, or one sentence that names it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from agvm_mm.statistics import partition_parameters
+from torch import nn
+
+
+def _two_stage() -> nn.Module:
+    model = nn.Module()
+    model.backbone = nn.Linear(3, 4)
+    model.neck = nn.Linear(4, 4, bias=False)
+    model.rpn_head = nn.Linear(4, 1)
+    model.roi_head = nn.Module()
+    model.roi_head.bbox_head = nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 2)])
+    model.roi_head.mask_head = nn.Linear(4, 5)
+    model.query = nn.Parameter(torch.zeros(7))
+    return model
+
+
+def test_top_level_children_with_roi_head_split_into_heads():
+    partition = partition_parameters(_two_stage())
+    assert partition.names == (
+        'query', 'backbone', 'neck', 'rpn_head', 'roi_head.bbox_head', 'roi_head.mask_head')
+    assert partition.sizes() == [7, 16, 16, 5, 20, 25]
+
+
+def test_frozen_parameters_stay_out():
+    model = _two_stage()
+    model.backbone.weight.requires_grad_(False)
+    partition = partition_parameters(model)
+    assert 'backbone.weight' not in partition.parameter_names
+    assert partition.sizes()[partition.index('backbone')] == 4
+
+
+def test_sum_adds_parameters_up_to_modules():
+    partition = partition_parameters(_two_stage())
+    ones = torch.ones(len(partition.parameters), dtype=torch.float64)
+    assert partition.sum(ones).tolist() == [1, 2, 1, 2, 4, 2]
+
+
+def test_prefixes_match_whole_names_only():
+    model = nn.Module()
+    model.neck, model.neck2, model.backbone = nn.Linear(1, 1), nn.Linear(1, 1), nn.Linear(1, 1)
+    partition = partition_parameters(
+        model, {'trunk': ['backbone', 'neck'], 'second': ['neck2']})
+    names = dict(zip(partition.parameter_names, partition.module_of.tolist()))
+    assert names['neck.weight'] == names['backbone.bias'] == partition.index('trunk')
+    assert names['neck2.weight'] == partition.index('second')
+
+
+@pytest.mark.parametrize(
+    ('modules', 'sentence'),
+    [
+        ({'backbone': ['backbone']}, r"'query' is in no module.*agvm\.modules"),
+        ({'a': ['backbone', 'neck', 'rpn_head', 'roi_head', 'query'], 'b': ['neck']},
+         r"'neck\.weight' is in several modules \(a, b\)"),
+        ({'a': ['backbone', 'neck', 'rpn_head', 'roi_head', 'query', 'necks']},
+         r"prefix 'necks', which matches no parameter.*backbone, neck, rpn_head, roi_head"),
+    ],
+)
+def test_wrong_modules_are_named(modules, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        partition_parameters(_two_stage(), modules)
+
+
+def test_a_shared_parameter_counts_once_within_a_module():
+    model = nn.Module()
+    model.backbone = nn.Linear(2, 2)
+    model.bbox_head = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+    model.bbox_head[1].weight = model.bbox_head[0].weight
+    assert partition_parameters(model).sizes() == [6, 8]
+
+
+def test_a_parameter_shared_between_modules_is_refused():
+    model = nn.Module()
+    model.backbone, model.bbox_head = nn.Linear(2, 2), nn.Linear(2, 2)
+    model.bbox_head.weight = model.backbone.weight
+    with pytest.raises(ValueError, match=r"'backbone\.weight' is shared with 'bbox_head\.weight'"):
+        partition_parameters(model)
+    together = partition_parameters(model, {'all': ['backbone', 'bbox_head']})
+    assert together.sizes() == [8]
+
+
+def test_nothing_trainable_is_refused():
+    model = nn.Linear(2, 2).requires_grad_(False)
+    with pytest.raises(ValueError, match='no trainable parameter'):
+        partition_parameters(model)
