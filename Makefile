@@ -1,0 +1,48 @@
+# make help lists what there is. Three variables choose the Python:
+#   make test                            .venv, made on the first call
+#   make test PYTHON=/path/to/python     a machine with a working stack, used as it is
+#   make test STACK=upstream             .venv-upstream with OpenMMLab's own releases
+# BASE_PYTHON is the interpreter from which an environment is made.
+
+STACK ?= onedl
+BASE_PYTHON ?= python3
+VENV := $(if $(filter upstream,$(STACK)),.venv-upstream,.venv)
+RUN := $(or $(PYTHON),$(CURDIR)/$(VENV)/bin/python)
+
+# The checkout comes first, so that a given PYTHON needs no installation of this package.
+PYTEST := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" OMP_NUM_THREADS=1 "$(RUN)" -m pytest
+
+# mmengine 0.10.7 cannot load its own checkpoints with the default of torch 2.6 and later.
+ifeq ($(STACK),upstream)
+export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
+endif
+
+.PHONY: help setup demo test test-slow test-all lint
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## the environment alone; every other target does this first
+ifdef PYTHON
+	@"$(PYTHON)" tools/setup_env.py --check mmcv._ext mmengine mmdet
+else
+	@command -v "$(BASE_PYTHON)" >/dev/null || \
+		{ echo "$(BASE_PYTHON) was not found: install Python 3.10 or later, or name one in BASE_PYTHON." >&2; exit 1; }
+	@"$(BASE_PYTHON)" tools/setup_env.py --stack "$(STACK)" --venv "$(VENV)"
+endif
+
+demo: setup ## a first run on the CPU
+	@PYTHON="$(RUN)" bash tools/demo.sh
+
+test: setup ## the default suite
+	$(PYTEST) -m 'not slow'
+
+test-slow: setup ## the slow suite: real models, long runs
+	$(PYTEST) -m slow
+
+test-all: setup ## both suites
+	$(PYTEST)
+
+lint: setup ## ruff and mypy
+	"$(RUN)" -m ruff check .
+	"$(RUN)" -m mypy

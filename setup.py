@@ -1,0 +1,59 @@
+"""Package metadata; everything else about the tools is in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+version: dict[str, str] = {}
+exec((ROOT / 'agvm_mm' / 'version.py').read_text(), version)
+
+setup(
+    name='agvm_mm',
+    version=version['__version__'],
+    description='Large-batch training of detectors and segmenters in MMEngine with AGVM',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author='The agvm_mm authors',
+    license='Apache-2.0',
+    packages=find_packages(include=['agvm_mm', 'agvm_mm.*']),
+    package_data={'agvm_mm': ['py.typed']},
+    python_requires='>=3.9',
+    # MMEngine comes under two sets of distribution names that install the same packages, so the
+    # user chooses one by an extra; asking for either here would pull it in beside the other.
+    install_requires=['torch>=2.1'],
+    extras_require={
+        'onedl': [
+            'onedl-mmengine>=0.10.12',
+            'onedl-mmcv>=2.3.6',
+            'onedl-mmdetection>=3.5.1',
+            'onedl-mmsegmentation>=1.4.2',
+        ],
+        'openmmlab': [
+            'mmengine>=0.10.7',
+            'mmcv>=2.0,<2.2',
+            'mmdet>=3.3',
+            'mmsegmentation>=1.2',
+        ],
+        'dev': [
+            'hypothesis',
+            'matplotlib',
+            'mypy',
+            'pytest',
+            'pytest-timeout',
+            'pytorch_optimizer',
+            'rich',
+            'ruff',
+            'tensorboard',
+        ],
+    },
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Typing :: Typed',
+    ],
+)
