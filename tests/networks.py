@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -33,15 +38,21 @@ class ReplayNet(BaseModel):
     def flat(self) -> Tensor:
         return torch.cat([getattr(self, name).weight.detach() for name in self._sizes])
 
-    def forward(self, inputs: Sequence[Tensor], data_samples: Any = None, mode: str = 'tensor') -> Any:
+    def forward(
+        self, inputs: Sequence[Tensor], data_samples: Any = None, mode: str = 'tensor'
+    ) -> Any:
         """Mean over images of <weights, gradient>; NaN entries leave their module unused."""
         losses = {}
-        for name, part in zip(self._sizes, torch.stack(list(inputs)).mean(0).split(list(self._sizes.values()))):
+        for name, part in zip(
+            self._sizes, torch.stack(list(inputs)).mean(0).split(list(self._sizes.values()))
+        ):
             losses[f'loss_{name}'] = (getattr(self, name).weight * part).sum()
         return losses
 
 
-def images(rng: np.random.Generator, count: int, size: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+def images(
+    rng: np.random.Generator, count: int, size: int, dtype: torch.dtype = torch.float32
+) -> list[Tensor]:
     """Random images of ``size`` x ``size`` pixels, 0 to 255."""
     return [torch.from_numpy(rng.uniform(0, 255, (3, size, size))).to(dtype) for _ in range(count)]
 
@@ -53,35 +64,79 @@ def boxes(rng: np.random.Generator, count: int, size: int, classes: int) -> Any:
 
     corner = rng.uniform(0, size * 0.6, (count, 2))
     extent = rng.uniform(size * 0.15, size * 0.4, (count, 2))
-    sample = DetDataSample(metainfo=dict(
-        img_shape=(size, size), ori_shape=(size, size), pad_shape=(size, size),
-        batch_input_shape=(size, size), scale_factor=(1.0, 1.0), img_id=0, flip=False))
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=(size, size),
+            ori_shape=(size, size),
+            pad_shape=(size, size),
+            batch_input_shape=(size, size),
+            scale_factor=(1.0, 1.0),
+            img_id=0,
+            flip=False,
+        )
+    )
     sample.gt_instances = InstanceData(
-        bboxes=torch.tensor(np.hstack([corner, corner + extent]), dtype=torch.float32).reshape(-1, 4),
-        labels=torch.tensor(rng.integers(0, classes, count)).long())
+        bboxes=torch.tensor(np.hstack([corner, corner + extent]), dtype=torch.float32).reshape(
+            -1, 4
+        ),
+        labels=torch.tensor(rng.integers(0, classes, count)).long(),
+    )
     sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
     return sample
 
 
-def detection_batch(seed: Sequence[int], count: int = 2, size: int = 64, classes: int = 3) -> dict[str, Any]:
+def detection_batch(
+    seed: Sequence[int], count: int = 2, size: int = 64, classes: int = 3
+) -> dict[str, Any]:
     """One micro-batch of random images with one to three boxes each; ``seed`` names it."""
     rng = np.random.default_rng(list(seed))
     return dict(
         inputs=images(rng, count, size),
-        data_samples=[boxes(rng, int(rng.integers(1, 4)), size, classes) for _ in range(count)])
+        data_samples=[boxes(rng, int(rng.integers(1, 4)), size, classes) for _ in range(count)],
+    )
 
 
 _BACKBONE = dict(
-    type='ResNet', depth=18, base_channels=8, frozen_stages=-1, init_cfg=None,
-    norm_cfg=dict(type='GN', num_groups=4, requires_grad=True))
+    type='ResNet',
+    depth=18,
+    base_channels=8,
+    frozen_stages=-1,
+    init_cfg=None,
+    norm_cfg=dict(type='GN', num_groups=4, requires_grad=True),
+)
 _NECK = dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, num_outs=5)
 _PREPROCESSOR = dict(
-    type='DetDataPreprocessor', mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4], pad_size_divisor=32)
+    type='DetDataPreprocessor',
+    mean=[123.7, 116.3, 103.5],
+    std=[58.4, 57.1, 57.4],
+    pad_size_divisor=32,
+)
+
+
+_BUILT: dict[str, Any] = {}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """mmdet logs every initialised tensor."""
+    logger = MMLogger.get_current_instance()
+    level, logger.level = logger.level, logging.ERROR
+    yield
+    logger.setLevel(level)
 
 
 def build_detector(config: dict[str, Any], seed: int = 0) -> Any:
-    """Build an mmdet model with reproducible weights."""
+    """Build an mmdet model with reproducible weights, once; ranks forked later copy it."""
+    key = f'{seed} {config}'
+    if key not in _BUILT:
+        _BUILT[key] = _build_detector(config, seed)
+    return copy.deepcopy(_BUILT[key])
+
+
+def _build_detector(config: dict[str, Any], seed: int) -> Any:
+    import mmdet.engine  # noqa: F401  what a rank would import, imported before the fork
     import mmdet.models  # noqa: F401  registers the detectors
+    import torch._dynamo  # noqa: F401  for DistributedDataParallel
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
@@ -89,25 +144,58 @@ def build_detector(config: dict[str, Any], seed: int = 0) -> Any:
         DefaultScope.get_instance('agvm_tests', scope_name='mmdet')
     torch.manual_seed(seed)
     model = MODELS.build(config)
-    model.init_weights()
+    with _quiet():
+        model.init_weights()
     return model.train()
 
 
 def tiny_retinanet(seed: int = 0) -> Any:
     """A RetinaNet without batch normalisation, about 0.3 M parameters, real losses."""
-    return build_detector(dict(
-        type='RetinaNet', data_preprocessor=_PREPROCESSOR, backbone=_BACKBONE, neck=_NECK,
-        bbox_head=dict(
-            type='RetinaHead', num_classes=3, in_channels=16, stacked_convs=1, feat_channels=16,
-            anchor_generator=dict(
-                type='AnchorGenerator', octave_base_scale=4, scales_per_octave=1, ratios=[1.0],
-                strides=[4, 8, 16, 32, 64]),
-            bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
-            loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-            loss_bbox=dict(type='L1Loss', loss_weight=1.0)),
-        train_cfg=dict(
-            assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0.0,
-                          ignore_iof_thr=-1),
-            sampler=dict(type='PseudoSampler'), allowed_border=-1, pos_weight=-1, debug=False),
-        test_cfg=dict(nms_pre=100, min_bbox_size=0, score_thr=0.05,
-                      nms=dict(type='nms', iou_threshold=0.5), max_per_img=20)), seed)
+    return build_detector(
+        dict(
+            type='RetinaNet',
+            data_preprocessor=_PREPROCESSOR,
+            backbone=_BACKBONE,
+            neck=_NECK,
+            bbox_head=dict(
+                type='RetinaHead',
+                num_classes=3,
+                in_channels=16,
+                stacked_convs=1,
+                feat_channels=16,
+                anchor_generator=dict(
+                    type='AnchorGenerator',
+                    octave_base_scale=4,
+                    scales_per_octave=1,
+                    ratios=[1.0],
+                    strides=[4, 8, 16, 32, 64],
+                ),
+                bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+                loss_cls=dict(
+                    type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0
+                ),
+                loss_bbox=dict(type='L1Loss', loss_weight=1.0),
+            ),
+            train_cfg=dict(
+                assigner=dict(
+                    type='MaxIoUAssigner',
+                    pos_iou_thr=0.5,
+                    neg_iou_thr=0.4,
+                    min_pos_iou=0.0,
+                    ignore_iof_thr=-1,
+                ),
+                sampler=dict(type='PseudoSampler'),
+                allowed_border=-1,
+                pos_weight=-1,
+                debug=False,
+            ),
+            test_cfg=dict(
+                nms_pre=100,
+                min_bbox_size=0,
+                score_thr=0.05,
+                nms=dict(type='nms', iou_threshold=0.5),
+                max_per_img=20,
+            ),
+        ),
+        seed,
+    )

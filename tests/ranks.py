@@ -17,15 +17,17 @@ import torch
 import torch.distributed as dist
 
 
-class RankFailed(AssertionError):
+class RankError(AssertionError):
     """A rank raised, died or hung."""
 
 
-def run_ranks(function: Callable[..., Any], size: int, *args: Any, timeout: float = 120) -> list[Any]:
+def run_ranks(
+    function: Callable[..., Any], size: int, *args: Any, timeout: float = 120
+) -> list[Any]:
     """``[function(rank, *args) for rank in range(size)]``, each in its own process.
 
     Raises:
-        RankFailed: with the traceback of the first rank that failed, or the rank that hung.
+        RankError: with the traceback of the first rank that failed, or the rank that hung.
     """
     context = multiprocessing.get_context('fork')
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +54,10 @@ def _main(
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank))
     try:
         dist.init_process_group(
-            'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=size,
+            'gloo',
+            init_method=f'file://{folder}/store',
+            rank=rank,
+            world_size=size,
             timeout=timedelta(seconds=60),
         )
         buffer = io.BytesIO()
@@ -79,11 +84,11 @@ def _collect(ranks: list[Any], pipes: list[Connection], timeout: float) -> list[
                 results[rank] = _receive(rank, ranks[rank], pipes[rank])
                 waiting.discard(rank)
         if time.monotonic() > deadline:
-            raise RankFailed(f'ranks {sorted(waiting)} did not answer within {timeout} s')
+            raise RankError(f'ranks {sorted(waiting)} did not answer within {timeout} s')
     for rank, process in enumerate(ranks):
         process.join(max(0.1, deadline - time.monotonic()))
         if process.exitcode != 0:
-            raise RankFailed(f'rank {rank} ended with exit code {process.exitcode}')
+            raise RankError(f'rank {rank} ended with exit code {process.exitcode}')
     return results
 
 
@@ -92,7 +97,7 @@ def _receive(rank: int, process: Any, pipe: Connection) -> Any:
         kind, value = torch.load(io.BytesIO(pipe.recv_bytes()), weights_only=False)
     except EOFError:
         process.join(5)
-        raise RankFailed(f'rank {rank} died with exit code {process.exitcode}') from None
+        raise RankError(f'rank {rank} died with exit code {process.exitcode}') from None
     if kind == 'error':
-        raise RankFailed(f'rank {rank} raised\n{value}')
+        raise RankError(f'rank {rank} raised\n{value}')
     return value

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 import torch.distributed as dist
-from ranks import RankFailed, run_ranks
+from ranks import RankError, run_ranks
 
 
 def _sum_of_ranks(rank):
@@ -25,7 +25,7 @@ def test_an_exception_on_one_rank_is_raised_with_its_traceback():
         if rank == 1:
             raise ValueError('only here')
 
-    with pytest.raises(RankFailed, match='rank 1 raised(.|\n)*only here'):
+    with pytest.raises(RankError, match='rank 1 raised(.|\n)*only here'):
         run_ranks(fail, 2)
 
 
@@ -34,10 +34,10 @@ def test_a_dead_rank_is_reported():
         if rank == 0:
             os._exit(7)
 
-    with pytest.raises(RankFailed, match='rank 0 died with exit code 7'):
+    with pytest.raises(RankError, match='rank 0 died with exit code 7'):
         run_ranks(die, 2)
 
 
 def test_a_hanging_rank_is_reported():
-    with pytest.raises(RankFailed, match='did not answer'):
+    with pytest.raises(RankError, match='did not answer'):
         run_ranks(lambda rank: time.sleep(30), 1, timeout=1)

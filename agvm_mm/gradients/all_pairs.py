@@ -8,16 +8,16 @@ pairs of inner products.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Iterator
 
 import torch
 from torch import Tensor
 
 from ..statistics import VarianceEstimate, moment_estimate
 from .collector import Collector
-from .norms import norm, squared, squared_norms
+from .norms import squared_norm, squared_norms, stack
 
 
 class AllPairs(Collector):
@@ -36,9 +36,9 @@ class AllPairs(Collector):
     @contextmanager
     def watch(self, index: int, count: int) -> Iterator[None]:
         """See :class:`Collector`."""
-        norms: list[Tensor | None] = [None] * len(self.partition.parameters)
+        squares: list[Tensor | None] = [None] * len(self.partition.parameters)
         handles = [
-            parameter.register_hook(partial(self._measure, norms, i))
+            parameter.register_hook(partial(self._measure, squares, i))
             for i, parameter in enumerate(self.partition.parameters)
         ]
         try:
@@ -46,10 +46,10 @@ class AllPairs(Collector):
         finally:
             for handle in handles:
                 handle.remove()
-        self._squares += squared(norms, self.device)
+        self._squares += stack(squares, self.device)
 
-    def _measure(self, norms: list[Tensor | None], i: int, gradient: Tensor) -> None:
-        if norms[i] is not None:
+    def _measure(self, squares: list[Tensor | None], i: int, gradient: Tensor) -> None:
+        if squares[i] is not None:
             raise RuntimeError(
                 f'{self.partition.parameter_names[i]!r} received its gradient in two parts within '
                 'one backward pass, as re-entrant activation checkpointing of a shared layer '
@@ -57,7 +57,7 @@ class AllPairs(Collector):
             )
         gradient = gradient.detach()
         measured = self.preconditioned(i, gradient)
-        norms[i] = None if measured is None else norm(measured)
+        squares[i] = None if measured is None else squared_norm(measured)
 
     def local_sums(self, passes: int) -> list[Tensor]:
         """See :class:`Collector`."""

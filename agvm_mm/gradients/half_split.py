@@ -10,9 +10,9 @@ Source: Xue et al., NeurIPS 2022, section 3.2; Qin et al., "SimiGrad", NeurIPS 2
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial, reduce
-from typing import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,8 @@ class _HalfSplit(Collector):
         flat = torch.zeros(sum(p.numel() for p in parameters), dtype=dtype, device=self.device)
         self._flat = flat
         self._first = [
-            view.view_as(p) for view, p in zip(flat.split([p.numel() for p in parameters]), parameters)
+            view.view_as(p)
+            for view, p in zip(flat.split([p.numel() for p in parameters]), parameters)
         ]
 
     def estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.model import is_model_wrapper
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
@@ -48,7 +49,8 @@ def bind(
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside a data-parallel wrapper."""
-    return model.module if is_model_wrapper(model) else model
+    inner: nn.Module = model.module if is_model_wrapper(model) else model  # type: ignore[assignment]
+    return inner
 
 
 def _unwrap(model: nn.Module, halves: bool) -> tuple[nn.Module, Communicator]:
@@ -66,7 +68,7 @@ def _unwrap(model: nn.Module, halves: bool) -> tuple[nn.Module, Communicator]:
             f'{kind} was given mixed_precision, which trains on casted copies of the parameters; '
             'use AGVMAmpOptimWrapper for mixed precision instead.'
         )
-    return model.module, ProcessGroupCommunicator(model.process_group, halves)
+    return unwrapped(model), ProcessGroupCommunicator(model.process_group, halves)
 
 
 def _require_two_samples(ranks: int, accumulative_counts: int) -> None:
@@ -89,9 +91,7 @@ def _require_dense(network: nn.Module) -> None:
             )
 
 
-def _require_anchor(
-    settings: AGVMSettings, partition: ModulePartition, network: nn.Module
-) -> None:
+def _require_anchor(settings: AGVMSettings, partition: ModulePartition, network: nn.Module) -> None:
     if settings.anchor in partition.names:
         return
     allowed = ', '.join(repr(name) for name in partition.names)
@@ -107,8 +107,8 @@ def _require_optimized(partition: ModulePartition, optimizer: Optimizer) -> None
     for name, parameter in zip(partition.parameter_names, partition.parameters):
         if id(parameter) not in optimized:
             raise ValueError(
-                f'the trainable parameter {name!r} is not in the optimizer {type(optimizer).__name__}; '
-                'AGVM needs one optimizer for the whole model: freeze the parameter or mend '
+                f'the trainable parameter {name!r} is not in the optimizer '
+                f'{type(optimizer).__name__}; AGVM needs one optimizer for the whole model: freeze the parameter or mend '
                 'optim_wrapper.constructor.'
             )
 
@@ -123,9 +123,10 @@ class ImageCounter:
         self._images = 0
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Count the images of one batch as the preprocessor received it."""
         data = args[0] if args else None
         inputs = data.get('inputs') if isinstance(data, dict) else data
-        if hasattr(inputs, '__len__'):
+        if isinstance(inputs, (Sequence, Tensor)):
             self._images += len(inputs)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any
 
 from .settings import is_count, require
 
@@ -36,6 +37,11 @@ def split_window(
     rest = {key: value for key, value in clip_grad.items() if key not in ('begin', 'end')}
     begin, end = clip_grad.get('begin', 0), clip_grad.get('end')
     require(is_count(begin, 0), 'begin', begin, 'a whole number of updates, at least 0', WHERE)
-    require(end is None or is_count(end, begin + 1), 'end', end,
-            f'None or a whole number of updates above begin ({begin})', WHERE)
+    require(
+        end is None or is_count(end, begin + 1),
+        'end',
+        end,
+        f'None or a whole number of updates above begin ({begin})',
+        WHERE,
+    )
     return rest, UpdateWindow(begin, end)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Mapping
+from typing import Any
 
 from ..gradients import Collector
 from ..statistics import (
@@ -30,6 +31,12 @@ class Modulator:
         partition: the modules.
         collector: where the estimates come from.
         updates: optimizer updates already made.
+
+    Attributes:
+        update: optimizer updates made, the clock of the settings.
+        skipped: estimates that were not finite.
+        images: images in the batch of the last estimate; 0 when the model does not tell.
+        state: factors and averages.
     """
 
     def __init__(
@@ -44,6 +51,7 @@ class Modulator:
         self.collector = collector
         self.update = updates
         self.skipped = 0
+        self.images = 0
         self.state: FactorState = init_factors(len(partition))
         low, high = settings.clamp
         self._config = FactorConfig(
@@ -83,6 +91,7 @@ class Modulator:
         estimate = self.collector.reduce(loss_scale)
         if estimate is None:
             return None
+        self.images = estimate.images
         if not estimate.finite:
             self.skipped += 1
         self.state = update_factors(self.state, estimate, self._config)
@@ -98,6 +107,7 @@ class Modulator:
             'version': STATE_VERSION,
             'update': self.update,
             'skipped': self.skipped,
+            'images': self.images,
             'modules': self.state.to_dict(self.partition.names),
         }
 
@@ -115,3 +125,4 @@ class Modulator:
         self.state = FactorState.from_dict(state['modules'], self.partition.names)
         self.update = int(state['update'])
         self.skipped = int(state['skipped'])
+        self.images = int(state['images'])

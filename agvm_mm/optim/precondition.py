@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import NAdam, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
 
 from ..gradients import Preconditioner
 
@@ -76,9 +76,7 @@ def build_preconditioner(optimizer: Optimizer) -> Preconditioner:
     """A function from parameter to D, None for a parameter the optimizer has not stepped yet."""
     moment = second_moment_of(optimizer)
     groups: dict[int, dict[str, Any]] = {
-        id(parameter): group
-        for group in optimizer.param_groups
-        for parameter in group['params']
+        id(parameter): group for group in optimizer.param_groups for parameter in group['params']
     }
 
     def diagonal(parameter: nn.Parameter) -> Tensor | None:

@@ -3,10 +3,44 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from ..statistics import VarianceEstimate, noise_scale
 from .lr_plan import LearningRatePlan
 from .modulator import Modulator
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """Where a module stands: averaged phi, noise scale in images, factor and learning rate.
+
+    NaN for what has not been measured.
+    """
+
+    name: str
+    parameters: int
+    phi: float
+    noise_scale: float
+    factor: float
+    learning_rate: float
+
+
+def rows(modulator: Modulator, plan: LearningRatePlan) -> list[ModuleRow]:
+    """One row for every module, in the model's order."""
+    phi = modulator.state.phi
+    scales = noise_scale(phi, modulator.images or math.nan)
+    columns = zip(
+        modulator.partition.names,
+        modulator.partition.sizes(),
+        phi.tolist(),
+        scales.tolist(),
+        modulator.factors,
+        plan.base_rates(len(phi)),
+    )
+    return [
+        ModuleRow(name, size, value, scale, factor, rate * factor)
+        for name, size, value, scale, factor, rate in columns
+    ]
 
 
 def start(modulator: Modulator, accumulative_counts: int) -> str:
@@ -40,8 +74,7 @@ def learning_rates(modulator: Modulator, plan: LearningRatePlan) -> dict[str, fl
     names = modulator.partition.names
     rates = plan.base_rates(len(names))
     return {
-        f'{name}.lr': rate * factor
-        for name, rate, factor in zip(names, rates, modulator.factors)
+        f'{name}.lr': rate * factor for name, rate, factor in zip(names, rates, modulator.factors)
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from ..gradients import ESTIMATORS
 from ..statistics.factors import AVERAGES
@@ -20,7 +21,7 @@ def require(holds: bool, key: str, value: Any, allowed: str, where: str = WHERE)
 
 def is_count(value: Any, least: int) -> bool:
     """Whether ``value`` is a whole number of at least ``least``; True and False are not."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def is_number(value: Any) -> bool:
@@ -66,21 +67,43 @@ class AGVMSettings:
 
     def __post_init__(self) -> None:
         require(isinstance(self.anchor, str), 'anchor', self.anchor, 'the name of a module')
-        require(_is_module_map(self.modules), 'modules', self.modules,
-                'None or a dict from module name to a list of parameter-name prefixes')
+        require(
+            _is_module_map(self.modules),
+            'modules',
+            self.modules,
+            'None or a dict from module name to a list of parameter-name prefixes',
+        )
         require(self.estimator in ESTIMATORS, 'estimator', self.estimator, _any_of(ESTIMATORS))
-        require(self.average is None or self.average in AVERAGES, 'average', self.average,
-                f'None or {_any_of(AVERAGES)}')
-        require(is_count(self.interval, 1), 'interval', self.interval,
-                'a whole number of updates, at least 1')
-        require(is_count(self.begin, 0), 'begin', self.begin,
-                'a whole number of updates, at least 0')
-        require(self.end is None or is_count(self.end, self.begin + 1), 'end', self.end,
-                f'None or a whole number of updates above begin ({self.begin})')
-        require(is_number(self.momentum) and 0 <= self.momentum < 1, 'momentum', self.momentum,
-                'a number in [0, 1)')
-        require(_is_interval(self.clamp), 'clamp', self.clamp,
-                'two positive numbers, the smaller first')
+        require(
+            self.average is None or self.average in AVERAGES,
+            'average',
+            self.average,
+            f'None or {_any_of(AVERAGES)}',
+        )
+        require(
+            is_count(self.interval, 1),
+            'interval',
+            self.interval,
+            'a whole number of updates, at least 1',
+        )
+        require(
+            is_count(self.begin, 0), 'begin', self.begin, 'a whole number of updates, at least 0'
+        )
+        require(
+            self.end is None or is_count(self.end, self.begin + 1),
+            'end',
+            self.end,
+            f'None or a whole number of updates above begin ({self.begin})',
+        )
+        require(
+            is_number(self.momentum) and 0 <= self.momentum < 1,
+            'momentum',
+            self.momentum,
+            'a number in [0, 1)',
+        )
+        require(
+            _is_interval(self.clamp), 'clamp', self.clamp, 'two positive numbers, the smaller first'
+        )
         require(is_number(self.eps) and self.eps > 0, 'eps', self.eps, 'a positive number')
         for key in ('precondition', 'apply'):
             require(isinstance(getattr(self, key), bool), key, getattr(self, key), 'True or False')
@@ -97,7 +120,9 @@ class AGVMSettings:
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
-                raise ValueError(f'{WHERE} has the unknown key {key!r}; known are {", ".join(known)}.')
+                raise ValueError(
+                    f'{WHERE} has the unknown key {key!r}; known are {", ".join(known)}.'
+                )
         return cls(**values)
 
     @property
@@ -125,12 +150,16 @@ def _any_of(names: Sequence[str]) -> str:
 def _is_module_map(value: Any) -> bool:
     if value is None:
         return True
-    return isinstance(value, Mapping) and len(value) > 0 and all(
-        isinstance(name, str)
-        and isinstance(prefixes, (list, tuple))
-        and len(prefixes) > 0
-        and all(isinstance(prefix, str) and prefix for prefix in prefixes)
-        for name, prefixes in value.items()
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(
+            isinstance(name, str)
+            and isinstance(prefixes, (list, tuple))
+            and len(prefixes) > 0
+            and all(isinstance(prefix, str) and prefix for prefix in prefixes)
+            for name, prefixes in value.items()
+        )
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, Iterator, Mapping
+from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -62,6 +63,11 @@ class AGVMMixin(OptimWrapper):
         """The statistics and factors; None before the model was seen or with ``agvm=None``."""
         return self._modulator
 
+    @property
+    def plan(self) -> LearningRatePlan | None:
+        """How the factors reach the optimizer; None as for :attr:`modulator`."""
+        return self._plan
+
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """See :class:`mmengine.optim.OptimWrapper`; the first sight of the model."""
         super().initialize_count_status(model, init_counts, max_counts)
@@ -109,7 +115,7 @@ class AGVMMixin(OptimWrapper):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Inverse of :meth:`state_dict`; a checkpoint of a plain wrapper leaves the factors at 1."""
+        """Inverse of :meth:`state_dict`; a plain wrapper's checkpoint leaves the factors at 1."""
         rest = dict(state_dict)
         self._pending = rest.pop(STATE_KEY, None)
         super().load_state_dict(rest)
@@ -152,7 +158,7 @@ class AGVMMixin(OptimWrapper):
         if self._modulator is None or self._plan is None:
             raise RuntimeError(
                 f'{type(self).__name__} has not seen the model: run the forward pass inside '
-                '`with optim_wrapper.optim_context(model)`, as MMEngine\'s runners do.'
+                "`with optim_wrapper.optim_context(model)`, as MMEngine's runners do."
             )
         return self._modulator, self._plan
 

@@ -15,8 +15,9 @@ Source: Xue et al., NeurIPS 2022, section 3.2; clamp and epsilon from the author
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -112,7 +113,7 @@ def init_factors(modules: int) -> FactorState:
 
 def target_factors(phi: Tensor, config: FactorConfig) -> Tensor:
     """Factors that equalise the variances ``phi`` of shape (M,); the equation of this file."""
-    # Equal gradients give 0, which rounding may leave a little below; phi itself cannot be negative.
+    # Equal gradients give 0, which rounding may leave a little below.
     phi = phi.clamp(min=0.0)
     ratio = (phi[config.anchor] + config.eps) / (phi + config.eps)
     target = torch.sqrt(ratio.clamp(*config.clamp))

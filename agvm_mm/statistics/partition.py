@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -115,9 +115,7 @@ def _require_match(module: str, prefixes: Sequence[str], model: nn.Module) -> No
             )
 
 
-def _build(
-    named: Sequence[tuple[str, nn.Parameter]], owners: Mapping[str, str]
-) -> ModulePartition:
+def _build(named: Sequence[tuple[str, nn.Parameter]], owners: Mapping[str, str]) -> ModulePartition:
     first: dict[int, str] = {}
     kept: list[tuple[str, nn.Parameter]] = []
     for name, parameter in named:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.distributed as dist
+from networks import ReplayNet
+from ranks import run_ranks
+from torch.nn.parallel import DistributedDataParallel
+
 from agvm_mm.gradients import (
     HalfSplitMicroBatches,
     HalfSplitRanks,
@@ -13,9 +17,6 @@ from agvm_mm.gradients import (
     build_collector,
 )
 from agvm_mm.statistics import partition_parameters
-from networks import ReplayNet
-from ranks import run_ranks
-from torch.nn.parallel import DistributedDataParallel
 
 SIZES = dict(backbone=30, neck=12)
 TOTAL = sum(SIZES.values())
@@ -81,7 +82,8 @@ def test_cosine_of_half_means_over_ranks(size, views):
 def test_each_side_is_the_mean_over_its_micro_batches():
     results = run_ranks(_measure_no_sync, 3, 2)
     means = torch.stack(
-        [torch.stack([_gradient(r, k) for k in range(2)]).mean(0) for r in range(3)])
+        [torch.stack([_gradient(r, k) for k in range(2)]).mean(0) for r in range(3)]
+    )
     expected = _one_minus_cosine(means[0], means[1:].mean(0))
     for phi in results:
         torch.testing.assert_close(phi, expected, rtol=1e-12, atol=1e-13)

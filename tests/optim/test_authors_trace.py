@@ -16,27 +16,47 @@ import torch
 from networks import ReplayNet
 from ranks import run_ranks
 
-REFERENCE = Path(os.environ.get(
-    'AGVM_MM_REFERENCE', Path(__file__).resolve().parents[3] / 'shared' / 'reference'))
+REFERENCE = Path(
+    os.environ.get(
+        'AGVM_MM_REFERENCE', Path(__file__).resolve().parents[3] / 'shared' / 'reference'
+    )
+)
 
 
 def _recipe(interval: int = 2, start: int = 4, alpha: float = 0.9) -> dict[str, Any]:
-    return dict(lr=0.1, momentum=0.9, weight_decay=1e-4, interval=interval, start=start, alpha=alpha)
+    return dict(
+        lr=0.1, momentum=0.9, weight_decay=1e-4, interval=interval, start=start, alpha=alpha
+    )
 
 
 def _train(rank: int, trace: dict[str, Any], recipe: dict[str, Any]) -> tuple[Any, Any]:
     """Weights and factors after every iteration, through the public config."""
-    import agvm_mm  # noqa: F401
     from mmengine.model import MMDistributedDataParallel
     from mmengine.optim import build_optim_wrapper
 
+    import agvm_mm  # noqa: F401
+
     model = MMDistributedDataParallel(ReplayNet(trace['sizes'], torch.from_numpy(trace['initial'])))
-    wrapper = build_optim_wrapper(model, dict(
-        type='AGVMOptimWrapper',
-        optimizer=dict(type='SGD', lr=recipe['lr'], momentum=recipe['momentum'],
-                       weight_decay=recipe['weight_decay']),
-        agvm=dict(estimator='half_split', average='factor', interval=recipe['interval'],
-                  begin=recipe['start'], momentum=recipe['alpha'], clamp=(0.5, 10.0))))
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            type='AGVMOptimWrapper',
+            optimizer=dict(
+                type='SGD',
+                lr=recipe['lr'],
+                momentum=recipe['momentum'],
+                weight_decay=recipe['weight_decay'],
+            ),
+            agvm=dict(
+                estimator='half_split',
+                average='factor',
+                interval=recipe['interval'],
+                begin=recipe['start'],
+                momentum=recipe['alpha'],
+                clamp=(0.5, 10.0),
+            ),
+        ),
+    )
     gradients = torch.from_numpy(trace['gradients'])
     wrapper.initialize_count_status(model, 0, len(gradients))
     weights, factors = [], []
@@ -59,15 +79,21 @@ def _agree(trace: dict[str, Any], recipe: dict[str, Any], weights: Any, factors:
 def test_recorded_runs_of_the_authors_code(ranks):
     path = REFERENCE / f'authors_trace_w{ranks}.npz'
     if not path.is_file():
-        pytest.skip('recordings of the authors\' code are not here; set AGVM_MM_REFERENCE')
+        pytest.skip("recordings of the authors' code are not here; set AGVM_MM_REFERENCE")
     file = np.load(path)
     trace = dict(
         sizes=dict(zip(file['module_names'].tolist(), file['module_sizes'].tolist())),
-        initial=file['initial_weights'], gradients=file['gradients'])
+        initial=file['initial_weights'],
+        gradients=file['gradients'],
+    )
     recipe = dict(
-        lr=float(file['lr']), momentum=float(file['sgd_momentum']),
-        weight_decay=float(file['weight_decay']), interval=int(file['interval']),
-        start=int(file['start_iter']), alpha=float(file['ema_momentum']))
+        lr=float(file['lr']),
+        momentum=float(file['sgd_momentum']),
+        weight_decay=float(file['weight_decay']),
+        interval=int(file['interval']),
+        start=int(file['start_iter']),
+        alpha=float(file['ema_momentum']),
+    )
     _agree(trace, recipe, file['weights'], file['factors'])
 
 
@@ -81,15 +107,20 @@ def _oracle(trace: dict[str, Any], recipe: dict[str, Any]) -> tuple[Any, Any]:
         if step >= recipe['start'] and step % recipe['interval'] == 0:
             half = len(gradients) // 2
             first, second = gradients[:half].mean(0), gradients[half:].mean(0)
-            phi = np.array([
-                1 - a @ b / np.sqrt((a @ a) * (b @ b))
-                for a, b in zip(np.split(first, splits), np.split(second, splits))])
+            phi = np.array(
+                [
+                    1 - a @ b / np.sqrt((a @ a) * (b @ b))
+                    for a, b in zip(np.split(first, splits), np.split(second, splits))
+                ]
+            )
             target = np.sqrt(np.clip((phi[0] + 1e-6) / (phi + 1e-6), 0.5, 10.0))
             factors = recipe['alpha'] * factors + (1 - recipe['alpha']) * target
         direction = gradients.mean(0) + recipe['weight_decay'] * weights
         buffer = direction if step == 0 else recipe['momentum'] * buffer + direction
         applied = factors if step >= recipe['start'] else np.ones_like(factors)
-        weights = weights - recipe['lr'] * np.repeat(applied, list(trace['sizes'].values())) * buffer
+        weights = (
+            weights - recipe['lr'] * np.repeat(applied, list(trace['sizes'].values())) * buffer
+        )
         history.append((weights, factors))
     return np.stack([w for w, _ in history]), np.stack([f for _, f in history])
 

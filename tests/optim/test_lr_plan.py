@@ -6,8 +6,9 @@ import copy
 
 import pytest
 import torch
-from agvm_mm.optim import LearningRatePlan
 from torch import nn
+
+from agvm_mm.optim import LearningRatePlan
 
 FACTORS = [1.0, 2.5, 0.8]
 
@@ -44,7 +45,7 @@ def test_one_group_with_a_plan_equals_a_group_for_every_module(name):
     together, apart = _parameters(), _parameters()
     planned = OPTIMIZERS[name](together)
     plan = LearningRatePlan(planned, {id(p): i // 2 for i, p in enumerate(together)})
-    real = OPTIMIZERS[name]([dict(params=apart[2 * m: 2 * m + 2]) for m in range(3)])
+    real = OPTIMIZERS[name]([dict(params=apart[2 * m : 2 * m + 2]) for m in range(3)])
     for group, factor in zip(real.param_groups, FACTORS):
         group['lr'] = group['lr'] * factor
     for step in range(5):
@@ -55,7 +56,9 @@ def test_one_group_with_a_plan_equals_a_group_for_every_module(name):
         real.step()
     for a, b in zip(together, apart):
         assert torch.equal(a, b)
-    assert len(planned.param_groups) == 1 and float(planned.param_groups[0]['lr']) == pytest.approx(0.1)
+    assert len(planned.param_groups) == 1 and float(planned.param_groups[0]['lr']) == pytest.approx(
+        0.1
+    )
 
 
 def test_the_groups_come_back_when_the_step_raises():
@@ -113,9 +116,9 @@ def test_pieces_that_disagree_are_refused():
     optimizer = _CountingInGroup(parameters, lr=0.1)
     optimizer.uneven = True
     plan = LearningRatePlan(optimizer, {id(p): i // 2 for i, p in enumerate(parameters)})
-    with pytest.raises(RuntimeError, match="keeps 'step' in its parameter groups.*custom_keys"):
-        with plan.scaled(FACTORS):
-            optimizer.step()
+    refusal = pytest.raises(RuntimeError, match="keeps 'step' in its parameter groups.*custom_keys")
+    with refusal, plan.scaled(FACTORS):
+        optimizer.step()
 
 
 class _Wrapping(torch.optim.SGD):

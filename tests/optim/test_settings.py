@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from agvm_mm.optim.clip import split_window
 from agvm_mm.optim.settings import AGVMSettings
 
@@ -10,7 +11,10 @@ from agvm_mm.optim.settings import AGVMSettings
 @pytest.mark.parametrize(
     ('values', 'sentence'),
     [
-        (dict(interval=-5), r'agvm\.interval is -5; allowed is a whole number of updates, at least 1'),
+        (
+            dict(interval=-5),
+            r'agvm\.interval is -5; allowed is a whole number of updates, at least 1',
+        ),
         (dict(interval=0), r'agvm\.interval is 0'),
         (dict(interval=2.5), r'agvm\.interval is 2\.5'),
         (dict(interval=True), r'agvm\.interval is True'),
@@ -22,8 +26,14 @@ from agvm_mm.optim.settings import AGVMSettings
         (dict(clamp=(0.0, 1.0)), r'agvm\.clamp is \(0\.0, 1\.0\)'),
         (dict(clamp=3), r'agvm\.clamp is 3'),
         (dict(eps=0), r'agvm\.eps is 0; allowed is a positive number'),
-        (dict(estimator='cosine'), r"agvm\.estimator is 'cosine'; allowed is 'all_pairs' or 'half_split'"),
-        (dict(average='ratio'), r"agvm\.average is 'ratio'; allowed is None or 'moments' or 'factor'"),
+        (
+            dict(estimator='cosine'),
+            r"agvm\.estimator is 'cosine'; allowed is 'all_pairs' or 'half_split'",
+        ),
+        (
+            dict(average='ratio'),
+            r"agvm\.average is 'ratio'; allowed is None or 'moments' or 'factor'",
+        ),
         (dict(anchor=None), r'agvm\.anchor is None'),
         (dict(modules=['backbone']), r"agvm\.modules is \['backbone'\]; allowed is None or a dict"),
         (dict(modules=dict(backbone='backbone')), r'agvm\.modules is .* list of parameter-name'),

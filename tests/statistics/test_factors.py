@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from agvm_mm.statistics import (
     FactorConfig,
     FactorState,
@@ -18,7 +19,10 @@ from agvm_mm.statistics import (
 def _estimate(numerator, denominator) -> VarianceEstimate:
     return VarianceEstimate(
         torch.tensor(numerator, dtype=torch.float64),
-        torch.tensor(denominator, dtype=torch.float64), 8, 32)
+        torch.tensor(denominator, dtype=torch.float64),
+        8,
+        32,
+    )
 
 
 def _run(config: FactorConfig, estimates: list[VarianceEstimate]) -> FactorState:
@@ -50,7 +54,9 @@ def test_moments_order_divides_last_and_starts_at_the_truth():
 def test_the_clamp_bounds_the_ratio_before_the_root():
     config = FactorConfig(average='moments', clamp=(0.5, 10.0))
     state = _run(config, [_estimate([0.5, 1e-5, 1.9], [1.0, 1.0, 1.0])])
-    assert state.factors.tolist() == pytest.approx([1.0, math.sqrt(10.0), math.sqrt(0.5)], rel=1e-12)
+    assert state.factors.tolist() == pytest.approx(
+        [1.0, math.sqrt(10.0), math.sqrt(0.5)], rel=1e-12
+    )
 
 
 def test_the_anchor_is_one_wherever_it_stands():

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+
 from agvm_mm.statistics import (
     cosine_estimate,
     moment_estimate,
@@ -62,7 +63,11 @@ def test_phi_is_the_ratio_of_noise_to_signal_and_noise(gradients):
 
 @pytest.mark.parametrize(
     ('pair', 'phi'),
-    [(([3.0, 4.0], [3.0, 4.0]), 0.0), (([1.0, 0.0], [0.0, 1.0]), 1.0), (([1.0, 0.0], [-1.0, 0.0]), 2.0)],
+    [
+        (([3.0, 4.0], [3.0, 4.0]), 0.0),
+        (([1.0, 0.0], [0.0, 1.0]), 1.0),
+        (([1.0, 0.0], [-1.0, 0.0]), 2.0),
+    ],
 )
 def test_equal_orthogonal_and_opposite_gradients(pair, phi):
     x, y = (torch.tensor(v, dtype=torch.float64) for v in pair)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from agvm_mm.statistics import partition_parameters
 from torch import nn
+
+from agvm_mm.statistics import partition_parameters
 
 
 def _two_stage() -> nn.Module:
@@ -23,7 +24,13 @@ def _two_stage() -> nn.Module:
 def test_top_level_children_with_roi_head_split_into_heads():
     partition = partition_parameters(_two_stage())
     assert partition.names == (
-        'query', 'backbone', 'neck', 'rpn_head', 'roi_head.bbox_head', 'roi_head.mask_head')
+        'query',
+        'backbone',
+        'neck',
+        'rpn_head',
+        'roi_head.bbox_head',
+        'roi_head.mask_head',
+    )
     assert partition.sizes() == [7, 16, 16, 5, 20, 25]
 
 
@@ -44,8 +51,7 @@ def test_sum_adds_parameters_up_to_modules():
 def test_prefixes_match_whole_names_only():
     model = nn.Module()
     model.neck, model.neck2, model.backbone = nn.Linear(1, 1), nn.Linear(1, 1), nn.Linear(1, 1)
-    partition = partition_parameters(
-        model, {'trunk': ['backbone', 'neck'], 'second': ['neck2']})
+    partition = partition_parameters(model, {'trunk': ['backbone', 'neck'], 'second': ['neck2']})
     names = dict(zip(partition.parameter_names, partition.module_of.tolist()))
     assert names['neck.weight'] == names['backbone.bias'] == partition.index('trunk')
     assert names['neck2.weight'] == partition.index('second')
@@ -55,10 +61,14 @@ def test_prefixes_match_whole_names_only():
     ('modules', 'sentence'),
     [
         ({'backbone': ['backbone']}, r"'query' is in no module.*agvm\.modules"),
-        ({'a': ['backbone', 'neck', 'rpn_head', 'roi_head', 'query'], 'b': ['neck']},
-         r"'neck\.weight' is in several modules \(a, b\)"),
-        ({'a': ['backbone', 'neck', 'rpn_head', 'roi_head', 'query', 'necks']},
-         r"prefix 'necks', which matches no parameter.*backbone, neck, rpn_head, roi_head"),
+        (
+            {'a': ['backbone', 'neck', 'rpn_head', 'roi_head', 'query'], 'b': ['neck']},
+            r"'neck\.weight' is in several modules \(a, b\)",
+        ),
+        (
+            {'a': ['backbone', 'neck', 'rpn_head', 'roi_head', 'query', 'necks']},
+            r"prefix 'necks', which matches no parameter.*backbone, neck, rpn_head, roi_head",
+        ),
     ],
 )
 def test_wrong_modules_are_named(modules, sentence):

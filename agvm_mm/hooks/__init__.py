@@ -1,0 +1,6 @@
+"""Hooks beside the optimizer wrappers; none changes an update."""
+
+from .seed_epoch import SeedEpochHook
+from .variance_table import VarianceTableHook
+
+__all__ = ['SeedEpochHook', 'VarianceTableHook']

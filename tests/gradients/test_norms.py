@@ -1,0 +1,35 @@
+"""Norms of large and of half-precision tensors are right."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from agvm_mm.gradients.norms import ROW, inner_product, squared_norm, squared_norms
+
+
+@pytest.mark.parametrize('size', [1, ROW - 1, ROW, ROW + 1, 5_000_000])
+def test_float32_to_six_digits_at_any_size(size):
+    generator = torch.Generator().manual_seed(size)
+    x, y = (torch.randn(size, generator=generator) for _ in range(2))
+    assert squared_norm(x).item() == pytest.approx(x.double().square().sum().item(), rel=1e-6)
+    exact = (x.double() * y.double()).sum().item()
+    assert inner_product(x, y).item() == pytest.approx(exact, abs=1e-6 * size**0.5 + 1e-6)
+    assert squared_norm(x).dtype == torch.float64
+
+
+def test_float64_keeps_its_precision():
+    x = torch.randn(3 * ROW + 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert squared_norm(x).item() == pytest.approx(torch.dot(x, x).item(), rel=1e-14)
+
+
+def test_half_precision_does_not_overflow():
+    x = torch.full((100,), 60000.0, dtype=torch.float16)
+    assert squared_norm(x).item() == pytest.approx(100 * 60000.0**2, rel=1e-3)
+
+
+def test_channels_last_and_missing_tensors():
+    x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    found = squared_norms([x, None, x[:, 0]], torch.device('cpu'))
+    expected = [x.double().square().sum().item(), 0.0, x[:, 0].double().square().sum().item()]
+    assert found.tolist() == pytest.approx(expected, rel=1e-6)

@@ -1,0 +1,43 @@
+"""Start the project's tools as a user does and see what they print."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_tool(tool: str, *args: Any, data: Path | None = None, fails: bool = False) -> str:
+    """Run ``tools/<tool>`` to its end and return everything it printed.
+
+    Args:
+        tool: file name, a Python or a shell script.
+        args: its arguments.
+        data: folder for AGVM_MM_DATA.
+        fails: whether a non-zero exit code is expected.
+    """
+    command = [sys.executable if tool.endswith('.py') else 'bash', str(ROOT / 'tools' / tool)]
+    done = subprocess.run(
+        [*command, *map(str, args)],
+        env=environment(data),
+        cwd=ROOT,
+        text=True,
+        timeout=600,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert (done.returncode != 0) == fails, done.stdout[-6000:]
+    return done.stdout
+
+
+def environment(data: Path | None = None) -> dict[str, str]:
+    """The tools run from the checkout with this interpreter."""
+    paths = [str(ROOT), str(ROOT / 'tests'), os.environ.get('PYTHONPATH', '')]
+    extra = {'PYTHON': sys.executable, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
+    if data is not None:
+        extra['AGVM_MM_DATA'] = str(data)
+    return {**os.environ, **extra}

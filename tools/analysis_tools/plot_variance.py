@@ -1,0 +1,35 @@
+"""Draw phi, noise scale, factor and learning rate of every module over training."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from agvm_mm.analysis import read_history
+from agvm_mm.analysis.plot import LABELS, plot_histories
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('work_dirs', nargs='+', help='work directories, one column each')
+    parser.add_argument('--out', default='variance', help='path without suffix; PNG and SVG')
+    parser.add_argument(
+        '--quantities', nargs='+', choices=list(LABELS), default=list(LABELS), help='rows'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Read, draw, say where."""
+    args = parse_args()
+    try:
+        histories = [read_history(folder) for folder in args.work_dirs]
+    except FileNotFoundError as error:
+        sys.exit(str(error))
+    for path in plot_histories(histories, args.quantities, args.out):
+        print(path)
+
+
+if __name__ == '__main__':
+    main()
