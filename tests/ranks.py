@@ -33,7 +33,7 @@ def run_ranks(
     with tempfile.TemporaryDirectory() as folder:
         pipes = [context.Pipe(duplex=False) for _ in range(size)]
         ranks = [
-            context.Process(target=_main, args=(function, rank, size, folder, pipes[rank][1], args))
+            context.Process(target=_main, args=(function, rank, folder, pipes, args))
             for rank in range(size)
         ]
         for process in ranks:
@@ -49,8 +49,16 @@ def run_ranks(
 
 
 def _main(
-    function: Callable[..., Any], rank: int, size: int, folder: str, pipe: Connection, args: Any
+    function: Callable[..., Any],
+    rank: int,
+    folder: str,
+    pipes: list[tuple[Connection, Connection]],
+    args: Any,
 ) -> None:
+    size, pipe = len(pipes), pipes[rank][1]
+    for _, sender in pipes:
+        if sender is not pipe:
+            sender.close()  # or a rank that dies would not be noticed while another lives
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank))
     try:
         dist.init_process_group(

@@ -53,6 +53,9 @@ class Collector(ABC):
         if index == 0:
             self._passes, self._count, self._images = 0, count, 0
             self.start(count)
+        elif index != self._passes:  # resumed in mid-update: earlier passes are lost
+            yield
+            return
         with self.watch(index, count):
             yield
         self._passes += 1

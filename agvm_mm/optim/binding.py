@@ -108,8 +108,8 @@ def _require_optimized(partition: ModulePartition, optimizer: Optimizer) -> None
         if id(parameter) not in optimized:
             raise ValueError(
                 f'the trainable parameter {name!r} is not in the optimizer '
-                f'{type(optimizer).__name__}; AGVM needs one optimizer for the whole model: freeze the parameter or mend '
-                'optim_wrapper.constructor.'
+                f'{type(optimizer).__name__}; AGVM needs one optimizer for the whole model: freeze '
+                'the parameter or mend optim_wrapper.constructor.'
             )
 
 
