@@ -2,6 +2,7 @@
 
 from .lr_plan import LearningRatePlan
 from .modulator import Modulator
+from .optimizers import LAMBOptimizer, build_adan, build_lars
 from .precondition import SecondMoment, register_second_moment
 from .settings import AGVMSettings
 from .wrapper import AGVMAmpOptimWrapper, AGVMMixin, AGVMOptimWrapper
@@ -11,8 +12,11 @@ __all__ = [
     'AGVMMixin',
     'AGVMOptimWrapper',
     'AGVMSettings',
+    'LAMBOptimizer',
     'LearningRatePlan',
     'Modulator',
     'SecondMoment',
+    'build_adan',
+    'build_lars',
     'register_second_moment',
 ]

@@ -1,0 +1,12 @@
+# Purpose:  Faster R-CNN R50-FPN on COCO 2017 at batch 1536: AdamW with the lr of the AGVM recipe,
+#           that recipe without AGVM.
+# Hardware: 768 GPUs x 2 images; fewer GPUs accumulate gradients to the same batch.
+# Batch:    1536 images per optimizer update; lengths in iterations count updates.
+# Expected: box AP 35.9 (secondary source; the settings of that run are not known).
+# Derived:  lr = 2e-4 at batch 16 (mmdet's AdamW recipe of this detector), square root for others;
+#           weight_decay = 0.05.
+# Command:  bash tools/dist_train.sh \
+#           configs/faster_rcnn/faster-rcnn_r50_fpn_adamw-sqrt_768xb2-12e_coco.py 8
+_base_ = './faster-rcnn_r50_fpn_agvm-adamw_768xb2-12e_coco.py'
+
+optim_wrapper = dict(agvm=None)

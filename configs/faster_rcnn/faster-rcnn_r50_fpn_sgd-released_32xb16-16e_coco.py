@@ -1,0 +1,13 @@
+# Purpose:  Faster R-CNN R50-FPN on COCO 2017 at batch 512: the authors' released recipe without
+#           AGVM.
+# Hardware: 32 GPUs x 16 images; fewer GPUs accumulate gradients to the same batch, with SyncBN over
+#           fewer images.
+# Batch:    512 images per optimizer update; lengths in iterations count updates.
+# Expected: box AP 36.2 ("Baseline" in the authors' README, with mmdet 2; its config was not
+#           released).
+# Derived:  everything but AGVM as in the released AGVM recipe.
+# Command:  bash tools/dist_train.sh \
+#           configs/faster_rcnn/faster-rcnn_r50_fpn_sgd-released_32xb16-16e_coco.py 8
+_base_ = './faster-rcnn_r50_fpn_agvm-released_32xb16-16e_coco.py'
+
+optim_wrapper = dict(agvm=None)

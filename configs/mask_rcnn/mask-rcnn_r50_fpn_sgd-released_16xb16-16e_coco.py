@@ -1,0 +1,12 @@
+# Purpose:  Mask R-CNN R50-FPN on COCO 2017 at batch 256: the authors' released recipe without AGVM.
+# Hardware: 16 GPUs x 16 images; fewer GPUs accumulate gradients to the same batch, with SyncBN over
+#           fewer images.
+# Batch:    256 images per optimizer update; lengths in iterations count updates.
+# Expected: mask AP 34.4 ("Baseline" in the authors' README, with mmdet 2; its config was not
+#           released).
+# Derived:  everything but AGVM as in the released AGVM recipe.
+# Command:  bash tools/dist_train.sh \
+#           configs/mask_rcnn/mask-rcnn_r50_fpn_sgd-released_16xb16-16e_coco.py 8
+_base_ = './mask-rcnn_r50_fpn_agvm-released_16xb16-16e_coco.py'
+
+optim_wrapper = dict(agvm=None)

@@ -1,0 +1,18 @@
+# Purpose:  Panoptic FPN R50 on COCO 2017 at batch 512: AGVM on SGD.
+# Hardware: 32 GPUs x 16 images; fewer GPUs accumulate gradients to the same batch.
+# Batch:    512 images per optimizer update; lengths in iterations count updates.
+# Expected: not known.
+# Derived:  lr = 0.02 per 16 images up to batch 128, square root beyond, the rule behind the
+#           released recipes; begin = end of the warm-up (2 epochs) + min(100 updates, half an
+#           epoch); clipping from as many updates before the end of the warm-up to as many after it.
+# Command:  bash tools/dist_train.sh \
+#           configs/panoptic_fpn/panoptic-fpn_r50_fpn_agvm-sgd_32xb16-12e_coco.py 8
+_base_ = './panoptic-fpn_r50_fpn_agvm-sgd_8xb4-12e_coco.py'
+
+total_batch_size = 512
+train_dataloader = dict(batch_size=16)
+
+optim_wrapper = dict(
+    optimizer=dict(lr=0.16 * (512 / 128) ** 0.5),
+    agvm=dict(begin=560),
+    clip_grad=dict(begin=360, end=561))

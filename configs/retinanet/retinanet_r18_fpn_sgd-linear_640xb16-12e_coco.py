@@ -1,0 +1,10 @@
+# Purpose:  RetinaNet R18-FPN on COCO 2017 at batch 10240: SGD with linear scaling of lr.
+# Hardware: 640 GPUs x 16 images; fewer GPUs accumulate gradients to the same batch.
+# Batch:    10240 images per optimizer update; lengths in iterations count updates.
+# Expected: not known.
+# Derived:  lr = 0.01 per 16 images.
+# Command:  bash tools/dist_train.sh \
+#           configs/retinanet/retinanet_r18_fpn_sgd-linear_640xb16-12e_coco.py 8
+_base_ = './retinanet_r18_fpn_agvm-sgd_640xb16-12e_coco.py'
+
+optim_wrapper = dict(agvm=None, optimizer=dict(lr=0.01 * 10240 / 16))

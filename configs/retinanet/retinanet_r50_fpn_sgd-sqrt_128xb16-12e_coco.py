@@ -1,0 +1,12 @@
+# Purpose:  RetinaNet R50-FPN on COCO 2017 at batch 2048: SGD with the lr of the AGVM recipe, that
+#           recipe without AGVM.
+# Hardware: 128 GPUs x 16 images; fewer GPUs accumulate gradients to the same batch.
+# Batch:    2048 images per optimizer update; lengths in iterations count updates.
+# Expected: not known.
+# Derived:  lr = 0.01 per 16 images up to batch 128, square root beyond, the rule behind the
+#           released recipes.
+# Command:  bash tools/dist_train.sh \
+#           configs/retinanet/retinanet_r50_fpn_sgd-sqrt_128xb16-12e_coco.py 8
+_base_ = './retinanet_r50_fpn_agvm-sgd_128xb16-12e_coco.py'
+
+optim_wrapper = dict(agvm=None)

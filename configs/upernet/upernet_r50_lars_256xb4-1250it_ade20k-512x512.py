@@ -1,0 +1,20 @@
+# Purpose:  UPerNet R50 on ADE20K at batch 1024: LARS.
+# Hardware: 256 GPUs x 4 images; fewer GPUs accumulate gradients to the same batch, with SyncBN over
+#           fewer images.
+# Batch:    1024 images per optimizer update; lengths in iterations count updates.
+# Expected: not known.
+# Derived:  lr of the SGD recipe; trust_coefficient = 0.01, not tuned.
+# Command:  bash tools/dist_train.sh \
+#           configs/upernet/upernet_r50_lars_256xb4-1250it_ade20k-512x512.py 8
+_base_ = './upernet_r50_agvm-sgd_256xb4-1250it_ade20k-512x512.py'
+
+optim_wrapper = dict(
+    optimizer=dict(
+        _delete_=True,
+        type='LARSOptimizer',
+        lr=0.01 * (1024 / 16) ** 0.5,
+        momentum=0.9,
+        weight_decay=5e-4,
+        trust_coefficient=0.01),
+    agvm=None,
+    clip_grad=None)

@@ -1,0 +1,12 @@
+# Purpose:  UPerNet R50 on ADE20K at batch 1024: SGD with the lr of the AGVM recipe, that recipe
+#           without AGVM.
+# Hardware: 256 GPUs x 4 images; fewer GPUs accumulate gradients to the same batch, with SyncBN over
+#           fewer images.
+# Batch:    1024 images per optimizer update; lengths in iterations count updates.
+# Expected: not known.
+# Derived:  lr = 0.01 at batch 16 (mmseg), square root for others.
+# Command:  bash tools/dist_train.sh \
+#           configs/upernet/upernet_r50_sgd-sqrt_256xb4-1250it_ade20k-512x512.py 8
+_base_ = './upernet_r50_agvm-sgd_256xb4-1250it_ade20k-512x512.py'
+
+optim_wrapper = dict(agvm=None)

@@ -1,0 +1,26 @@
+"""MMEngine's mixed-precision wrapper on a CPU, where it refuses to be built."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Iterator
+from unittest import mock
+
+import torch
+
+MODULE = 'mmengine.optim.optimizer.amp_optimizer_wrapper'
+
+
+@contextmanager
+def on_cpu(wrapper_type: str, **scaler: Any) -> Iterator[None]:
+    """Lets ``AmpOptimWrapper`` and its children be built here, with a real CPU loss scaler."""
+    if 'Amp' not in wrapper_type:
+        yield
+        return
+    options = dict(init_scale=1024.0, growth_interval=3, **scaler)
+    with (
+        mock.patch(f'{MODULE}.is_cuda_available', lambda: True),
+        mock.patch(f'{MODULE}.GradScaler', partial(torch.amp.GradScaler, 'cpu', **options)),
+    ):
+        yield
