@@ -7,16 +7,17 @@ Two orders of averaging over the estimation steps:
 
 * ``'factor'`` averages the factor itself, from 1, as the authors' code does;
 * ``'moments'`` averages numerators and denominators of :math:`\varphi` and divides last, which
-  has no slow start and no bias from the ratio or the root.
+  has no slow start and no bias from the ratio or the root. Gradients shrink by orders of magnitude
+  in training, so both are first divided by the module's denominator of the estimate before:
+  every estimate then counts about the same, and a burst of huge gradients is soon forgotten.
 
 Source: Xue et al., NeurIPS 2022, section 3.2; clamp and epsilon from the authors' code.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -25,6 +26,9 @@ from torch import Tensor
 from .estimate import VarianceEstimate
 
 AVERAGES = ('moments', 'factor')
+
+# An estimate whose gradients have suddenly grown counts at most this many times as much as others.
+LARGEST_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
@@ -46,20 +50,26 @@ class FactorConfig:
     eps: float = 1e-6
 
 
+COLUMNS = ('factor', 'numerator', 'denominator', 'scale', 'estimates')
+"""Keys of a module in a checkpoint, in the order of :class:`FactorState`."""
+
+
 @dataclass(frozen=True)
 class FactorState:
     """Everything the factors remember between estimation steps; tensors (M,), float64, on CPU.
 
     Args:
         factors: the learning-rate factors.
-        numerator: moving average of the numerators of phi, from 0.
-        denominator: moving average of the denominators of phi, from 0.
+        numerator: moving average of the scaled numerators of phi, from 0.
+        denominator: moving average of the scaled denominators of phi, from 0.
+        scale: denominator of each module's last estimate.
         estimates: how many estimates of each module entered.
     """
 
     factors: Tensor
     numerator: Tensor
     denominator: Tensor
+    scale: Tensor
     estimates: Tensor
 
     @property
@@ -72,12 +82,7 @@ class FactorState:
 
     def to_dict(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
         """Plain numbers by module, as a checkpoint keeps them."""
-        columns = {
-            'factor': self.factors,
-            'numerator': self.numerator,
-            'denominator': self.denominator,
-            'estimates': self.estimates,
-        }
+        columns = dict(zip(COLUMNS, (getattr(self, field.name) for field in fields(self))))
         return {
             name: {key: float(column[i]) for key, column in columns.items()}
             for i, name in enumerate(names)
@@ -96,19 +101,18 @@ class FactorState:
                 f'modules {sorted(names)}: set optim_wrapper.agvm.modules as it was when the '
                 'checkpoint was written, or delete `optimizer.agvm` from the checkpoint.'
             )
-        column = {
-            key: torch.tensor([float(entries[name][key]) for name in names], dtype=torch.float64)
-            for key in ('factor', 'numerator', 'denominator', 'estimates')
-        }
         return FactorState(
-            column['factor'], column['numerator'], column['denominator'], column['estimates']
+            *(
+                torch.tensor([float(entries[name][key]) for name in names], dtype=torch.float64)
+                for key in COLUMNS
+            )
         )
 
 
 def init_factors(modules: int) -> FactorState:
     """The state before any estimate: every factor is 1."""
     zeros = torch.zeros(modules, dtype=torch.float64)
-    return FactorState(torch.ones_like(zeros), zeros, zeros.clone(), zeros.clone())
+    return FactorState(torch.ones_like(zeros), *(zeros.clone() for _ in COLUMNS[1:]))
 
 
 def target_factors(phi: Tensor, config: FactorConfig) -> Tensor:
@@ -137,15 +141,7 @@ def update_factors(
     valid = estimate.valid
     if not estimate.finite or not bool(valid[config.anchor]):
         return state
-    weight = (1 - config.momentum) * valid.to(torch.float64)
-    numerator = (1 - weight) * state.numerator + weight * estimate.numerator
-    denominator = (1 - weight) * state.denominator + weight * estimate.denominator
-    averaged = replace(
-        state,
-        numerator=numerator,
-        denominator=denominator,
-        estimates=state.estimates + valid.to(torch.float64),
-    )
+    averaged = _average(state, estimate, config.momentum)
     if config.average == 'moments':
         factors = target_factors(averaged.phi, config)
     else:
@@ -154,7 +150,21 @@ def update_factors(
     return replace(averaged, factors=torch.where(valid, factors, state.factors))
 
 
-def factor_bounds(config: FactorConfig) -> tuple[float, float]:
-    """Smallest and largest factor that the clamp lets through."""
-    low, high = config.clamp
-    return math.sqrt(low), math.sqrt(high)
+def _average(state: FactorState, estimate: VarianceEstimate, momentum: float) -> FactorState:
+    """Moving averages of both parts of phi, of the modules that have a gradient.
+
+    The scale is that of the estimate before, which is independent of this one's noise: dividing by
+    the present denominator would average the ratio.
+    """
+    valid = estimate.valid.to(torch.float64)
+    present = torch.where(estimate.valid, estimate.denominator, 1.0)
+    before = torch.where(state.estimates > 0, state.scale, present)
+    scale = torch.maximum(before, present / LARGEST_WEIGHT)
+    weight = (1 - momentum) * valid
+    return replace(
+        state,
+        numerator=(1 - weight) * state.numerator + weight * estimate.numerator / scale,
+        denominator=(1 - weight) * state.denominator + weight * estimate.denominator / scale,
+        scale=torch.where(estimate.valid, present, state.scale),
+        estimates=state.estimates + valid,
+    )

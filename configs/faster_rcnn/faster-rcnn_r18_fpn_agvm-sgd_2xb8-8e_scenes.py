@@ -15,9 +15,9 @@ model = dict(roi_head=dict(bbox_head=dict(num_classes=6)))
 
 optim_wrapper = dict(
     type='AGVMOptimWrapper',
-    optimizer=dict(type='SGD', lr=0.04, momentum=0.9, weight_decay=1e-4),
+    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
     agvm=dict(anchor='backbone', interval=2, begin=20),
-    clip_grad=dict(max_norm=10.0))
+    clip_grad=dict(max_norm=5.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=40, by_epoch=False),
     dict(type='CosineAnnealingLR', begin=0, end=8, by_epoch=True, convert_to_iter_based=True)

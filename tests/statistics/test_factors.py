@@ -44,9 +44,9 @@ def test_moments_order_divides_last_and_starts_at_the_truth():
     config = FactorConfig(average='moments', momentum=0.9, eps=1e-12)
     one = _run(config, [_estimate([0.4, 0.2], [1.0, 2.0])])
     assert one.factors[1].item() == pytest.approx(2.0, rel=1e-9)
-    two = _run(config, [_estimate([0.4, 0.2], [1.0, 2.0]), _estimate([8.0, 1.0], [10.0, 4.0])])
-    anchor = (0.09 * 0.4 + 0.1 * 8.0) / (0.09 * 1.0 + 0.1 * 10.0)
-    module = (0.09 * 0.2 + 0.1 * 1.0) / (0.09 * 2.0 + 0.1 * 4.0)
+    two = _run(config, [_estimate([0.4, 0.2], [1.0, 2.0]), _estimate([1.6, 1.0], [2.0, 4.0])])
+    anchor = (0.09 * 0.4 + 0.1 * 1.6) / (0.09 * 1.0 + 0.1 * 2.0)
+    module = (0.09 * 0.1 + 0.1 * 0.5) / (0.09 * 1.0 + 0.1 * 2.0)
     assert two.phi.tolist() == pytest.approx([anchor, module], rel=1e-12)
     assert two.factors[1].item() == pytest.approx(math.sqrt(anchor / module), rel=1e-9)
 
@@ -129,3 +129,41 @@ def test_both_orders_reach_the_same_limit_and_one_is_slow():
     assert _limit_after('moments', 4.0, 1) == pytest.approx(2.0, rel=1e-4)
     assert _limit_after('factor', 4.0, 20) < 1.6
     assert _limit_after('factor', 4.0, 600) == pytest.approx(2.0, rel=1e-4)
+
+
+def _noise_changes(size_after: float) -> list[float]:
+    """Averaged phi over 60 estimates of 0.9 after 60 of 0.1, gradients `size_after` as large."""
+    before = [_estimate([0.1, 0.1], [1.0, 1.0])] * 60
+    state = _run(FactorConfig(momentum=0.9), before)
+    history = []
+    for _ in range(60):
+        estimate = _estimate([0.9 * size_after, 0.1 * size_after], [size_after, size_after])
+        state = update_factors(state, estimate, FactorConfig(momentum=0.9))
+        history.append(state.phi[0].item())
+    return history
+
+
+@pytest.mark.parametrize('size', [1e-6, 1.0, 1e6])
+def test_averages_follow_the_noise_whatever_the_size_of_the_gradients(size):
+    """The weight of an estimate must not be the squared norm of its gradient."""
+    history = _noise_changes(size)
+    assert history[20] == pytest.approx(0.9, abs=0.12)
+    assert history[59] == pytest.approx(0.9, abs=0.005)
+
+
+def test_one_burst_counts_at_most_four_times():
+    config = FactorConfig(momentum=0.9)
+    steady = _run(config, [_estimate([0.5, 0.5], [1.0, 1.0])] * 100)
+    burst = update_factors(steady, _estimate([0.0, 5e5], [1e6, 1e6]), config)
+    expected = 0.9 * 0.5 / (0.9 + 0.1 * 4)
+    assert burst.phi[0].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_scaling_by_the_estimate_before_leaves_the_ratio_of_expectations():
+    """Noisy parts of known mean: averaging phi itself would be off by Jensen's inequality."""
+    generator = torch.Generator().manual_seed(0)
+    state, config = init_factors(1), FactorConfig(momentum=0.999)
+    for _ in range(6000):
+        denominator = torch.rand(1, generator=generator).item() * 1.6 + 0.2
+        state = update_factors(state, _estimate([0.5], [denominator]), config)
+    assert state.phi[0].item() == pytest.approx(0.5, abs=0.02)

@@ -3,7 +3,7 @@
 # Batch:    16 images per optimizer update.
 # Expected: not yet measured.
 # Command:  bash tools/dist_train.sh \
-#           configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb8-16e_bccd.py 2
+#           configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb8-12e_bccd.py 2
 _base_ = [
     '../_base_/models/faster-rcnn_r18_fpn_small.py',
     '../_base_/datasets/bccd_detection.py',
@@ -15,14 +15,14 @@ model = dict(roi_head=dict(bbox_head=dict(num_classes=3)))
 
 optim_wrapper = dict(
     type='AGVMOptimWrapper',
-    optimizer=dict(type='SGD', lr=0.04, momentum=0.9, weight_decay=1e-4),
+    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
     agvm=dict(anchor='backbone', interval=2, begin=20),
-    clip_grad=dict(max_norm=10.0))
+    clip_grad=dict(max_norm=5.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=40, by_epoch=False),
-    dict(type='CosineAnnealingLR', begin=0, end=16, by_epoch=True, convert_to_iter_based=True)
+    dict(type='CosineAnnealingLR', begin=0, end=12, by_epoch=True, convert_to_iter_based=True)
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=16, val_interval=8)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=6)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=4, max_keep_ckpts=2))

@@ -1,0 +1,109 @@
+"""The table of modules and the seeds that survive a resume."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from networks import ReplayNet
+
+from agvm_mm.hooks import SeedEpochHook, VarianceTableHook
+from agvm_mm.hooks.seed_epoch import STRIDE
+from agvm_mm.hooks.variance_table import render
+from agvm_mm.optim import report
+
+
+def _trained(updates: int) -> Any:
+    model = ReplayNet(dict(backbone=1000, neck=20), torch.zeros(1020))
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            type='AGVMOptimWrapper',
+            optimizer=dict(type='SGD', lr=0.1),
+            accumulative_counts=2,
+            agvm=dict(interval=1),
+        ),
+    )
+    wrapper.initialize_count_status(model, 0, 100)
+    spread = torch.cat([torch.full((1000,), 3.0), torch.full((20,), 0.3)])
+    for step in range(2 * updates):
+        generator = torch.Generator().manual_seed(step)
+        gradient = 0.5 + spread * torch.randn(1020, generator=generator)
+        model.train_step(dict(inputs=[gradient]), wrapper)
+    return wrapper
+
+
+def _cells(text: str, module: str) -> list[str]:
+    row = next(line for line in text.splitlines() if module in line)
+    return [cell.strip() for cell in row.strip('│┃ ').replace('┃', '│').split('│')]
+
+
+def test_the_table_holds_what_the_modulator_knows():
+    wrapper = _trained(3)
+    rows = report.rows(wrapper.modulator, wrapper.plan)
+    phi = wrapper.modulator.state.phi
+    cells = _cells(render('title', rows), 'backbone')
+    assert cells[:2] == ['backbone', '1,000'] and cells[2] == f'{phi[0]:.3f}'
+    assert cells[4:] == ['1.000', '0.1']
+    cells = _cells(render('title', rows), 'neck')
+    factor = wrapper.modulator.factors[1]
+    noise_scale = 0.5 * 2 * phi[1] / (1 - phi[1])
+    assert cells[3] == f'{noise_scale:.1f}'
+    assert cells[4] == f'{factor:.3f}' and cells[5] == f'{0.1 * factor:.3g}'
+
+
+def test_what_was_not_measured_is_a_dash():
+    wrapper = _trained(0)
+    cells = _cells(render('title', report.rows(wrapper.modulator, wrapper.plan)), 'neck')
+    assert cells[2:4] == ['-', '-'] and cells[4] == '1.000'
+
+
+def test_the_table_is_logged_every_interval_and_at_the_end(caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    runner = SimpleNamespace(optim_wrapper=_trained(1), epoch=0)
+    hook = VarianceTableHook(interval=2)
+    hook.after_train_epoch(runner)
+    assert 'noise scale' not in caplog.text
+    runner.epoch = 1
+    hook.after_train_epoch(runner)
+    assert caplog.text.count('AGVM after 1 updates') == 1
+    hook.after_train(runner)
+    assert caplog.text.count('AGVM after 1 updates') == 2
+    logger.removeHandler(caplog.handler)
+
+
+def test_a_run_without_agvm_has_no_table():
+    VarianceTableHook().after_train(SimpleNamespace(optim_wrapper=object()))
+
+
+def test_a_wrong_interval_is_named():
+    with pytest.raises(ValueError, match=r'VarianceTableHook\.interval is 0; allowed is None or'):
+        VarianceTableHook(interval=0)
+
+
+def _drawn(seed: int, epoch: int) -> tuple[float, float, float]:
+    runner = SimpleNamespace(seed=seed, epoch=epoch)
+    SeedEpochHook().before_train_epoch(runner)
+    return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def test_random_numbers_depend_on_the_epoch_alone():
+    first, second = _drawn(0, 3), _drawn(0, 4)
+    torch.rand(17)
+    assert _drawn(0, 3) == first
+    assert all(a != b for a, b in zip(first, second))
+    assert all(a != b for a, b in zip(first, _drawn(1, 3)))
+
+
+def test_ranks_draw_differently(monkeypatch):
+    first = _drawn(0, 1)
+    monkeypatch.setattr('mmengine.runner.utils.get_rank', lambda: 1)
+    assert _drawn(0, 1) != first
+    assert STRIDE > 10_000  # more than any number of ranks
