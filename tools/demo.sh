@@ -5,12 +5,12 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python}
 OUT=${1:-work_dirs/demo}
-CONFIG=configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb8-8e_scenes.py
+CONFIG=configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb4-14e_scenes.py
 export PYTHON AGVM_MM_DATA="$PWD/data" PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 echo '[demo 1/3] drawing 500 scenes: some seconds'
 "$PYTHON" tools/dataset_converters/generate_scenes.py data/scenes \
-    --train 400 --val 100 --size 128 128 --seed 0
+    --train 400 --val 100 --size 96 96 --seed 0
 echo "[demo 2/3] training on two processes: about five minutes; the log is in $OUT"
 bash tools/dist_train.sh "$CONFIG" 2 --work-dir "$OUT"
 echo '[demo 3/3] drawing the curves'

@@ -1,6 +1,7 @@
 # Generated scenes in COCO's layout, six shapes as things, read from $AGVM_MM_DATA/scenes/ or
-# data/scenes/. Draw them with
-#   python tools/dataset_converters/generate_scenes.py data/scenes --train 800 --val 100 --size 128 128
+# data/scenes/. The demo draws them with
+#   python tools/dataset_converters/generate_scenes.py data/scenes \
+#       --train 400 --val 100 --size 96 96
 dataset_type = 'CocoDataset'
 data_root = '{{$AGVM_MM_DATA:data}}/scenes/'
 metainfo = dict(classes=('circle', 'square', 'triangle', 'star', 'cross', 'ring'))

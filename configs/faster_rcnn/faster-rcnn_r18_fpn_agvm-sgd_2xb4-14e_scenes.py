@@ -1,7 +1,7 @@
 # Purpose:  the demo: a small Faster R-CNN from scratch on generated scenes, trained by AGVM on a
 #           CPU in a few minutes.
-# Hardware: 2 CPU processes x 8 images.
-# Batch:    16 images per optimizer update.
+# Hardware: 2 CPU processes x 4 images.
+# Batch:    8 images per optimizer update.
 # Expected: not yet measured.
 # Command:  make demo
 _base_ = [
@@ -11,6 +11,7 @@ _base_ = [
 ]
 custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
 
+train_dataloader = dict(batch_size=4)
 model = dict(roi_head=dict(bbox_head=dict(num_classes=6)))
 
 optim_wrapper = dict(
@@ -20,9 +21,9 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=40, by_epoch=False),
-    dict(type='CosineAnnealingLR', begin=0, end=8, by_epoch=True, convert_to_iter_based=True)
+    dict(type='CosineAnnealingLR', begin=0, end=14, by_epoch=True, convert_to_iter_based=True)
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=8)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=14, val_interval=14)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=2, max_keep_ckpts=2))

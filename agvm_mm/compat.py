@@ -1,0 +1,122 @@
+"""Every difference between the MMEngine stacks, and nothing else.
+
+Two sets of distributions install the same packages: OpenMMLab's own (``mmengine``, ``mmcv``,
+``mmdet``, ``mmsegmentation``) and the maintained fork (``onedl-mmengine`` and so on). What is there
+is found out by import, never by the name of a distribution. MMEngine itself is imported inside the
+functions: :func:`require_stack` has to speak before the first such import fails.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib import metadata
+from importlib.util import find_spec
+
+OLDEST_MMENGINE = (0, 10, 4)
+INSTALL = (
+    'install one of the two stacks, `pip install onedl-mmengine onedl-mmcv onedl-mmdetection '
+    'onedl-mmsegmentation` or `pip install mmengine "mmcv>=2.0,<2.2" mmdet mmsegmentation`'
+)
+DETECTION_SCOPES = ('mmdet', 'mmdet3d', 'mmrotate', 'mmyolo')
+
+
+def require_stack() -> None:
+    """Stop the import of agvm_mm where MMEngine is missing or too old.
+
+    An MMEngine that is there but fails to import keeps its own error, which names the cause.
+
+    Raises:
+        ImportError: what is missing and what to install, in one sentence.
+    """
+    if find_spec('mmengine') is None:
+        raise ImportError(f'agvm_mm needs MMEngine, which is not installed: {INSTALL}.')
+    from mmengine import __version__
+    from mmengine.utils import digit_version
+
+    if tuple(digit_version(__version__)[:3]) < OLDEST_MMENGINE:
+        oldest = '.'.join(map(str, OLDEST_MMENGINE))
+        raise ImportError(
+            f'agvm_mm needs MMEngine {oldest} or later, found {__version__}: {INSTALL}.'
+        )
+
+
+def patch_config_packages() -> None:
+    """Make ``_base_ = 'mmseg::...'`` work where the fork installed MMSegmentation.
+
+    MMEngine looks a package's configs up by the name of its distribution, ``mmsegmentation`` for
+    ``mmseg``, and the fork's is called otherwise; MMEngine does accept the package's own name.
+    Only entries whose distribution is absent while the package can be imported are changed. Call
+    it before ``Config.fromfile``: bases are resolved before ``custom_imports``.
+    """
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    for module, distribution in MODULE2PACKAGE.items():
+        if module != distribution and not _has_distribution(distribution) and _importable(module):
+            MODULE2PACKAGE[module] = module
+
+
+def allow_own_checkpoints() -> None:
+    """Let this process read MMEngine's training checkpoints with torch 2.6 and later.
+
+    Since 2.6 ``torch.load`` refuses every type outside an allow-list, and mmengine 0.10.7 calls it
+    as before, so that resuming fails on the histories of its message hub. This adds the types that
+    MMEngine writes to the allow-list; everything else stays refused. The fork has such a list of
+    its own. Nothing calls this on import: the tools do, for the checkpoint that they were given.
+    """
+    import numpy as np
+    import torch
+    from mmengine.logging import HistoryBuffer
+    from mmengine.utils import digit_version
+
+    if digit_version(torch.__version__) < digit_version('2.6'):
+        return
+    core = 'numpy._core' if np.lib.NumpyVersion(np.__version__) >= '2.0.0' else 'numpy.core'
+    multiarray = importlib.import_module(f'{core}.multiarray')
+    # A file names numpy's internals as the numpy that wrote it called them.
+    rebuilders = [
+        (function, f'{package}.multiarray.{name}')
+        for name in ('_reconstruct', 'scalar')
+        for package in ('numpy._core', 'numpy.core')
+        for function in [getattr(multiarray, name)]
+    ]
+    dtypes = {type(np.dtype(code)) for code in np.typecodes['AllInteger'] + '?efd'}
+    torch.serialization.add_safe_globals(
+        [HistoryBuffer, slice, getattr, np.ndarray, np.dtype, *dtypes, *rebuilders]
+    )
+
+
+def missing_ops_message(default_scope: str | None) -> str | None:
+    """What to install for a config of ``default_scope``, in one sentence; None if all is there.
+
+    MMDetection cannot be imported without mmcv's compiled operators. MMSegmentation can, and only
+    a few of its models use them.
+    """
+    if default_scope not in DETECTION_SCOPES or has_compiled_ops():
+        return None
+    return (
+        f'default_scope={default_scope!r} needs mmcv with its compiled operators and `import '
+        'mmcv._ext` fails: install an mmcv (or onedl-mmcv) wheel that was compiled for this torch, '
+        'or build it from source with MMCV_WITH_OPS=1 set.'
+    )
+
+
+def has_compiled_ops() -> bool:
+    """Whether mmcv is there with its operators."""
+    try:
+        importlib.import_module('mmcv._ext')
+    except ImportError:
+        return False
+    return True
+
+
+def _importable(module: str) -> bool:
+    spec = find_spec(module)
+    return spec is not None and spec.origin is not None
+
+
+def _has_distribution(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

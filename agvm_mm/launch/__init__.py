@@ -1,0 +1,1 @@
+"""What the scripts in tools/ do, as a library: from a config and a command line to a Runner."""

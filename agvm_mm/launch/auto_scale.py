@@ -1,0 +1,86 @@
+"""``--auto-scale-lr``: the learning rate follows the batch, linearly and once.
+
+    lr = lr of the config x effective batch / base batch
+
+The effective batch counts ``accumulative_counts``, which MMEngine's own scaling leaves out; the
+scaling is therefore done here, in ``optim_wrapper.optimizer.lr`` and nowhere else, and
+``auto_scale_lr.enable`` is False afterwards. ``auto_scale_lr.base_batch_size``, by definition the
+batch for which the learning rate is written, becomes the effective batch. A second launch from the
+config that the run has written hence changes nothing on as many ranks and scales on from there on
+others. A resumed run takes its learning rate from the checkpoint, as always.
+"""
+
+from __future__ import annotations
+
+from mmengine.config import Config
+
+from .batch_size import KEY
+from .errors import LaunchError, Note
+
+
+def wants_scaling(cfg: Config) -> bool:
+    """Whether the config itself switches MMEngine's scaling on."""
+    return bool((cfg.get('auto_scale_lr') or {}).get('enable', False))
+
+
+def base_batch(cfg: Config, effective: int, written: int | None) -> int:
+    """The batch for which the learning rate of ``cfg`` is written.
+
+    Args:
+        cfg: the config.
+        effective: images of one optimizer update of this launch.
+        written: the ``total_batch_size`` that the config itself sets, if any.
+
+    Raises:
+        LaunchError: there is no such batch, or two of them, or scaling is pointless.
+    """
+    settings = cfg.get('auto_scale_lr') or {}
+    base: int | None = settings.get('base_batch_size')
+    if written is None:
+        if base is None:
+            raise LaunchError(
+                '--auto-scale-lr needs auto_scale_lr.base_batch_size, the batch for which '
+                'optim_wrapper.optimizer.lr is written, and the config does not set it.'
+            )
+        return base
+    if base not in (None, written):
+        raise LaunchError(
+            f'--auto-scale-lr cannot tell whether the learning rate is written for {KEY}={written} '
+            f'or for auto_scale_lr.base_batch_size={base}: leave --auto-scale-lr out in the first '
+            f'case, give {KEY} as --total-batch-size instead of in the config in the second.'
+        )
+    if effective == written and 'scaled_from' not in settings:
+        raise LaunchError(
+            f'the learning rate is written for {KEY}={written} already: leave --auto-scale-lr out.'
+        )
+    return written
+
+
+def scale_lr(cfg: Config, effective: int, written: int | None = None) -> Note:
+    """Scale the learning rate from the base to the effective batch and enter the latter.
+
+    Args:
+        cfg: the config; changed in place.
+        effective: images of one optimizer update of this launch.
+        written: the ``total_batch_size`` that the config itself sets, if any.
+
+    Raises:
+        LaunchError: see :func:`base_batch`, or there is no ``optim_wrapper.optimizer.lr``.
+    """
+    optimizer = cfg.optim_wrapper.get('optimizer')
+    lr = optimizer.get('lr') if isinstance(optimizer, dict) else None
+    if isinstance(lr, bool) or not isinstance(lr, (int, float)):
+        raise LaunchError(
+            f'--auto-scale-lr needs optim_wrapper.optimizer.lr to be a number, it is {lr!r}.'
+        )
+    base = base_batch(cfg, effective, written)
+    settings = dict(cfg.get('auto_scale_lr') or {})
+    if effective == base:
+        text = f'lr {lr:g} kept: effective batch {effective} is the base batch'
+    else:
+        optimizer['lr'] = lr * effective / base
+        settings['scaled_from'] = dict(lr=lr, base_batch_size=base)
+        batches = f'effective batch {effective} over base {base}'
+        text = f'lr {lr:g} -> {optimizer["lr"]:g} (linear, {batches})'
+    cfg.auto_scale_lr = {**settings, 'enable': False, 'base_batch_size': effective}
+    return Note(text)

@@ -1,0 +1,117 @@
+"""The lengths of a config that MMEngine counts in training iterations, that is micro-batches.
+
+===================  =============================================  ============================
+where                keys                                           only if
+===================  =============================================  ============================
+``train_cfg``        max_iters, val_interval, val_begin and both    it has ``max_iters``
+                     numbers of each of dynamic_intervals
+CheckpointHook       interval, save_begin                           ``by_epoch=False``
+LoggerHook           interval
+EMAHook              interval, begin_iter, and gamma of an average  begin_iter: no begin_epoch
+                     whose momentum changes
+MeanTeacherHook      interval
+``log_processor``    window_size
+===================  =============================================  ============================
+
+A key that is left out is filled with MMEngine's default first where that default counts iterations,
+so that a log line or an average still spans as many updates. The hooks are found in
+``default_hooks`` and ``custom_hooks``; a hook that is not in the table keeps its own counting.
+
+EMAHook averages on the first micro-batch after ``begin_iter`` and every ``interval`` from there. To
+meet the last micro-batch of an update, the one that changes the weights, begin_iter 0 becomes 1
+update. The averages are then those without accumulation, except that the momentum of ExpMomentumEMA
+differs by less than 1/gamma of its change; with ``begin_epoch`` the average is one update late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable
+
+from mmengine.config import Config
+
+from .errors import LaunchError
+from .naming import type_name
+
+# Length and where it is set -> length.
+Convert = Callable[[int, str], int]
+
+# Key -> MMEngine's default, or None where a key that is left out needs no conversion.
+Keys = Mapping[str, 'int | None']
+
+TRAIN_CFG: Keys = {'max_iters': None, 'val_interval': 1000, 'val_begin': None}
+CHECKPOINT: Keys = {'interval': None, 'save_begin': None}
+HOOKS: Mapping[str, Keys] = {
+    'LoggerHook': {'interval': 10},
+    'MeanTeacherHook': {'interval': 1},
+    'EMAHook': {'interval': 1},
+}
+EMA_GAMMA = {'ExpMomentumEMA': 2000, 'MomentumAnnealingEMA': 100}
+
+
+def convert_lengths(cfg: Config, convert: Convert) -> None:
+    """Pass every length of the table through ``convert``, in place."""
+    train_cfg = cfg.get('train_cfg')
+    if isinstance(train_cfg, dict) and train_cfg.get('max_iters') is not None:
+        _convert_keys(train_cfg, TRAIN_CFG, 'train_cfg', convert)
+        _convert_dynamic_intervals(train_cfg, convert)
+    _fill_default_hooks(cfg)
+    for hook, where in _hooks(cfg):
+        _convert_hook(hook, where, convert)
+    cfg.log_processor = cfg.get('log_processor') or {}
+    _convert_keys(cfg.log_processor, {'window_size': 10}, 'log_processor', convert)
+
+
+def _convert_keys(entry: dict[str, Any], keys: Keys, where: str, convert: Convert) -> None:
+    for key, default in keys.items():
+        value = entry.get(key, default)
+        if value is not None:
+            entry[key] = _convert_one(value, f'{where}.{key}', convert)
+
+
+def _convert_one(value: Any, where: str, convert: Convert) -> int:
+    """Convert a length; 0 and the negative numbers of a switched-off interval stay."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise LaunchError(f'{where} is {value!r}; allowed is a whole number of updates.')
+    return convert(int(value), where) if value > 0 else int(value)
+
+
+def _convert_dynamic_intervals(train_cfg: dict[str, Any], convert: Convert) -> None:
+    if train_cfg.get('dynamic_intervals'):
+        where = 'train_cfg.dynamic_intervals'
+        train_cfg['dynamic_intervals'] = [
+            tuple(_convert_one(number, where, convert) for number in pair)
+            for pair in train_cfg['dynamic_intervals']
+        ]
+
+
+def _fill_default_hooks(cfg: Config) -> None:
+    """Write out the one default hook with a length, which MMEngine adds where it is left out."""
+    cfg.default_hooks = cfg.get('default_hooks') or {}
+    cfg.default_hooks.setdefault('logger', dict(type='LoggerHook'))
+
+
+def _hooks(cfg: Config) -> Iterator[tuple[dict[str, Any], str]]:
+    named = [(hook, f'default_hooks.{name}') for name, hook in cfg.default_hooks.items()]
+    listed = [
+        (hook, f'custom_hooks[{index}]') for index, hook in enumerate(cfg.get('custom_hooks') or [])
+    ]
+    yield from ((hook, where) for hook, where in named + listed if isinstance(hook, dict))
+
+
+def _convert_hook(hook: dict[str, Any], where: str, convert: Convert) -> None:
+    name = type_name(hook)
+    if name == 'CheckpointHook' and not hook.get('by_epoch', True):
+        _convert_keys(hook, CHECKPOINT, where, convert)
+    _convert_keys(hook, HOOKS.get(name, {}), where, convert)
+    if name == 'EMAHook':
+        _convert_ema(hook, where, convert)
+
+
+def _convert_ema(hook: dict[str, Any], where: str, convert: Convert) -> None:
+    gamma = EMA_GAMMA.get(type_name({'type': hook.get('ema_type')}))
+    if gamma is not None:
+        _convert_keys(hook, {'gamma': gamma}, where, convert)
+    if not hook.get('begin_epoch'):
+        hook['begin_iter'] = hook.get('begin_iter') or 1
+        _convert_keys(hook, {'begin_iter': None}, where, convert)

@@ -1,0 +1,102 @@
+"""``--resume``: which checkpoint, and is it whole?
+
+A job that is killed while it writes leaves a truncated file, and a full disk a damaged one. Torch
+finds out late and says it badly, and does not compare checksums at all. Both are looked for before
+anything is built: a checkpoint is a zip archive, whose checksums take one pass over the file and no
+memory. Every rank looks, so that every rank stops.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+from mmengine.config import Config
+
+from .errors import LaunchError, Note
+
+ZIP_START = b'PK\x03\x04'
+PICKLE_START = b'\x80'  # the format of torch before 1.6
+NUMBERED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """Enter ``--resume``: 'auto' for the latest of the work directory, a path, or None."""
+    if resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else resume
+
+
+def check_resume(cfg: Config) -> list[Note]:
+    """Make sure that the checkpoint to resume from, if any, can be.
+
+    Returns:
+        A warning where there is none yet and training starts from scratch.
+
+    Raises:
+        LaunchError: it is missing or damaged; names the latest whole one of the work directory.
+    """
+    if not cfg.get('resume'):
+        return []
+    work_dir = Path(cfg.work_dir)
+    # FlexibleRunner takes a path in `resume` itself.
+    named = cfg.resume if isinstance(cfg.resume, str) else cfg.get('load_from')
+    name = named or _latest(work_dir)
+    if name is None:
+        text = f'Nothing to resume in {work_dir} (no last_checkpoint): training from scratch.'
+        return [Note(text, logging.WARNING)]
+    if '://' in str(name):  # a remote store; MMEngine's file client knows it
+        return []
+    problem = find_damage(Path(name))
+    if problem:
+        advice = _advice(work_dir, Path(name))
+        raise LaunchError(f'{name} cannot be resumed from: {problem}; {advice}.')
+    return []
+
+
+def find_damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, in a few words; None if it is whole.
+
+    A directory, as DeepSpeed writes, and a file in torch's old format pass unread.
+    """
+    if path.is_dir():
+        return None
+    if not path.is_file():
+        return 'there is no such file'
+    with path.open('rb') as file:
+        start = file.read(len(ZIP_START))
+    if start.startswith(PICKLE_START):
+        return None
+    if start != ZIP_START:
+        return 'it is empty' if not start else 'it is no checkpoint of torch'
+    try:
+        with ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError):
+        return 'it is truncated or damaged'
+    return None if damaged is None else f'its record {damaged} is damaged'
+
+
+def _latest(work_dir: Path) -> str | None:
+    """The checkpoint that MMEngine would resume from."""
+    pointer = work_dir / 'last_checkpoint'
+    return pointer.read_text().strip() if pointer.is_file() else None
+
+
+def _advice(work_dir: Path, refused: Path) -> str:
+    """Where to go on from instead."""
+    previous = _latest_whole(work_dir, refused)
+    if previous is None:
+        return f'{work_dir} has no other whole checkpoint'
+    return f'the latest whole checkpoint before it is {previous}, give it as --resume {previous}'
+
+
+def _latest_whole(work_dir: Path, refused: Path) -> Path | None:
+    numbered = [(NUMBERED.fullmatch(path.name), path) for path in work_dir.glob('*.pth')]
+    newest_first = sorted(
+        ((int(match[1]), path) for match, path in numbered if match and path.name != refused.name),
+        reverse=True,
+    )
+    return next((path for _, path in newest_first if find_damage(path) is None), None)

@@ -1,0 +1,67 @@
+"""Train the model of a config: MMDetection's train.py, for detection and segmentation alike."""
+
+from __future__ import annotations
+
+import argparse
+
+from agvm_mm.launch.arguments import add_shared_arguments, parse
+from agvm_mm.launch.errors import exit_with_sentence
+from agvm_mm.launch.runner import (
+    TrainOptions,
+    build_runner,
+    leave_process_group,
+    load_config,
+    prepare_training,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate linearly from auto_scale_lr.base_batch_size to the batch of '
+        'an optimizer update, gradient accumulation included',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='resume from this checkpoint, or from the latest of the work directory',
+    )
+    parser.add_argument(
+        '--total-batch-size',
+        type=int,
+        metavar='IMAGES',
+        help='images of an optimizer update on all ranks together; chooses accumulative_counts. '
+        'The iterations of the config then count updates',
+    )
+    parser.add_argument('--seed', type=int, help='random seed, randomness.seed')
+    add_shared_arguments(parser)
+    return parse(parser)
+
+
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    options = TrainOptions(
+        amp=args.amp,
+        auto_scale_lr=args.auto_scale_lr,
+        resume=args.resume,
+        seed=args.seed,
+        total_batch_size=args.total_batch_size,
+    )
+    with exit_with_sentence():
+        cfg = load_config(args.config, args.launcher, args.work_dir, args.cfg_options)
+        notes = prepare_training(cfg, options)
+    runner = build_runner(cfg, notes)
+    runner.train()
+    leave_process_group()
+
+
+if __name__ == '__main__':
+    main()
