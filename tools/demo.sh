@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python}
 OUT=${1:-work_dirs/demo}
-CONFIG=configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb4-14e_scenes.py
+CONFIG=configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb4-10e_scenes.py
 export PYTHON AGVM_MM_DATA="$PWD/data" PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 echo '[demo 1/3] drawing 500 scenes: some seconds'
