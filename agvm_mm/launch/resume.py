@@ -36,7 +36,8 @@ def check_resume(cfg: Config) -> list[Note]:
         A warning where there is none yet and training starts from scratch.
 
     Raises:
-        LaunchError: it is missing or damaged; names the latest whole one of the work directory.
+        LaunchError: it is missing, damaged or not named; says which is the latest whole one of the
+            work directory.
     """
     if not cfg.get('resume'):
         return []
@@ -82,7 +83,12 @@ def find_damage(path: Path) -> str | None:
 def _latest(work_dir: Path) -> str | None:
     """The checkpoint that MMEngine would resume from."""
     pointer = work_dir / 'last_checkpoint'
-    return pointer.read_text().strip() if pointer.is_file() else None
+    if not pointer.is_file():
+        return None
+    name = pointer.read_text().strip()
+    if not name:  # killed, or the disk full, between the checkpoint and its name
+        raise LaunchError(f'{pointer} is empty; {_advice(work_dir, pointer)}.')
+    return name
 
 
 def _advice(work_dir: Path, refused: Path) -> str:

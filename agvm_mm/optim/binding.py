@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch.distributed as dist
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -48,27 +49,90 @@ def bind(
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside a data-parallel wrapper."""
-    inner: nn.Module = model.module if is_model_wrapper(model) else model  # type: ignore[assignment]
-    return inner
+    """The network inside a data-parallel wrapper and inside ``torch.compile``."""
+    inner = _uncompiled(model)
+    return _uncompiled(inner.module) if is_model_wrapper(inner) else inner  # type: ignore[arg-type]
+
+
+def _uncompiled(model: nn.Module) -> nn.Module:
+    original: nn.Module = getattr(model, '_orig_mod', model)
+    return original
 
 
 def _unwrap(model: nn.Module, halves: bool) -> tuple[nn.Module, Communicator]:
-    if not is_model_wrapper(model):
-        return model, SingleProcess()
-    kind = type(model).__name__
-    if not isinstance(model, DistributedDataParallel) or not hasattr(model, 'reducer'):
+    wrapper, network = _uncompiled(model), unwrapped(model)
+    if not _is_wrapper(wrapper):
+        _require_whole(network)
+        _require_one_process()
+        return network, SingleProcess()
+    ddp = _require_ddp(wrapper)
+    _require_whole(network)
+    return network, ProcessGroupCommunicator(ddp.process_group, halves)
+
+
+def _require_ddp(wrapper: nn.Module) -> DistributedDataParallel:
+    kind = type(wrapper).__name__
+    if not isinstance(wrapper, DistributedDataParallel) or not hasattr(wrapper, 'reducer'):
         raise ValueError(
-            f'the model is wrapped in {kind}, which leaves no whole gradient on a rank to measure; '
-            'AGVM works with MMDistributedDataParallel (model_wrapper_cfg.type), or set '
-            f'{WHERE}=None.'
+            f'the model is wrapped in {kind}, {_why_not(wrapper)}; AGVM works with '
+            "MMDistributedDataParallel (model_wrapper_cfg.type, or strategy.type='DDPStrategy'), "
+            f'or set {WHERE}=None.'
         )
-    if getattr(model, 'mixed_precision', None) is not None:
+    if getattr(wrapper, 'mixed_precision', None) is not None:
         raise ValueError(
             f'{kind} was given mixed_precision, which trains on casted copies of the parameters; '
             'use AGVMAmpOptimWrapper for mixed precision instead.'
         )
-    return unwrapped(model), ProcessGroupCommunicator(model.process_group, halves)
+    return wrapper
+
+
+def _is_wrapper(model: nn.Module) -> bool:
+    # MMEngine registers its own child of torch's FullyShardedDataParallel only.
+    return is_model_wrapper(model) or 'FullyShardedDataParallel' in _base_names(model)
+
+
+def _base_names(model: nn.Module) -> list[str]:
+    return [kind.__name__ for kind in type(model).__mro__]
+
+
+# By the name of a class among the wrapper's bases.
+_WHY_NOT = {
+    'FullyShardedDataParallel': 'which leaves every rank a shard of the mean gradient',
+    'DataParallel': 'which adds up the gradients of its replicas before they can be measured',
+    'MMSeparateDistributedDataParallel': 'which wraps every child alone, for several optimizers',
+}
+
+
+def _why_not(wrapper: nn.Module) -> str:
+    bases = _base_names(wrapper)
+    known = (why for name, why in _WHY_NOT.items() if name in bases)
+    return next(known, 'whose way to average gradients is not known')
+
+
+def _require_one_process() -> None:
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        raise ValueError(
+            f'{dist.get_world_size()} processes train this model and it is in no data-parallel '
+            'wrapper, so AGVM cannot tell how its gradients are averaged; set '
+            f"model_wrapper_cfg.type='MMDistributedDataParallel', or set {WHERE}=None."
+        )
+
+
+def _require_whole(network: nn.Module) -> None:
+    """Refuse a network whose parts or parameters are spread over ranks by themselves."""
+    for name, module in network.named_modules():
+        if _is_wrapper(module):
+            raise ValueError(
+                f'{name!r} is wrapped in {type(module).__name__} by itself; AGVM works with one '
+                'MMDistributedDataParallel round the whole model (model_wrapper_cfg.type).'
+            )
+    for name, parameter in network.named_parameters():
+        if hasattr(parameter, 'placements'):  # asked without importing DTensor, which is slow
+            raise ValueError(
+                f'the parameter {name!r} is a DTensor, as fully_shard and tensor parallelism make '
+                'them, and a rank holds no more than a shard of its gradient; use '
+                f'MMDistributedDataParallel instead, or set {WHERE}=None.'
+            )
 
 
 def _require_two_samples(ranks: int, accumulative_counts: int) -> None:

@@ -75,16 +75,20 @@ def second_moment_of(optimizer: Optimizer) -> SecondMoment:
 def build_preconditioner(optimizer: Optimizer) -> Preconditioner:
     """A function from parameter to D, None for a parameter the optimizer has not stepped yet."""
     moment = second_moment_of(optimizer)
-    groups: dict[int, dict[str, Any]] = {
-        id(parameter): group for group in optimizer.param_groups for parameter in group['params']
+    # Positions, not the groups themselves: loading a checkpoint replaces those.
+    position = {
+        id(parameter): i
+        for i, group in enumerate(optimizer.param_groups)
+        for parameter in group['params']
     }
 
     def diagonal(parameter: nn.Parameter) -> Tensor | None:
         state = optimizer.state.get(parameter, {})
-        step = _step_count(state, groups[id(parameter)])
+        group = optimizer.param_groups[position[id(parameter)]]
+        step = _step_count(state, group)
         if moment.state_key not in state or step == 0:
             return None
-        return _diagonal(moment, state, groups[id(parameter)], step)
+        return _diagonal(moment, state, group, step)
 
     return diagonal
 
@@ -98,7 +102,8 @@ def _step_count(state: dict[str, Any], group: dict[str, Any]) -> float:
 def _diagonal(
     moment: SecondMoment, state: dict[str, Any], group: dict[str, Any], step: float
 ) -> Tensor:
-    v: Tensor = state[moment.state_key]
+    # With amsgrad Adam divides by the largest v so far.
+    v: Tensor = state[f'max_{moment.state_key}' if group.get('amsgrad') else moment.state_key]
     if moment.mean_key is not None and moment.mean_key in state:
         v = (v - state[moment.mean_key].square()).clamp_(min=0)
     if moment.beta is not None:

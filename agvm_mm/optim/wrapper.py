@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Callable, TypeVar, cast
 
+import torch
 from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
@@ -24,6 +26,25 @@ from .settings import AGVMSettings
 
 STATE_KEY = 'agvm'
 DEFAULTS: Mapping[str, Any] = MappingProxyType({})
+Method = TypeVar('Method', bound=Callable[..., Any])
+
+
+def outside_graphs(method: Method) -> Method:
+    """Keep a method out of the graphs of ``torch.compile``.
+
+    ``torch.compiler.disable`` imports the compiler, for seconds, and is therefore left for the
+    first call: whoever has built an optimizer has it imported.
+    """
+    disabled: Callable[..., Any] | None = None
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal disabled
+        if disabled is None:
+            disabled = torch.compiler.disable(method)
+        return disabled(*args, **kwargs)
+
+    return cast(Method, call)
 
 
 class AGVMMixin(OptimWrapper):
@@ -57,6 +78,7 @@ class AGVMMixin(OptimWrapper):
         self._pending: dict[str, Any] | None = None
         self._images = ImageCounter()
         self._updates = 0
+        self._began = False
 
     @property
     def modulator(self) -> Modulator | None:
@@ -71,15 +93,20 @@ class AGVMMixin(OptimWrapper):
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """See :class:`mmengine.optim.OptimWrapper`; the first sight of the model."""
         super().initialize_count_status(model, init_counts, max_counts)
-        self._updates = init_counts // self._accumulative_counts
-        self._bind(model)
+        self._begin(model, init_counts)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """See :class:`mmengine.optim.OptimWrapper`; binds where no runner counted before."""
-        self._bind(model)
+        """See :class:`mmengine.optim.OptimWrapper`; begins where no runner counted before."""
+        if not self._began:
+            self._begin(model, self.message_hub.get_info('iter', 0))
         with super().optim_context(model):
             yield
+
+    @outside_graphs
+    def update_params(self, *args: Any, **kwargs: Any) -> None:
+        """See :class:`mmengine.optim.OptimWrapper`; all of it as written, never compiled."""
+        super().update_params(*args, **kwargs)
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Back-propagate; on an estimation step the gradient is measured on its way."""
@@ -122,6 +149,17 @@ class AGVMMixin(OptimWrapper):
         if self._modulator is not None:
             self._restore(self._modulator)
 
+    def _refuse_engine(self, engine: object) -> None:
+        """DeepSpeedStrategy sets ``model`` at the start and then trains past this wrapper."""
+        raise ValueError(
+            f'optim_wrapper.type is {type(self).__name__} and strategy.type is DeepSpeedStrategy, '
+            'whose engine makes the backward pass and the step itself; set '
+            "strategy.type='DDPStrategy', or optim_wrapper.type='DeepSpeedOptimWrapper' to train "
+            'without AGVM.'
+        )
+
+    model = property(fset=_refuse_engine)
+
     def _loss_scale(self) -> float:
         """What the loss was multiplied with before the backward pass."""
         return 1.0
@@ -130,12 +168,19 @@ class AGVMMixin(OptimWrapper):
         if self._updates in self._clip_window:
             super()._clip_grad()
 
-    def _bind(self, model: nn.Module) -> None:
-        if self._settings is None or self._modulator is not None:
-            return
-        modulator = bind(
-            self._settings, model, self.optimizer, self._accumulative_counts, self._updates
-        )
+    @outside_graphs
+    def _begin(self, model: nn.Module, iterations: int) -> None:
+        """Start after ``iterations``, or anew: FlexibleRunner resumes after the first sight."""
+        self._began = True
+        self._updates = iterations // self._accumulative_counts
+        if self._modulator is not None:
+            # A plain wrapper's checkpoint has no counter of its own.
+            self._modulator.update = self._updates = self._modulator.update or self._updates
+        elif self._settings is not None:
+            self._bind(model, self._settings)
+
+    def _bind(self, model: nn.Module, settings: AGVMSettings) -> None:
+        modulator = bind(settings, model, self.optimizer, self._accumulative_counts, self._updates)
         module_of = {
             id(parameter): module
             for parameter, module in zip(

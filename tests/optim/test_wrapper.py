@@ -118,6 +118,39 @@ def test_the_averaged_gradient_is_bitwise_that_of_ddp(estimator):
     assert all(torch.equal(a, b) for a, b in zip(plain, measured))
 
 
+def _gradients_with_a_hook(rank: int, agvm: dict[str, Any] | None, hook: str) -> tuple[Any, Any]:
+    from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
+
+    model = _distributed(tiny_retinanet())
+    if hook == 'powerSGD':
+        state = powerSGD_hook.PowerSGDState(
+            None, start_powerSGD_iter=2, orthogonalization_epsilon=1e-8
+        )
+        model.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+    else:
+        model.register_comm_hook(None, getattr(default_hooks, hook))
+    wrapper = _wrapper(model, type='AGVMOptimWrapper', agvm=agvm, optimizer=dict(type='SGD', lr=0))
+    wrapper.initialize_count_status(model, 0, 4)
+    seen: list[torch.Tensor] = []
+    wrapper.optimizer.register_step_pre_hook(
+        lambda *_: seen.extend(p.grad.clone() for p in model.parameters())
+    )
+    torch.manual_seed(0)
+    for step in range(4):
+        model.train_step(detection_batch((rank, step)), wrapper)
+    return seen, None if agvm is None else wrapper.modulator.state_dict()
+
+
+@pytest.mark.parametrize('hook', ['fp16_compress_hook', 'powerSGD'])
+def test_a_users_own_communication_hook_is_left_alone(hook):
+    (plain, _), _ = run_ranks(_gradients_with_a_hook, 2, None, hook)
+    found = run_ranks(_gradients_with_a_hook, 2, dict(interval=1), hook)
+    assert len(plain) == len(found[0][0]) > 200
+    assert all(torch.equal(a, b) for a, b in zip(plain, found[0][0]))
+    assert found[0][1] == found[1][1]
+    assert found[0][1]['modules']['neck']['estimates'] == 4
+
+
 def _train_with_a_bad_rank(rank: int, value: float, estimator: str) -> list[dict[str, Any]]:
     sizes = dict(backbone=8, neck=8)
     model = _distributed(ReplayNet(sizes, torch.zeros(16)))

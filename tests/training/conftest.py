@@ -1,4 +1,4 @@
-"""A small scene dataset, drawn once a session."""
+"""A small scene dataset and an uninterrupted run on it, once a session."""
 
 from __future__ import annotations
 
@@ -26,3 +26,13 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         0,
     )
     return folder
+
+
+@pytest.fixture(scope='session')
+def whole(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work directory of four epochs without a fault, with a checkpoint of each."""
+    import runs
+
+    work_dir = tmp_path_factory.mktemp('whole')
+    runs.train(scenes, work_dir)
+    return work_dir
