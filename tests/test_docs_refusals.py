@@ -21,8 +21,10 @@ def _rows() -> list[tuple[str, list[str]]]:
     for line in (ROOT / 'docs' / 'training.md').read_text().splitlines():
         cells = [cell.strip() for cell in line.strip('|').split('|')]
         if len(cells) == 4 and cells[1] == 'refused':
-            rows += [(quote, re.findall(r'`(\S+)`', cells[3])) for quote in
-                     re.findall(r'"([^"]+)"', cells[2])]
+            rows += [
+                (quote, re.findall(r'`(\S+)`', cells[3]))
+                for quote in re.findall(r'"([^"]+)"', cells[2])
+            ]
     return rows
 
 
@@ -34,7 +36,7 @@ def test_a_quoted_refusal_is_said_by_the_code(quote, tests):
     assert quote in SOURCE
     assert tests
     for name in tests:
-        assert (list((ROOT / 'tests').rglob(f'{Path(name).name}.py'))), name
+        assert list((ROOT / 'tests').rglob(f'{Path(name).name}.py')), name
 
 
 def test_there_are_refusals():

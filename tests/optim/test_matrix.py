@@ -101,8 +101,7 @@ def _claims(rank: int, plain: dict[str, Any], modulated: dict[str, Any]) -> dict
     return dict(
         measured_is_plain=torch.equal(reference, watched),
         modulated_is_plain=torch.equal(reference, whole),
-        resumed_is_whole=torch.equal(whole, continued)
-        and resumed.modulator.state_dict() == state,
+        resumed_is_whole=torch.equal(whole, continued) and resumed.modulator.state_dict() == state,
         state=state,
         weights=whole,
     )
@@ -128,7 +127,10 @@ def test_four_claims(optimizer, wrapper, constructor, estimator, counts):
     if wrapper == 'AmpOptimWrapper':
         plain['dtype'] = 'bfloat16'
     agvm = dict(
-        interval=1, begin=1, momentum=0.5, estimator=estimator,
+        interval=1,
+        begin=1,
+        momentum=0.5,
+        estimator=estimator,
         precondition=optimizer in PRECONDITIONED,
     )
     first, second = run_ranks(_claims, 2, plain, dict(plain, type=f'AGVM{wrapper}', agvm=agvm))
