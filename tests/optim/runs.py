@@ -115,5 +115,5 @@ def summary(runner: Any) -> dict[str, Any]:
         weights=torch.cat([p.detach().reshape(-1) for p in runner.model.parameters()]),
         state=None if modulator is None else modulator.state_dict(),
         momentum=[v['momentum_buffer'] for v in wrapper.optimizer.state.values()],
-        scalars=sorted(k for k in runner.message_hub.log_scalars if 'agvm' in k),
+        scalars={k: v.data for k, v in runner.message_hub.log_scalars.items() if 'agvm' in k},
     )

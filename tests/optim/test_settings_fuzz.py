@@ -17,6 +17,8 @@ from agvm_mm.optim.settings import WHERE, AGVMSettings
 
 KEYS = [field.name for field in fields(AGVMSettings)]
 
+# True is 1 to Python, and no number in a config.
+NUMBERS = st.booleans() | st.integers(-1, 2)
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -50,13 +52,13 @@ PLAUSIBLE = {
     'interval': st.integers(0, 100),
     'begin': st.integers(-1, 100),
     'end': st.one_of(st.none(), st.integers(0, 200)),
-    'momentum': st.floats(-0.1, 1.1),
-    'clamp': st.tuples(st.floats(-0.5, 3.0), st.floats(0.0, 20.0)),
-    'eps': st.floats(-1e-6, 1e-3),
+    'momentum': NUMBERS | st.floats(-0.1, 1.1),
+    'clamp': st.tuples(NUMBERS | st.floats(-0.5, 3.0), st.floats(0.0, 20.0)),
+    'eps': NUMBERS | st.floats(-1e-6, 1e-3),
     'precondition': st.booleans(),
     'apply': st.booleans(),
 }
-LIKELY = st.fixed_dictionaries({}, optional=PLAUSIBLE)
+LIKELY = st.one_of(st.just({}), st.fixed_dictionaries({}, optional=PLAUSIBLE))
 WILD = st.dictionaries(st.one_of(st.sampled_from(KEYS), st.text(max_size=8)), JUNK, max_size=2)
 
 
@@ -66,6 +68,7 @@ def _require_usable(found: AGVMSettings, given_values: dict[str, Any]) -> None:
         assert getattr(found, key) is value
         assert isinstance(value, bool) is (key in ('precondition', 'apply'))
     low, high = found.clamp
+    assert not isinstance(low, bool) and not isinstance(high, bool)
     numbers = [float(n) for n in (found.momentum, found.eps, low, high)]
     assert all(math.isfinite(number) for number in numbers)
     assert 0 <= numbers[0] < 1 and numbers[1] > 0 and 0 < numbers[2] <= numbers[3]

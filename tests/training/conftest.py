@@ -31,7 +31,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope='session')
 def whole(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Work directory of four epochs without a fault, with a checkpoint of each."""
-    import runs
+    import training_runs as runs
 
     work_dir = tmp_path_factory.mktemp('whole')
     runs.train(scenes, work_dir)

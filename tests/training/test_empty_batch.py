@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
 
-import runs
+import training_runs as runs
 
 CONFIG = runs.CONFIG.with_name('tiny_mask_rcnn.py')
 MASK_HEAD = 'roi_head.mask_head'

@@ -26,7 +26,7 @@ from ranks import RankError, run_ranks
 pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
 
 import faults
-import runs
+import training_runs as runs
 
 from agvm_mm.launch.resume import find_damage
 

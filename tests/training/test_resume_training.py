@@ -10,7 +10,7 @@ from launcher import run_tool
 
 pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
 
-from runs import CONFIG, differences, latest, load, training_state
+from training_runs import CONFIG, differences, latest, load, training_state
 
 PLAIN = CONFIG.with_name('plain_faster_rcnn.py')
 

@@ -1,0 +1,122 @@
+"""Detectors to measure on, and images for them; random weights, no download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor, nn
+
+from ...compat import patch_config_packages
+
+CLASSES = 3
+
+
+@dataclass(frozen=True)
+class Model:
+    """A detector of MMDetection's model zoo.
+
+    Args:
+        config: as ``mmdet::`` names it.
+        overrides: what is changed, by dotted key.
+        size: pixels of an image's side unless told otherwise.
+    """
+
+    config: str
+    overrides: dict[str, Any]
+    size: int
+
+
+def _resnet18(neck: int, base: int = 64) -> dict[str, Any]:
+    return {
+        'backbone.depth': 18,
+        'backbone.base_channels': base,
+        'neck.in_channels': [base, 2 * base, 4 * base, 8 * base],
+        'neck.out_channels': neck,
+    }
+
+
+_TINY = {
+    **_resnet18(neck=16, base=8),
+    'backbone.frozen_stages': -1,
+    'rpn_head.in_channels': 16,
+    'rpn_head.feat_channels': 16,
+    'roi_head.bbox_roi_extractor.out_channels': 16,
+    'roi_head.bbox_head.in_channels': 16,
+    'roi_head.bbox_head.fc_out_channels': 32,
+    'roi_head.bbox_head.num_classes': CLASSES,
+    'train_cfg.rpn_proposal.nms_pre': 100,
+    'train_cfg.rpn_proposal.max_per_img': 50,
+}
+_FASTER_RCNN = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+_RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+
+MODELS_BY_NAME = {
+    'tiny': Model(_FASTER_RCNN, _TINY, 64),
+    'faster-rcnn_r18': Model(_FASTER_RCNN, _resnet18(neck=256), 320),
+    'faster-rcnn_r50': Model(_FASTER_RCNN, {}, 320),
+    'retinanet_r50': Model(_RETINANET, {}, 320),
+}
+
+
+def build_model(name: str, seed: int = 0) -> nn.Module:
+    """The detector in training mode, the same weights on every rank.
+
+    Args:
+        name: a key of :data:`MODELS_BY_NAME`.
+        seed: of the weights.
+    """
+    import mmdet.models  # noqa: F401  registers the detectors
+    from mmengine.hub import get_config
+
+    patch_config_packages()
+    if not DefaultScope.check_instance_created('benchmark'):
+        DefaultScope.get_instance('benchmark', scope_name='mmdet')
+    found = MODELS_BY_NAME[name]
+    config = get_config(found.config)
+    config.merge_from_dict(
+        {f'model.{key}': value for key, value in found.overrides.items()}
+        | {'model.backbone.init_cfg': None}
+    )
+    torch.manual_seed(seed)
+    model: nn.Module = revert_sync_batchnorm(MODELS.build(config.model))
+    return model.train()
+
+
+def build_batch(seed: tuple[int, ...], images: int, size: int) -> dict[str, Any]:
+    """Random images with one to five boxes each, as a data loader hands them over.
+
+    Args:
+        seed: names the batch.
+        images: how many.
+        size: pixels of a side.
+    """
+    rng = np.random.default_rng(seed)
+    return {
+        'inputs': [_image(rng, size) for _ in range(images)],
+        'data_samples': [_boxes(rng, int(rng.integers(1, 6)), size) for _ in range(images)],
+    }
+
+
+def _image(rng: np.random.Generator, size: int) -> Tensor:
+    return torch.from_numpy(rng.integers(0, 256, (3, size, size), dtype=np.uint8))
+
+
+def _boxes(rng: np.random.Generator, count: int, size: int) -> Any:
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.bbox import HorizontalBoxes
+    from mmengine.structures import InstanceData
+
+    corner = rng.uniform(0, 0.6 * size, (count, 2))
+    extent = rng.uniform(0.15 * size, 0.4 * size, (count, 2))
+    boxes = torch.tensor(np.hstack([corner, corner + extent]), dtype=torch.float32)
+    shape = (size, size)
+    sample = DetDataSample(metainfo={'img_shape': shape, 'ori_shape': shape, 'pad_shape': shape})
+    sample.gt_instances = InstanceData(
+        bboxes=HorizontalBoxes(boxes), labels=torch.tensor(rng.integers(0, CLASSES, count))
+    )
+    return sample

@@ -1,0 +1,81 @@
+"""Sample gradients of one detector in one state: micro-batches stand for ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, load_checkpoint
+from torch import Tensor
+
+from ...compat import patch_config_packages
+from ...statistics import ModulePartition, partition_parameters
+
+
+class GradientSource:
+    """Draws micro-batches and gives their gradients; the weights stay as they are.
+
+    Args:
+        config: a detector's training config.
+        images: in a micro-batch.
+        train: updates made by the config's own optimizer before the first gradient is drawn.
+        checkpoint: weights to load instead of the config's initial ones.
+        seed: of weights, data order and sampling.
+    """
+
+    def __init__(
+        self,
+        config: str | Path,
+        images: int = 2,
+        train: int = 0,
+        checkpoint: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        patch_config_packages()
+        settings = Config.fromfile(config)
+        init_default_scope(settings.get('default_scope', 'mmdet'))
+        torch.manual_seed(seed)
+        self.model: Any = revert_sync_batchnorm(MODELS.build(settings.model))
+        self.model.init_weights()
+        if checkpoint is not None:
+            load_checkpoint(self.model, checkpoint, map_location='cpu')
+        loader = {**settings.train_dataloader, 'batch_size': images}
+        self._loader = Runner.build_dataloader(loader, seed=seed)
+        self._batches = self._endless()
+        self.model.train()
+        self._train(settings, train)
+        self.partition: ModulePartition = partition_parameters(self.model)
+
+    def gradients(self, count: int) -> Iterator[list[Tensor]]:
+        """``count`` sample gradients, each a list of one tensor a parameter, float32."""
+        for _ in range(count):
+            self.model.zero_grad(set_to_none=True)
+            data = self.model.data_preprocessor(next(self._batches), True)
+            loss, _ = self.model.parse_losses(self.model(**data, mode='loss'))
+            loss.backward()
+            yield [
+                torch.zeros_like(p) if p.grad is None else p.grad for p in self.partition.parameters
+            ]
+
+    def _endless(self) -> Iterator[Any]:
+        epoch = 0
+        while True:
+            self._loader.sampler.set_epoch(epoch)
+            yield from self._loader
+            epoch += 1
+
+    def _train(self, settings: Config, updates: int) -> None:
+        plain = dict(
+            type='OptimWrapper',
+            optimizer=settings.optim_wrapper.optimizer,
+            clip_grad=dict(max_norm=5.0),
+        )
+        wrapper: OptimWrapper = build_optim_wrapper(self.model, plain)
+        for _ in range(updates):
+            self.model.train_step(next(self._batches), wrapper)

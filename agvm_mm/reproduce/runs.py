@@ -1,0 +1,162 @@
+"""Work directories: the last evaluation of a run, or how far it is.
+
+    <work root>/<name of the config>/<timestamp>/vis_data/scalars.json
+    <work root>/<name of the config>_seed<N>/<timestamp>/vis_data/scalars.json
+
+The first form, the default of tools/train.py, is one run of unknown seed; the second is one run a
+seed. Only text is read: the JSON lines, the log and the config that MMEngine writes beside them,
+the last as literals and never as code. No checkpoint is opened.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ETA = re.compile(r' - (?:Epoch|Iter)\(train\) .*? eta: ((?:\d+ days?, )?\d+:\d\d:\d\d)')
+ITERATION = '"iter": '  # stands in every training line and in no line of an evaluation
+SILENT = 900  # seconds without a line after which a run may have been killed
+TAIL = 65536  # bytes at the end of a log in which its last training line is looked for
+
+
+@dataclass(frozen=True)
+class Run:
+    """One work directory.
+
+    Args:
+        seed: from the directory's name; None if it has none.
+        value: score of the last evaluation as it was logged; None before the first.
+        finished: whether that evaluation is the one at the end of training.
+        progress: how far a run without a final score is, in words.
+    """
+
+    seed: int | None
+    value: float | None
+    finished: bool
+    progress: str
+
+
+def find_runs(work_root: Path, stem: str, key: str, now: float | None = None) -> list[Run]:
+    """The runs of the config ``stem`` below ``work_root``, by seed, those without one first.
+
+    Args:
+        work_root: folder of the work directories.
+        stem: file name of the config without ``.py``.
+        key: the score's name in the logs.
+        now: time to which the age of a log is measured; None for the clock's.
+    """
+    runs = []
+    for folder in sorted(work_root.glob(f'{stem}*')):
+        match = re.fullmatch(r'(?:_seed(\d+))?', folder.name[len(stem) :])
+        if match is None or not folder.is_dir():
+            continue
+        run = _read_run(folder, key, None if match[1] is None else int(match[1]), now)
+        if run is not None:
+            runs.append(run)
+    return sorted(runs, key=lambda run: -1 if run.seed is None else run.seed)
+
+
+def _read_run(folder: Path, key: str, seed: int | None, now: float | None) -> Run | None:
+    logs = sorted(folder.glob('*/vis_data/scalars.json'))
+    if not logs:
+        return None
+    state = _State()
+    for path in logs:
+        state.add(path, key)
+    unit, total = _read_length(logs[-1].parent / 'config.py')
+    evaluated = max(state.scores, default=-1)
+    value = state.scores.get(evaluated)
+    finished = total is not None and evaluated >= total
+    if finished:
+        progress = 'finished without a score' if value is None else ''
+    else:
+        progress = _describe(state.last, unit, total, logs[-1], now)
+    return Run(seed, value, finished, progress)
+
+
+class _State:
+    """What the logs of one work directory say, in the order in which they were written."""
+
+    def __init__(self) -> None:
+        self.scores: dict[int, float | None] = {}  # an evaluation may find nothing to score
+        self.last: dict[str, Any] = {}
+        self._first_step = 0
+
+    def add(self, path: Path, key: str) -> None:
+        """Continue with a log, or start anew where it does not resume the earlier ones."""
+        lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+        training = [line for line in lines if ITERATION in line]
+        first = next(_entries(training), {})
+        if first and first['step'] <= self._first_step:
+            self.scores.clear()
+        if first:
+            self._first_step = self._first_step or first['step']
+            self.last = next(_entries(reversed(training)), first)
+        for entry in _entries(line for line in lines if ITERATION not in line):
+            self.scores[int(entry['step'])] = entry.get(key)
+
+
+def _entries(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # the last line of a run that was killed while writing it
+        if isinstance(entry, dict) and 'step' in entry:
+            yield entry
+
+
+def _read_length(config: Path) -> tuple[str, int | None]:
+    """Unit and number of ``train_cfg.max_epochs`` or ``max_iters`` in a config MMEngine wrote."""
+    try:
+        tree = ast.parse(config.read_text(encoding='utf-8'))
+    except (OSError, SyntaxError):
+        return 'epoch', None
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and getattr(node.targets[0], 'id', '') == 'train_cfg'
+            and isinstance(node.value, ast.Call)
+        ):
+            for keyword in node.value.keywords:
+                if keyword.arg in ('max_epochs', 'max_iters') and isinstance(
+                    keyword.value, ast.Constant
+                ):
+                    return keyword.arg[len('max_') : -1], int(str(keyword.value.value))
+    return 'epoch', None
+
+
+def _describe(
+    last: dict[str, Any], unit: str, total: int | None, path: Path, now: float | None
+) -> str:
+    """As in ``epoch 7/12, eta 1:02:03``."""
+    if not last:
+        return 'started'
+    parts = [f'{unit} {last.get(unit, last["step"])}/{"?" if total is None else total}']
+    if not math.isfinite(last.get('loss', 0.0)):
+        parts.append(f'loss {last["loss"]:.0f}')
+    eta = _read_eta(path.parents[1])
+    if eta:
+        parts.append(f'eta {eta}')
+    age = (time.time() if now is None else now) - path.stat().st_mtime
+    if age > SILENT:
+        parts.append(f'silent for {age / 3600:.1f} h')
+    return ', '.join(parts)
+
+
+def _read_eta(folder: Path) -> str:
+    """The remaining time in the last training line of ``<timestamp>/<timestamp>.log``."""
+    for log in folder.glob('*.log'):
+        with log.open('rb') as file:
+            file.seek(max(0, log.stat().st_size - TAIL))
+            found = ETA.findall(file.read().decode(errors='replace'))
+        if found:
+            return str(found[-1])
+    return ''

@@ -1,0 +1,95 @@
+"""tools/reproduce.py as a user calls it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import resource
+from pathlib import Path
+
+import pytest
+from launcher import run_tool
+from logs import evaluation, train_line, write_run
+
+from agvm_mm.reproduce import TABLES
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+
+
+@pytest.fixture(scope='module')
+def work_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every cell of the table, three seeds each, with logs as long as real ones."""
+    root = tmp_path_factory.mktemp('work')
+    extra = {f'agvm/{kind}/{name}': 0.123456789 for kind in ('phi', 'factor', 'noise_scale')
+             for name in ('backbone', 'neck', 'rpn_head', 'roi_head.bbox_head')}
+    for path in TABLES['faster_rcnn'].recipes(CONFIGS).values():
+        entries = []
+        for epoch in range(1, 13):
+            entries += [{**train_line(epoch, 60 * epoch + 10 * i), **extra} for i in range(60)]
+            entries.append(evaluation(epoch, coco__bbox_mAP=epoch / 100))
+        for seed in range(3):
+            write_run(root / f'{path.path.stem}_seed{seed}', entries)
+    return root
+
+
+def cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def test_finished_runs_in_under_five_seconds(work_root: Path) -> None:
+    before = cpu_seconds()
+    text = run_tool('reproduce.py', '--table', 'faster_rcnn', '--work-root', work_root)
+    assert cpu_seconds() - before < 5
+    recipes = len(TABLES['faster_rcnn'].recipes(CONFIGS))
+    assert text.count('12.00 ± 0.00 (n=3)') == recipes
+    (line,) = (line for line in text.splitlines() if '1536  AGVM + AdamW' in line)
+    assert line.split() == [
+        '1536', 'AGVM', '+', 'AdamW', '768', 'x', '2', '36.6', '12.00', '±', '0.00', '(n=3)',
+        '-24.60', '0,', '1,', '2']
+    (line,) = (line for line in text.splitlines() if '1536  LAMB' in line)
+    assert '33.2' in line and '-21.20 (sec.)' in line
+    assert text.count('\nbash tools/dist_train.sh') + text.count('\nNNODES=') == recipes
+    assert text.count('bash tools/slurm_train.sh') == recipes
+
+
+def test_csv_has_every_cell_of_every_table(tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(
+        run_tool('reproduce.py', '--work-root', tmp_path, '--format', 'csv'))))
+    assert {row['table'] for row in rows} == set(TABLES)
+    assert all(row['mean'] == row['difference'] == '' for row in rows)
+    assert all(not (row['published'] and row['secondary_source']) for row in rows)
+    assert all(bool(row['source']) == bool(row['published'] or row['secondary_source']
+                                           or row['outcome']) for row in rows)
+    (row,) = (r for r in rows if r['table'] == 'mask_rcnn_released' and r['batch'] == '512'
+              and 'agvm-released' in r['config'])
+    assert (row['published'], row['secondary_source']) == ('34.6', '')
+    assert row['source'] == "the authors' README (mmdet 2)"
+    (row,) = (r for r in rows if r['model'] == 'retinanet_r18' and 'agvm' in r['config'])
+    assert (row['published'], row['secondary_source']) == ('', '26.7')
+
+
+def test_markdown(work_root: Path) -> None:
+    text = run_tool('reproduce.py', '--table', 'faster_rcnn', '--work-root', work_root,
+                    '--format', 'markdown')
+    line = '| 1536 | AGVM + AdamW | 768 x 2 | 36.6 |  | 12.00 ± 0.00 (n=3) | -24.60 | 0, 1, 2 |  |'
+    assert text.splitlines().count(line) == 1
+    line = '| 1536 | LAMB | 768 x 2 |  | 33.2 | 12.00 ± 0.00 (n=3) | -21.20 (sec.) | 0, 1, 2 |  |'
+    assert text.splitlines().count(line) == 1
+    assert text.splitlines().count('| 1536 | PMD-LAMB (quoted) |  | 33.5 |  |  |  |  |  |') == 1
+    assert text.count('```') == 2
+
+
+@pytest.mark.parametrize(('show', 'table', 'command'), [
+    ('results', True, False), ('commands', False, True)])
+def test_one_part_alone(tmp_path: Path, show: str, table: bool, command: bool) -> None:
+    text = run_tool('reproduce.py', '--table', 'large', '--work-root', tmp_path, '--show', show)
+    assert ('published' in text) == table
+    assert ('dist_train.sh' in text) == command
+
+
+def test_a_wish_that_cannot_be_met_is_one_sentence(tmp_path: Path) -> None:
+    text = run_tool('reproduce.py', '--table', 'large', '--gpus', '7', fails=True)
+    assert text == ('error: 7 GPUs x 2 images do not divide the batch of 960 of '
+                    'cascade-mask-rcnn_swin-l_fpn_adamw-linear_480xb2-11e-amp_coco.py; allowed for '
+                    '--gpus is a divisor of 480.\n')

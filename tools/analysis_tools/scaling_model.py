@@ -1,0 +1,100 @@
+"""Predict step, epoch and training time on a cluster: plain DDP, AGVM, the authors' scheme."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from agvm_mm.analysis.cluster import Cluster, read_cluster
+from agvm_mm.analysis.published import COMPARISONS, compare
+from agvm_mm.analysis.scaling import (
+    SCHEMES,
+    Workload,
+    epoch_time,
+    mean_step,
+    step_cost,
+    training_time,
+)
+from agvm_mm.analysis.scaling_plot import LABELS, plot_scaling
+
+CLUSTERS = Path(__file__).resolve().parents[2] / 'configs' / 'clusters'
+GPUS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line; every field of the workload is an option."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'cluster', nargs='?', default=CLUSTERS / 'a100_8x200g.yaml', help='YAML or JSON file'
+    )
+    parser.add_argument('--gpus', nargs='+', type=int, default=list(GPUS))
+    parser.add_argument('--out', default='scaling', help='path without suffix; PNG and SVG')
+    parser.add_argument(
+        '--seconds-per-image', type=float, help='measured; replaces what the file says'
+    )
+    defaults = Workload()
+    for field in fields(Workload):
+        value = getattr(defaults, field.name)
+        parser.add_argument(f'--{field.name.replace("_", "-")}', type=type(value), default=value)
+    return parser.parse_args()
+
+
+def table(cluster: Cluster, workload: Workload, gpus: Sequence[int]) -> list[str]:
+    """One line for each number of GPUs and scheme."""
+    lines = [
+        f'{cluster.name} (modelled)',
+        f'{"GPUs":>5}  {"scheme":<20} {"other ms":>9} {"estim. ms":>10} {"mean / DDP":>11} '
+        f'{"epoch s":>9} {"run min":>9}',
+    ]
+    for count in gpus:
+        plain = mean_step(cluster, workload, count, 'ddp')
+        for scheme in SCHEMES:
+            other, estimating = (
+                1e3 * step_cost(cluster, workload, count, scheme, flag).total
+                for flag in (False, True)
+            )
+            ratio = mean_step(cluster, workload, count, scheme) / plain
+            epoch = epoch_time(cluster, workload, count, scheme)
+            minutes = training_time(cluster, workload, count, scheme) / 60
+            lines.append(
+                f'{count:>5}  {LABELS[scheme]:<20} {other:>9.2f} {estimating:>10.2f} '
+                f'{ratio:>11.4f} {epoch:>9.2f} {minutes:>9.2f}'
+            )
+    return lines
+
+
+def published() -> list[str]:
+    """The model against published times."""
+    lines = ['', 'Published times, minutes (compute time of a step from the run in brackets)']
+    for known, run in COMPARISONS:
+        found = compare(read_cluster(CLUSTERS / f'{run.cluster}.yaml'), known, run)
+        lines.append(
+            f'  {found.run:<24} {found.gpus:>5} GPUs  predicted {found.predicted:6.3f}  published '
+            f'{found.published:6.3f}  {found.relative:+7.1%}   ({found.known}: '
+            f'{1e3 * found.step:.1f} ms)'
+        )
+    return lines
+
+
+def main() -> None:
+    """Print the tables and draw the figure."""
+    args = parse_args()
+    try:
+        cluster = read_cluster(args.cluster)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    if min(args.gpus) < 1:
+        sys.exit(f'--gpus holds {min(args.gpus)}; allowed is whole numbers, at least 1.')
+    if args.seconds_per_image is not None:
+        cluster = replace(cluster, seconds_per_image=args.seconds_per_image)
+    workload = Workload(**{field.name: getattr(args, field.name) for field in fields(Workload)})
+    print('\n'.join(table(cluster, workload, args.gpus) + published()))
+    for path in plot_scaling(cluster, workload, args.gpus, args.out):
+        print(path)
+
+
+if __name__ == '__main__':
+    main()

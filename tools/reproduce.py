@@ -1,0 +1,90 @@
+"""The paper's tables: how to train every cell, and what was published and measured.
+
+    python tools/reproduce.py --table faster_rcnn --work-root work_dirs
+
+A finished run is found in <work root>/<name of the config>_seed<N> or <work root>/<name of the
+config>. See docs/recipes.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTH = 140
+
+# The package itself registers components with MMEngine on import, which takes longer than all that
+# is done here and is not needed: stand in for it, so that only agvm_mm.reproduce is loaded.
+if 'agvm_mm' not in sys.modules:
+    package: Any = ModuleType('agvm_mm')
+    package.__path__ = [str(ROOT / 'agvm_mm')]
+    sys.modules['agvm_mm'] = package
+
+from rich.console import Console  # noqa: E402
+
+from agvm_mm.reproduce import TABLES, rows_of, to_csv, to_markdown, to_terminal  # noqa: E402
+from agvm_mm.reproduce.commands import Hardware, PlanError  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--table', choices=['all', *TABLES], default='all', help='which table')
+    parser.add_argument(
+        '--work-root', type=Path, default=Path('work_dirs'), help='folder of the work directories'
+    )
+    parser.add_argument('--show', choices=['both', 'results', 'commands'], default='both')
+    parser.add_argument('--format', choices=['terminal', 'markdown', 'csv'], default='terminal')
+    parser.add_argument('--seed', type=int, default=0, help='seed that the commands name')
+    parser.add_argument(
+        '--gpus', type=_positive, help='GPUs of a run; the recipes name their own by default'
+    )
+    parser.add_argument('--gpus-per-node', type=_positive, default=8, help='GPUs of a machine')
+    parser.add_argument(
+        '--seconds-per-image',
+        type=float,
+        help='GPU seconds of one training image, as you have measured them, for the expected time',
+    )
+    return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{value} is not 1 or more')
+    return value
+
+
+def main() -> None:
+    """Read and print."""
+    args = parse_args()
+    hardware = Hardware(args.gpus, args.gpus_per_node, args.seconds_per_image)
+    names = list(TABLES) if args.table == 'all' else [args.table]
+    try:
+        rows = {
+            name: rows_of(TABLES[name], ROOT / 'configs', args.work_root, args.seed, hardware)
+            for name in names
+        }
+    except PlanError as error:
+        sys.exit(f'error: {error}')
+    if args.format == 'csv':
+        print(to_csv({name: (TABLES[name], rows[name]) for name in names}), end='')
+        return
+    # A pipe has no width of its own and must not break the rows.
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    results, commands = args.show != 'commands', args.show != 'results'
+    for name in names:
+        if args.format == 'markdown':
+            print(to_markdown(TABLES[name], rows[name], results, commands))
+        else:
+            to_terminal(TABLES[name], rows[name], console, results, commands)
+
+
+if __name__ == '__main__':
+    main()
