@@ -26,8 +26,11 @@ def real_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_message_hub() -> None:
-    """Scalars of one test must not reach the next."""
+def _fresh_globals() -> None:
+    """Scalars and the default scope of one test must not reach the next."""
     from mmengine.logging import MessageHub
+    from mmengine.registry import DefaultScope
 
     MessageHub._instance_dict.clear()
+    DefaultScope._instance_dict.clear()
+    DefaultScope.get_instance('tests', scope_name='mmdet')

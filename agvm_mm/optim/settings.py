@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
@@ -26,11 +27,12 @@ def is_count(value: Any, least: int) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a finite real number; True and False are not."""
-    return (
-        isinstance(value, Real)
-        and not isinstance(value, bool)
-        and float('-inf') < float(value) < float('inf')
-    )
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of float
+        return False
 
 
 @dataclass(frozen=True)

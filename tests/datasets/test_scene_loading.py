@@ -52,9 +52,9 @@ def test_coco_dataset(scene_folder: Path) -> None:
         data_prefix={'img': 'train2017/', 'seg': 'annotations/semantic_train2017/'},
         metainfo={'classes': THING_CLASSES},
         pipeline=[
-            {'type': 'mmdet.LoadImageFromFile'},
+            {'type': 'LoadImageFromFile'},
             {
-                'type': 'mmdet.LoadAnnotations',
+                'type': 'LoadAnnotations',
                 'with_bbox': True,
                 'with_mask': True,
                 'with_seg': True,
@@ -124,7 +124,7 @@ def test_coco_panoptic_dataset(scene_folder: Path) -> None:
 
 def test_panoptic_masks(scene_folder: Path) -> None:
     pytest.importorskip('panopticapi', reason="MMDetection's panoptic loader needs panopticapi")
-    pipeline = [{'type': 'mmdet.LoadImageFromFile'}, {'type': 'mmdet.LoadPanopticAnnotations'}]
+    pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'mmdet.LoadPanopticAnnotations'}]
     dataset = panoptic_dataset(scene_folder, pipeline)
     for index, loaded in enumerate(dataset):
         semantic = read_semantic(scene_folder, index)

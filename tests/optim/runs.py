@@ -115,5 +115,9 @@ def summary(runner: Any) -> dict[str, Any]:
         weights=torch.cat([p.detach().reshape(-1) for p in runner.model.parameters()]),
         state=None if modulator is None else modulator.state_dict(),
         momentum=[v['momentum_buffer'] for v in wrapper.optimizer.state.values()],
-        scalars={k: v.data for k, v in runner.message_hub.log_scalars.items() if 'agvm' in k},
+        scalars={
+            name: scalar.data[0].tolist()
+            for name, scalar in runner.message_hub.log_scalars.items()
+            if 'agvm' in name
+        },
     )

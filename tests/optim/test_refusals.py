@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable
 
 import pytest
 import torch
 import torch._dynamo  # what DistributedDataParallel imports, before the ranks are forked
+from mmengine._strategy import ColossalAIStrategy, DeepSpeedStrategy
+from mmengine._strategy import deepspeed as deepspeed_strategy
 from mmengine.model import MMDistributedDataParallel, MMSeparateDistributedDataParallel
 from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+from mmengine.registry import MODEL_WRAPPERS
 from networks import ReplayNet
 from ranks import run_ranks
+from runs import AGVM, build_runner
 from torch import nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from agvm_mm import AGVMOptimWrapper
+from agvm_mm.optim import LearningRatePlan
 
 SIZES = dict(backbone=4, neck=4)
 
@@ -23,67 +30,121 @@ def _net() -> ReplayNet:
     return ReplayNet(SIZES, torch.zeros(8))
 
 
+def _sentence(call: Callable[[], Any]) -> str:
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert '\n' not in str(caught.value)
+    return str(caught.value)
+
+
 def _refusal(model: nn.Module, optimizer: Any = None, counts: int = 2, **agvm: Any) -> str:
     """What binding to ``model`` says."""
     if optimizer is None:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     wrapper = AGVMOptimWrapper(optimizer, accumulative_counts=counts, agvm=agvm)
-    with pytest.raises(ValueError) as caught:
-        wrapper.initialize_count_status(model, 0, 10)
-    sentence = str(caught.value)
-    assert '\n' not in sentence
-    return sentence
+    return _sentence(lambda: wrapper.initialize_count_status(model, 0, 10))
 
 
-def _on_ranks(rank: int, kind: str) -> str:
-    if kind == 'fsdp':
-        from torch.distributed.fsdp import FullyShardedDataParallel
+def _fsdp() -> str:
+    from torch.distributed.fsdp import FullyShardedDataParallel
 
-        return _refusal(FullyShardedDataParallel(_net(), device_id=torch.device('cpu')))
-    if kind == 'fully_shard':
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
+    return _refusal(FullyShardedDataParallel(_net(), device_id=torch.device('cpu')))
 
-        net = _net()
-        fully_shard(net, mesh=init_device_mesh('cpu', (2,)))
-        return _refusal_bare(net)
-    if kind == 'separate':
-        return _refusal(MMSeparateDistributedDataParallel(_net(), broadcast_buffers=False))
-    if kind == 'bare':
-        return _refusal(_net())
+
+def _fully_shard() -> str:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    net = _net()
+    fully_shard(net, mesh=init_device_mesh('cpu', (2,)))
+    return _refusal(net)
+
+
+def _wrapped_inside() -> str:
+    net = _net()
+    net.neck = MMDistributedDataParallel(net.neck)
+    return _refusal(net)
+
+
+def _mixed_precision() -> str:
+    from torch.nn.parallel.distributed import _MixedPrecision
+
+    precision = _MixedPrecision(param_dtype=torch.bfloat16)
+    return _refusal(MMDistributedDataParallel(_net(), mixed_precision=precision))
+
+
+def _zero() -> str:
     model = MMDistributedDataParallel(_net())
     return _refusal(model, ZeroRedundancyOptimizer(model.parameters(), torch.optim.SGD, lr=0.1))
 
 
-def _refusal_bare(net: nn.Module) -> str:
-    """Alone in its process group of ranks, so that the parameters are what is refused."""
-    import torch.distributed as dist
+ON_RANKS = {
+    'fsdp': (_fsdp, 'wrapped in FullyShardedDataParallel, which leaves every rank a shard'),
+    'fully_shard': (_fully_shard, "the parameter 'backbone.weight' is a DTensor"),
+    'separate': (
+        lambda: _refusal(MMSeparateDistributedDataParallel(_net(), broadcast_buffers=False)),
+        'MMSeparateDistributedDataParallel, which wraps every child alone, for several optimizers;',
+    ),
+    'inside': (
+        _wrapped_inside,
+        "'neck' is wrapped in MMDistributedDataParallel by itself; AGVM works with one "
+        'MMDistributedDataParallel round the whole model',
+    ),
+    'bare': (
+        lambda: _refusal(_net()),
+        '2 processes train this model and it is in no data-parallel wrapper, so AGVM cannot tell '
+        'how its gradients are averaged;',
+    ),
+    'mixed_precision': (
+        _mixed_precision,
+        'MMDistributedDataParallel was given mixed_precision, which trains on casted copies of '
+        'the parameters;',
+    ),
+    'zero': (_zero, 'type is ZeroRedundancyOptimizer, which keeps its own copy'),
+}
 
-    world = dist.get_world_size
-    dist.get_world_size = lambda *args, **kwargs: 1
-    try:
-        return _refusal(net)
-    finally:
-        dist.get_world_size = world
 
-
-@pytest.mark.parametrize(
-    ('kind', 'sentence'),
-    [
-        ('fsdp', 'wrapped in FullyShardedDataParallel, which leaves every rank a shard'),
-        ('fully_shard', "the parameter 'backbone.weight' is a DTensor"),
-        ('separate', 'wrapped in MMSeparateDistributedDataParallel'),
-        ('bare', '2 processes train this model and it is in no data-parallel wrapper'),
-        ('zero', 'type is ZeroRedundancyOptimizer, which keeps its own copy'),
-    ],
-)
-def test_on_two_ranks(kind, sentence):
-    for found in run_ranks(_on_ranks, 2, kind):
+@pytest.mark.parametrize('kind', ON_RANKS)
+def test_on_two_ranks(kind):
+    refuse, sentence = ON_RANKS[kind]
+    for found in run_ranks(lambda rank: refuse(), 2):
         assert sentence in found
+
+
+def _fsdp_strategy(rank: int, work_dir: Path) -> str:
+    wrapper = dict(type='MMFullyShardedDataParallel', device_id=torch.device('cpu'))
+    strategy = dict(type='FSDPStrategy', model_wrapper=wrapper)
+    runner = build_runner(work_dir, AGVM, 1, flexible=True, strategy=strategy)
+    sentence = _sentence(runner.train)
+    assert runner.iter == 0
+    return sentence
+
+
+def test_fsdp_by_its_strategy(tmp_path):
+    for found in run_ranks(_fsdp_strategy, 2, tmp_path):
+        assert 'wrapped in MMFullyShardedDataParallel, which leaves every rank a shard' in found
+        assert (
+            'AGVM works with MMDistributedDataParallel (model_wrapper_cfg.type, or '
+            "strategy.type='DDPStrategy')" in found
+        )
 
 
 def test_data_parallel_of_one_process():
     assert 'wrapped in DataParallel, which adds up' in _refusal(nn.DataParallel(_net()))
+
+
+def test_a_wrapper_that_nobody_knows():
+    class HomeMade(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+    MODEL_WRAPPERS.register_module(module=HomeMade)
+    try:
+        found = _refusal(HomeMade(_net()))
+    finally:
+        MODEL_WRAPPERS.module_dict.pop('HomeMade')
+    assert 'wrapped in HomeMade, whose way to average gradients is not known' in found
 
 
 def test_sparse_embeddings():
@@ -92,12 +153,22 @@ def test_sparse_embeddings():
     assert "'neck' is an embedding with sparse gradients" in _refusal(net)
 
 
-def test_lookahead_and_sam():
-    library = pytest.importorskip('pytorch_optimizer', reason='Lookahead comes from it')
+def test_lbfgs():
     net = _net()
-    inner = torch.optim.SGD(net.parameters(), lr=0.1)
-    found = _refusal(net, library.Lookahead(inner))
-    assert 'type is Lookahead, which wraps another optimizer' in found
+    found = _refusal(net, torch.optim.LBFGS(net.parameters()))
+    assert 'type is LBFGS, which keeps its own copy of the parameter groups' in found
+
+
+@pytest.mark.parametrize('kind', ['Lookahead', 'SAM', 'ScheduleFreeWrapper', 'TRAC', 'OrthoGrad'])
+def test_optimizers_round_another(kind):
+    library = pytest.importorskip('pytorch_optimizer', reason='they come from it')
+    net = _net()
+    if kind == 'SAM':
+        optimizer = library.SAM(net.parameters(), torch.optim.SGD, lr=0.1)
+    else:
+        optimizer = getattr(library, kind)(torch.optim.SGD(net.parameters(), lr=0.1))
+    found = _refusal(net, optimizer)
+    assert f'type is {kind}, which wraps another optimizer' in found and ': SGD)' in found
 
 
 def test_several_optimizers():
@@ -116,11 +187,26 @@ def test_several_optimizers():
         pass
 
 
-def test_deepspeed_engines():
-    net = _net()
-    wrapper = AGVMOptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1), accumulative_counts=2)
-    with pytest.raises(ValueError, match='strategy.type is DeepSpeedStrategy'):
-        wrapper.model = object()
+def _prepare(strategy: Any) -> str:
+    """What MMEngine's own ``prepare`` comes to, on a strategy that has set up no environment."""
+    strategy.__dict__.update(_prepared=False, dispatch_kwargs={}, config={}, _inputs_to_half=None)
+    strategy._auto_scale_lr, strategy._scale_lr = None, lambda: None
+    config = dict(AGVM, accumulative_counts=2)
+    return _sentence(
+        lambda: strategy.prepare(_net(), optim_wrapper=config, dispatch_kwargs=dict(max_iters=4))
+    )
+
+
+def test_deepspeed_by_its_strategy(monkeypatch):
+    engine = SimpleNamespace(initialize=lambda model, optimizer, config: (model, optimizer))
+    monkeypatch.setattr(deepspeed_strategy, 'deepspeed', engine)
+    found = _prepare(DeepSpeedStrategy.__new__(DeepSpeedStrategy))
+    assert 'strategy.type is DeepSpeedStrategy, whose engine makes the backward pass' in found
+
+
+def test_colossalai_by_its_strategy():
+    found = _prepare(ColossalAIStrategy.__new__(ColossalAIStrategy))
+    assert 'The type of `optim_wrapper` must be `ColossalAIOptimWrapper`' in found
 
 
 def test_the_wrapper_is_built_from_the_public_config_too():
@@ -129,3 +215,19 @@ def test_the_wrapper_is_built_from_the_public_config_too():
             _net(),
             dict(type='AGVMOptimWrapper', optimizer=dict(type='SGD', lr=0.1), agvm=dict(anchor=3)),
         )
+
+
+class _Annealing(torch.optim.SGD):
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            group['lr'] *= 0.9
+        return super().step(closure)
+
+
+def test_an_optimizer_that_changes_its_learning_rate():
+    optimizer = _Annealing(_net().parameters(), lr=0.1)
+    refusal = pytest.raises(
+        RuntimeError, match='changed `lr` in its parameter groups during step.., which AGVM cannot'
+    )
+    with refusal, LearningRatePlan(optimizer, {}).scaled([2.0]):
+        optimizer.step()

@@ -18,12 +18,12 @@ from agvm_mm.optim.settings import WHERE, AGVMSettings
 KEYS = [field.name for field in fields(AGVMSettings)]
 
 # True is 1 to Python, and no number in a config.
-NUMBERS = st.booleans() | st.integers(-1, 2)
+NUMBERS = st.booleans() | st.integers(-1, 2) | st.just(10**400)
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-3, 3),
-    st.integers(-(10**300), 10**300),
+    st.integers(-(10**400), 10**400),
     st.floats(),
     st.fractions(-2, 2),
     st.complex_numbers(),
@@ -53,7 +53,8 @@ PLAUSIBLE = {
     'begin': st.integers(-1, 100),
     'end': st.one_of(st.none(), st.integers(0, 200)),
     'momentum': NUMBERS | st.floats(-0.1, 1.1),
-    'clamp': st.tuples(NUMBERS | st.floats(-0.5, 3.0), st.floats(0.0, 20.0)),
+    'clamp': st.tuples(NUMBERS | st.floats(-0.5, 3.0), st.floats(0.0, 20.0))
+    | st.lists(st.floats(0.1, 10.0), max_size=3).map(sorted),
     'eps': NUMBERS | st.floats(-1e-6, 1e-3),
     'precondition': st.booleans(),
     'apply': st.booleans(),

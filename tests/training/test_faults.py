@@ -155,6 +155,7 @@ def _keep(number: int) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('keep', 'left'), [(1, []), (2, ['epoch_2.pth'])])
 def test_of_the_checkpoints_before_mmengine_deletes_the_oldest_first(
     scenes: Path, tmp_path: Path, keep: int, left: list[str]
@@ -203,11 +204,11 @@ def test_a_corrupt_image_on_one_rank_ends_all(tmp_path: Path, broken_image: Path
 
 
 def test_a_late_rank_changes_nothing(scenes: Path, whole: Path, tmp_path: Path) -> None:
-    hooks = [faults.LateRankHook(update=1, seconds=1.5)]
+    hooks = [faults.LateRankHook(update=1, seconds=1)]
     found = runs.train(scenes, tmp_path, hooks=hooks, options={'train_cfg.max_epochs': 1})
     for rank in found:
         first, second, _ = (step['time'] for step in rank['steps'])
-        assert second - first > 3, 'both ranks must have waited, twice'
+        assert second - first > 2, 'both ranks must have waited, twice'
     _assert_same(tmp_path, whole, epoch=1)
 
 
