@@ -33,6 +33,7 @@ def test_a_dead_rank_is_reported():
     def die(rank):
         if rank == 0:
             os._exit(7)
+        time.sleep(1)  # or its own complaint about the dead peer might be read first
 
     with pytest.raises(RankError, match='rank 0 died with exit code 7'):
         run_ranks(die, 2)
