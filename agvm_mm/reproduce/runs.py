@@ -2,10 +2,12 @@
 
     <work root>/<name of the config>/<timestamp>/vis_data/scalars.json
     <work root>/<name of the config>_seed<N>/<timestamp>/vis_data/scalars.json
+    <work root>/<name of the config>_seed<N>.json
 
 The first form, the default of tools/train.py, is one run of unknown seed; the second is one run a
-seed. Only text is read: the JSON lines, the log and the config that MMEngine writes beside them,
-the last as literals and never as code. No checkpoint is opened.
+seed; the third is what :mod:`.results` keeps of a finished run. Only text is read: the JSON lines,
+the log and the config that MMEngine writes beside them, the last as literals and never as code. No
+checkpoint is opened.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .results import read_result
 
 ETA = re.compile(r' - (?:Epoch|Iter)\(train\) .*? eta: ((?:\d+ days?, )?\d+:\d\d:\d\d)')
 ITERATION = '"iter": '  # stands in every training line and in no line of an evaluation
@@ -53,11 +57,15 @@ def find_runs(work_root: Path, stem: str, key: str, now: float | None = None) ->
         now: time to which the age of a log is measured; None for the clock's.
     """
     runs = []
-    for folder in sorted(work_root.glob(f'{stem}*')):
-        match = re.fullmatch(r'(?:_seed(\d+))?', folder.name[len(stem) :])
-        if match is None or not folder.is_dir():
+    for path in sorted(work_root.glob(f'{stem}*')):
+        match = re.fullmatch(r'(?:_seed(\d+))?(\.json)?', path.name[len(stem) :])
+        if match is None or path.is_dir() == bool(match[2]):
             continue
-        run = _read_run(folder, key, None if match[1] is None else int(match[1]), now)
+        seed = None if match[1] is None else int(match[1])
+        if path.is_dir():
+            run = _read_run(path, key, seed, now)
+        else:
+            run = Run(seed, read_result(path)['scores'].get(key), finished=True, progress='')
         if run is not None:
             runs.append(run)
     return sorted(runs, key=lambda run: -1 if run.seed is None else run.seed)

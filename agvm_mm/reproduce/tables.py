@@ -20,6 +20,7 @@ README, PAGE, SECONDARY = Source.README, Source.PAGE, Source.SECONDARY
 
 RECIPE_UNKNOWN = 'Learning rate, warm-up and image size of the runs behind the figures are unknown.'
 FOUR_TASKS = "The paper's own table of this task is not available: its cells stay empty."
+MINIATURE = 'Trained by tools/miniature.py; every learning rate is tuned, see docs/recipes.md.'
 RULE_UNKNOWN = (
     'How a baseline scaled its learning rate is not known; its figure stands beside the '
     'square-root rule.'
@@ -177,6 +178,12 @@ LARGE = Table(
     ),
 )
 
+
+
+def _miniature(title: str, metric: str, key: str, pattern: str, scale: float = 100) -> Table:
+    return Table(title, metric, key, scale, (f'miniature/{pattern}.py',), notes=(MINIATURE,))
+
+
 TABLES: Mapping[str, Table] = {
     'faster_rcnn': FASTER_RCNN,
     'faster_rcnn_released': FASTER_RCNN_RELEASED,
@@ -188,5 +195,26 @@ TABLES: Mapping[str, Table] = {
     'upernet': UPERNET,
     'swin': SWIN,
     'large': LARGE,
+    'miniature_faster_rcnn': _miniature(
+        'Tiny Faster R-CNN on generated scenes',
+        'box AP',
+        'coco/bbox_mAP',
+        'faster-rcnn_r18_fpn_*_scenes',
+    ),
+    'miniature_bccd': _miniature(
+        'Tiny Faster R-CNN on BCCD', 'box AP', 'coco/bbox_mAP', 'faster-rcnn_r18_fpn_*_bccd'
+    ),
+    'miniature_mask_rcnn': _miniature(
+        'Tiny Mask R-CNN on generated scenes',
+        'mask AP',
+        'coco/segm_mAP',
+        'mask-rcnn_r18_fpn_*_scenes',
+    ),
+    'miniature_sem_fpn': _miniature(
+        'Tiny Semantic FPN on generated scenes', 'mIoU', 'mIoU', 'fpn_r18_*_scenes', scale=1
+    ),
+    'miniature_camvid': _miniature(
+        'Tiny Semantic FPN on CamVid', 'mIoU', 'mIoU', 'fpn_r18_*_camvid', scale=1
+    ),
 }
 """The tables by the name that ``tools/reproduce.py --table`` takes."""

@@ -1,0 +1,12 @@
+# Purpose:  Tiny Faster R-CNN on generated scenes with LARS at batch 16.
+# Hardware: one CPU core; micro-batches of 8 images.
+# Batch:    16 images per optimizer update.
+# Expected: docs/results/miniature; the table is in docs/recipes.md.
+# Command:  python tools/miniature.py --recipes faster-rcnn_r18_fpn_lars_2xb8-256it_scenes
+_base_ = './faster-rcnn_r18_fpn_sgd_2xb8-256it_scenes.py'
+
+optim_wrapper = dict(
+    clip_grad=None,
+    optimizer=dict(
+        _delete_=True, type='LARSOptimizer', lr=1, momentum=0.9, weight_decay=1e-4,
+        trust_coefficient=0.01))

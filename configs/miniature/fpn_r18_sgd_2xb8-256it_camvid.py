@@ -1,0 +1,20 @@
+# Purpose:  Tiny Semantic FPN on CamVid with SGD at batch 16.
+# Hardware: one CPU core; micro-batches of 8 images.
+# Batch:    16 images per optimizer update.
+# Expected: docs/results/miniature; the table is in docs/recipes.md.
+# Command:  python tools/miniature.py --recipes fpn_r18_sgd_2xb8-256it_camvid
+_base_ = [
+    '../_base_/models/fpn_r18_tiny.py',
+    '../_base_/datasets/camvid_semantic.py',
+    '../_base_/schedules/miniature_16.py',
+]
+custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
+
+default_scope = 'mmseg'
+visualizer = dict(_delete_=True, type='SegLocalVisualizer', name='visualizer')
+model = dict(data_preprocessor=dict(size=(72, 96)), decode_head=dict(num_classes=11))
+optim_wrapper = dict(
+    type='AGVMOptimWrapper',
+    agvm=None,
+    optimizer=dict(type='SGD', lr=0.04, momentum=0.9, weight_decay=1e-4),
+    clip_grad=dict(max_norm=10.0))

@@ -1,0 +1,59 @@
+"""A finished run as one JSON file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from logs import evaluation, train_line, write_run
+
+from agvm_mm.reproduce.results import distil, read_result, write_result
+from agvm_mm.reproduce.runs import Run, find_runs
+
+AGVM = {'agvm/phi/neck': 0.251234567, 'agvm/factor/neck': 0.9, 'agvm/neck.lr': 0.1}
+ENTRIES = [
+    {**train_line(1, 16, loss=2.0), **AGVM},
+    train_line(1, 32, loss=1.23456789),
+    evaluation(32, coco__bbox_mAP=0.25),
+]
+
+
+def test_a_result_holds_scores_losses_and_curves(tmp_path: Path) -> None:
+    write_run(tmp_path, ENTRIES)
+    assert distil(tmp_path, config='a.py', seed=3) == {
+        'config': 'a.py',
+        'seed': 3,
+        'scores': {'coco/bbox_mAP': 0.25},
+        'loss': [[16, 2.0], [32, 1.2346]],
+        'modules': {'phi': {'neck': [[16, 0.25123]]}, 'factor': {'neck': [[16, 0.9]]}},
+    }
+
+
+def test_a_run_without_its_last_evaluation_has_no_result(tmp_path: Path) -> None:
+    write_run(tmp_path, ENTRIES[:2])
+    with pytest.raises(ValueError, match='ended with an evaluation'):
+        distil(tmp_path)
+
+
+def test_written_results_are_finished_runs(tmp_path: Path) -> None:
+    result = {'seed': 3, 'scores': {'coco/bbox_mAP': 0.25}, 'loss': [[16, 2.0]]}
+    write_result(tmp_path / 'stem_seed3.json', result)
+    write_result(tmp_path / 'stem_lr0.1_seed3.json', result)
+    assert read_result(tmp_path / 'stem_seed3.json') == result
+    assert find_runs(tmp_path, 'stem', 'coco/bbox_mAP') == [Run(3, 0.25, True, '')]
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '{"loss": 1}', '{"scores": 1}'])
+def test_another_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / 'stem_seed0.json'
+    path.write_text(text)
+    with pytest.raises(ValueError, match='stem_seed0.json is not the result of a run'):
+        read_result(path)
+
+
+def test_a_line_a_key(tmp_path: Path) -> None:
+    write_result(tmp_path / 'one.json', {'seed': 1, 'loss': [[1, 2.0]]})
+    text = (tmp_path / 'one.json').read_text()
+    assert json.loads(text) == {'seed': 1, 'loss': [[1, 2.0]]}
+    assert len(text.splitlines()) == 4
