@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import ConfigDict
+from mmengine.hooks import Hook
 from ranks import run_ranks
 from recipes import OTHERS, ROOT, plain
 from test_models import MODEL_PATHS, without_weights
@@ -130,17 +131,24 @@ def train(rank: int, path: Path, root: Path) -> dict[str, Any]:
         without_panopticapi(cfg)
     cfg.experiment_name = path.stem
     runner = build_runner(cfg, prepare_training(cfg, TrainOptions(seed=0)))
-    model = runner.model.module
-    before = weight_sums(model)
+    first_weights = FirstWeights()
+    runner.register_hook(first_weights)
     runner.train()
     losses, _ = runner.message_hub.get_scalar('train/loss').data
     return dict(
         losses=[float(value) for value in losses],
         updates=runner.optim_wrapper.modulator.update,
         estimates=[name for name in runner.message_hub.log_scalars if 'agvm/phi/' in name],
-        before=before,
-        after=weight_sums(model),
+        before=first_weights.sums,
+        after=weight_sums(runner.model.module),
     )
+
+
+class FirstWeights(Hook):
+    """The modules' weights after their initialisation, which ``Runner.train`` does."""
+
+    def before_train(self, runner: Any) -> None:
+        self.sums = weight_sums(runner.model.module)
 
 
 def weight_sums(model: Any) -> dict[str, float]:
