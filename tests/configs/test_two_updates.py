@@ -3,7 +3,7 @@
 The recipes run through the code of tools/train.py on sixteen generated images in COCO's and
 ADE20K's layout, twelve to train on and four to evaluate. Reduced are the images' size, the number
 of regions, the batch and the lengths; pretrained weights are left out. Swin-L too keeps its depth
-and width, which takes 13 GB and half of the time, but has one micro-batch where the others have
+and width, which takes about 12 GB, but has one micro-batch where the others have
 two, and float32 in the place of mixed precision: mmcv's NMS knows no half precision on a CPU. What
 the recipes of one model differ in, the optimizer and its schedule, is in
 test_optimizer_recipes.py.
