@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from recipes import AGVM_PATHS, load, parse, plain
+from recipes import AGVM_PATHS, PATHS, load, parse, plain
 
 from agvm_mm.compat import has_compiled_ops
 from agvm_mm.statistics.partition import partition_parameters
@@ -40,6 +40,12 @@ def without_weights(cfg: Any) -> Any:
         return {key: without_weights(value) for key, value in cfg.items()
                 if key not in ('pretrained', 'init_cfg')}
     return [without_weights(value) for value in cfg] if isinstance(cfg, list) else cfg
+
+
+def test_no_model_is_left_out() -> None:
+    models = [without_weights(plain(load(path))['model']) for path in MODEL_PATHS]
+    for path in PATHS:
+        assert without_weights(plain(load(path))['model']) in models, path.name
 
 
 @pytest.mark.parametrize('path', MODEL_PATHS, ids=lambda path: path.stem)

@@ -1,0 +1,31 @@
+# Purpose:  a small Panoptic FPN from scratch on generated scenes, trained by AGVM on a CPU and
+#           scored without panopticapi.
+# Hardware: 2 CPU processes x 4 images.
+# Batch:    8 images per optimizer update.
+# Expected: not measured.
+# Command:  bash tools/dist_train.sh \
+#           configs/panoptic_fpn/panoptic-fpn_r18_fpn_agvm-sgd_2xb4-10e_scenes.py 2
+_base_ = [
+    '../_base_/models/panoptic-fpn_r18_fpn_small.py',
+    '../_base_/datasets/scenes_panoptic.py',
+    'mmdet::_base_/default_runtime.py',
+]
+custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
+
+train_dataloader = dict(batch_size=4)
+
+optim_wrapper = dict(
+    type='AGVMOptimWrapper',
+    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
+    agvm=dict(anchor='backbone', interval=2, begin=20),
+    clip_grad=dict(max_norm=5.0))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, begin=0, end=40, by_epoch=False),
+    dict(type='CosineAnnealingLR', begin=0, end=10, by_epoch=True, convert_to_iter_based=True)
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=10)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=2, max_keep_ckpts=2))
+custom_hooks = [dict(type='SeedEpochHook'), dict(type='VarianceTableHook')]
+randomness = dict(seed=0)
