@@ -210,6 +210,13 @@ TABLES: Mapping[str, Table] = {
         'coco/segm_mAP',
         'mask-rcnn_r18_fpn_*_scenes',
     ),
+    'miniature_panoptic_fpn': _miniature(
+        'Tiny Panoptic FPN on generated scenes',
+        'PQ',
+        'coco_panoptic/PQ',
+        'panoptic-fpn_r18_fpn_*_scenes',
+        scale=1,
+    ),
     'miniature_sem_fpn': _miniature(
         'Tiny Semantic FPN on generated scenes', 'mIoU', 'mIoU', 'fpn_r18_*_scenes', scale=1
     ),

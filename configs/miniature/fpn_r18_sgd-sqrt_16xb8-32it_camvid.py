@@ -11,7 +11,8 @@ _base_ = [
 custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
 
 default_scope = 'mmseg'
-visualizer = dict(_delete_=True, type='SegLocalVisualizer', name='visualizer')
+visualizer = dict(_delete_=True, type='SegLocalVisualizer', name='visualizer',
+    vis_backends=[dict(type='LocalVisBackend')])
 model = dict(data_preprocessor=dict(size=(72, 96)), decode_head=dict(num_classes=11))
 optim_wrapper = dict(
     type='AGVMOptimWrapper',

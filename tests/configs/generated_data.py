@@ -75,6 +75,16 @@ def write_ade(folder: Path) -> None:
             source.rename(folder / target / name)
 
 
+def write_camvid(folder: Path) -> None:
+    """The layout of the street scenes; the scenes' nine classes are among its eleven."""
+    scratch = folder / 'scratch'
+    write_own_classes(scratch)
+    for split in SPLITS:
+        for source, kind in ((f'{split}2017', 'img'), (f'annotations/semantic_{split}2017', 'ann')):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            (scratch / source).rename(folder / kind / split)
+
+
 def relabel(maps: Path, labels: list[int], void: int) -> None:
     """Replace the class indices of the scenes in a folder of PNGs."""
     table = np.full(256, void, dtype=np.uint8)
@@ -88,4 +98,6 @@ def write_all(root: Path) -> None:
     write_coco(root / 'data/coco')
     write_ade(root / 'data/ade/ADEChallengeData2016')
     write_own_classes(root / 'data/scenes')
+    write_own_classes(root / 'data/miniature')
     write_bccd(root / 'data/bccd')
+    write_camvid(root / 'data/camvid')

@@ -10,7 +10,7 @@ param_scheduler = [
 ]
 total_batch_size = 128
 default_hooks = dict(
-    logger=dict(interval=2),
+    logger=dict(interval=2, log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=32, max_keep_ckpts=1, save_optimizer=False))
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)

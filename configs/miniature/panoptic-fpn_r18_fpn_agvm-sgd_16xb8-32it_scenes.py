@@ -1,0 +1,10 @@
+# Purpose:  Tiny Panoptic FPN on generated scenes with AGVM on SGD at batch 128.
+# Hardware: one CPU core; micro-batches of 8 images.
+# Batch:    128 images per optimizer update.
+# Expected: docs/results/miniature; the table is in docs/recipes.md.
+# Command:  python tools/miniature.py --recipes panoptic-fpn_r18_fpn_agvm-sgd_16xb8-32it_scenes
+_base_ = './panoptic-fpn_r18_fpn_sgd-sqrt_16xb8-32it_scenes.py'
+
+optim_wrapper = dict(
+    agvm=dict(_delete_=True, interval=1, begin=3, momentum=0.8),
+    optimizer=dict(lr=0.113))

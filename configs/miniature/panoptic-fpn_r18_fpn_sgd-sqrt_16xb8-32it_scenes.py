@@ -1,0 +1,17 @@
+# Purpose:  Tiny Panoptic FPN on generated scenes with SGD at batch 128, square-root rule.
+# Hardware: one CPU core; micro-batches of 8 images.
+# Batch:    128 images per optimizer update.
+# Expected: docs/results/miniature; the table is in docs/recipes.md.
+# Command:  python tools/miniature.py --recipes panoptic-fpn_r18_fpn_sgd-sqrt_16xb8-32it_scenes
+_base_ = [
+    '../_base_/models/panoptic-fpn_r18_fpn_tiny.py',
+    '../_base_/datasets/miniature_panoptic.py',
+    '../_base_/schedules/miniature_128.py',
+]
+custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
+
+optim_wrapper = dict(
+    type='AGVMOptimWrapper',
+    agvm=None,
+    optimizer=dict(type='SGD', lr=0.113, momentum=0.9, weight_decay=1e-4),
+    clip_grad=dict(max_norm=10.0))

@@ -1,0 +1,75 @@
+"""The miniature recipes differ in method and batch alone, and all see the same number of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from recipes import ROOT, header, load, plain
+
+from agvm_mm.reproduce.recipes import Recipe, parse_recipe
+
+pytestmark = pytest.mark.configs
+
+PATHS = sorted(ROOT.glob('configs/miniature/*.py'))
+IMAGES = 4096
+METHOD_KEYS = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'total_batch_size', 'default_hooks')
+
+
+def recipe_of(path: Path) -> Recipe:
+    recipe = parse_recipe(path)
+    assert recipe is not None, path.name
+    return recipe
+
+
+def family(path: Path) -> tuple[str, str]:
+    return recipe_of(path).model, recipe_of(path).dataset
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
+def test_name_header_and_lengths_agree(path: Path) -> None:
+    recipe, cfg, fields = recipe_of(path), load(path), header(path)
+    assert cfg.total_batch_size == recipe.batch
+    assert cfg.train_dataloader.batch_size == recipe.images
+    assert cfg.train_cfg.max_iters == recipe.length
+    assert recipe.trained_images == IMAGES
+    assert list(fields) == ['Purpose', 'Hardware', 'Batch', 'Expected', 'Command']
+    assert f'at batch {recipe.batch}' in fields['Purpose']
+    assert fields['Batch'].startswith(f'{recipe.batch} images')
+    assert fields['Command'] == f'python tools/miniature.py --recipes {path.stem}'
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
+def test_only_the_method_differs_within_a_family(path: Path) -> None:
+    def rest(cfg: Config) -> dict[str, Any]:
+        return {key: value for key, value in plain(cfg).items() if key not in METHOD_KEYS}
+
+    first = next(one for one in PATHS if family(one) == family(path))
+    assert rest(load(path)) == rest(load(first))
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
+def test_agvm_is_on_where_the_name_says_so(path: Path) -> None:
+    agvm = load(path).optim_wrapper.agvm
+    assert (agvm is not None) == recipe_of(path).method.startswith('agvm-')
+    if agvm is not None:
+        warm_up = load(path).param_scheduler[0].end
+        assert 0 <= agvm.begin - warm_up <= 1  # from the first update at the full rate on
+
+
+def test_every_method_is_there_at_every_batch() -> None:
+    methods: dict[tuple[str, str], dict[int, set[str]]] = {}
+    for path in PATHS:
+        recipe = recipe_of(path)
+        methods.setdefault(family(path), {}).setdefault(recipe.batch, set()).add(recipe.method)
+    standard, large = {'sgd', 'agvm-sgd'}, {'sgd-sqrt', 'agvm-sgd'}
+    more = {'adamw', 'agvm-adamw', 'lars', 'lamb'}
+    assert methods.pop(('faster-rcnn_r18', 'scenes')) == {
+        16: standard | more,
+        64: large | more | {'sgd-linear'},
+        128: large | more | {'sgd-linear'},
+    }
+    assert len(methods) == 5
+    assert all(one == {16: standard, 128: large} for one in methods.values())
