@@ -65,7 +65,9 @@ def find_runs(work_root: Path, stem: str, key: str, now: float | None = None) ->
         if path.is_dir():
             run = _read_run(path, key, seed, now)
         else:
-            run = Run(seed, read_result(path)['scores'].get(key), finished=True, progress='')
+            # A detector without a single detection logs no score: its precision is 0.
+            score = read_result(path)['scores'].get(key, 0.0)
+            run = Run(seed, score, finished=True, progress='')
         if run is not None:
             runs.append(run)
     return sorted(runs, key=lambda run: -1 if run.seed is None else run.seed)

@@ -44,6 +44,12 @@ def test_written_results_are_finished_runs(tmp_path: Path) -> None:
     assert find_runs(tmp_path, 'stem', 'coco/bbox_mAP') == [Run(3, 0.25, True, '')]
 
 
+def test_a_detector_without_detections_scores_zero(tmp_path: Path) -> None:
+    write_run(tmp_path / 'work', [*ENTRIES[:2], evaluation(32)])
+    write_result(tmp_path / 'stem_seed0.json', distil(tmp_path / 'work'))
+    assert find_runs(tmp_path, 'stem', 'coco/bbox_mAP') == [Run(0, 0.0, True, '')]
+
+
 @pytest.mark.parametrize('text', ['{', '[]', '{"loss": 1}', '{"scores": 1}'])
 def test_another_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / 'stem_seed0.json'
