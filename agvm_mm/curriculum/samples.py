@@ -39,9 +39,8 @@ def move_sample(sample: Any, grid: Grid, min_box_size: float) -> Any:
             moved.set_data({key: move_instances(sample.get(key), grid, min_box_size)})
     for key in MAPS:
         if key in sample:
-            labels = resample_labels(sample.get(key).data, grid)
-            name = 'sem_seg' if 'sem_seg' in sample.get(key) else 'data'
-            moved.set_data({key: PixelData(**{name: labels})})
+            maps = {name: resample_labels(value, grid) for name, value in sample.get(key).items()}
+            moved.set_data({key: PixelData(**maps)})
     moved.set_metainfo(_meta(sample, grid))
     return moved
 
