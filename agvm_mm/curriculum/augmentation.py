@@ -75,9 +75,8 @@ def find_augments(dataset: Any) -> list[GrowingAugment]:
     """Every :class:`GrowingAugment` in the pipelines of a dataset and of those that it wraps."""
     found: list[GrowingAugment] = []
     pipeline = getattr(dataset, 'pipeline', None)
-    for part in _parts(pipeline) if pipeline is not None else ():
-        if isinstance(part, GrowingAugment):
-            found.append(part)
+    for transform in pipeline if isinstance(pipeline, (list, tuple)) else [pipeline]:
+        found += [part for part in _parts(transform) if isinstance(part, GrowingAugment)]
     for inner in (getattr(dataset, 'dataset', None), *(getattr(dataset, 'datasets', None) or ())):
         if inner is not None:
             found += find_augments(inner)
