@@ -43,6 +43,7 @@ class GrowingAugment:
 
     @strength.setter
     def strength(self, value: float) -> None:
+        self._strength.share_memory_()  # a deep copy of a dataset has lost it
         self._strength.fill_(value)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any] | None:

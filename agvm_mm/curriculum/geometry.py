@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -55,7 +56,7 @@ def move_points(points: Tensor, grid: Grid) -> Tensor:
     )
 
 
-def resample_masks(masks: np.ndarray, grid: Grid) -> np.ndarray:
+def resample_masks(masks: npt.NDArray[np.uint8], grid: Grid) -> npt.NDArray[np.uint8]:
     """Binary masks, shape (N, H, W), on the small grid: (N, h, w), uint8."""
     small = np.empty((len(masks), *grid.after), dtype=np.uint8)
     for index, mask in enumerate(masks):  # one at a time: all of them as floats fill gigabytes

@@ -10,8 +10,8 @@ The mean is kept, nothing above the new Nyquist frequency is left, and a signal 
 there is sampled exactly. With ``align='corner'``, :math:`d = 0`: pixel 0 lies on pixel 0, as in the
 reference, and content moves by half of (1 - scale) small pixels against its boxes. With
 ``align='center'``, :math:`d = (1/s - 1)/2` and the centres of the images agree, so that boxes are
-scaled and nothing else. As in the reference the frequency at -h/2 is kept on one side only: a cosine
-there comes out with half its amplitude.
+scaled and nothing else. As in the reference the frequency at -h/2 is kept on one side only: a
+cosine there comes out with half its amplitude.
 
 Source: Wang et al., EfficientTrain, ICCV 2023, and EfficientTrain++, TPAMI 2024; the reference is
 square and corner-aligned.
@@ -63,4 +63,5 @@ def _crop_axis(signal: Tensor, axis: int, size: int, align: str) -> Tensor:
         phase = 2 * torch.pi * frequency * (before / size - 1) / 2 / before
         shift = torch.polar(torch.ones_like(phase), phase).to(kept.dtype)
         scaled = scaled * (shift[:, None] if axis == -2 else shift)
-    return torch.fft.ifft(scaled, dim=axis)
+    cropped: Tensor = torch.fft.ifft(scaled, dim=axis)
+    return cropped

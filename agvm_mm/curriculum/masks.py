@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 
 from .geometry import Grid, resample_masks
@@ -19,7 +20,7 @@ def move_masks(masks: Any, grid: Grid) -> Any:
     return BitmapMasks(resample_masks(masks.masks, grid), *grid.after)
 
 
-def _move_polygon(polygon: np.ndarray, grid: Grid) -> np.ndarray:
+def _move_polygon(polygon: npt.NDArray[np.float64], grid: Grid) -> npt.NDArray[np.float64]:
     """Corners x, y, x, y ..."""
-    repeats = len(polygon) // 2
-    return polygon * np.array(grid.scale * repeats) + np.array(grid.shift * repeats)
+    points = polygon.reshape(-1, 2) * np.array(grid.scale) + np.array(grid.shift)
+    return points.reshape(-1)

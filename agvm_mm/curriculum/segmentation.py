@@ -18,6 +18,8 @@ class LowFreqSegDataPreprocessor(LowFrequencyMixin, SegDataPreProcessor):
     ``size``, to which mmseg pads, shrinks with the images.
     """
 
+    size: tuple[int, ...] | None
+
     def forward(self, data: Any, training: bool = False) -> Any:
         """See :class:`mmengine.model.BaseDataPreprocessor`."""
         full = self.size

@@ -1,13 +1,13 @@
 r"""The maths of a curriculum: which iteration belongs to which stage, and how much it costs.
 
-An iteration on images of ``ratio`` times the full size, with ``replay`` times as many of them, costs
+An iteration on images of ``ratio`` times the full size, ``replay`` times as many of them, costs
 
 .. math:: c_i = \mathrm{ratio}_i^2 \cdot \mathrm{replay}_i
 
 iterations at full size. A stage has a ``share`` of the compute, so that a run which would have had
 n iterations at full size, times a ``budget``, has
 
-.. math:: R = \left\lfloor n \cdot \mathrm{budget} \cdot \sum_i \mathrm{share}_i / c_i \right\rfloor
+.. math:: R = n \cdot \mathrm{budget} \cdot \sum_i \mathrm{share}_i / c_i
 
 of which stage i takes the part :math:`(\mathrm{share}_i / c_i) / \sum_j \mathrm{share}_j / c_j`.
 Everything here is a function of the iteration alone.
@@ -18,7 +18,6 @@ Source: Wang et al., EfficientTrain++, TPAMI 2024, and the scripts of its releas
 from __future__ import annotations
 
 import bisect
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -59,9 +58,11 @@ def iteration_shares(stages: Sequence[Stage]) -> list[float]:
 
 
 def real_length(stages: Sequence[Stage], length: int, budget: float = 1.0) -> int:
-    """Iterations (or epochs) of a run that costs ``budget`` times ``length`` at full size."""
-    total = length * budget * sum(stage.share / stage.cost for stage in stages)
-    return max(1, math.floor(total + 1e-9))
+    """Iterations (or epochs) of a run that costs ``budget`` times ``length`` at full size.
+
+    Rounded to the nearest: with few epochs, rounding down would leave out a noticeable part.
+    """
+    return max(1, round(length * budget * sum(stage.share / stage.cost for stage in stages)))
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class TestSchedules:
         assert ours[-1]['next_lr'] == full[-1]['next_lr']
 
     @pytest.mark.parametrize(('cfg', 'total'), [
-        (dict(by_epoch=False, max_iters=100), 227), (dict(by_epoch=True, max_epochs=10), 22 * 4)])
+        (dict(by_epoch=False, max_iters=100), 227), (dict(by_epoch=True, max_epochs=10), 23 * 4)])
     def test_length(self, tmp_path: Path, cfg: Any, total: int) -> None:
         rows = run(tmp_path, dict(stages='efficienttrain++'), train_cfg=cfg)
         assert len(rows) == total
@@ -101,8 +101,8 @@ class TestBatches:
         stages = [dict(share=0.5, ratio=0.5, replay=3, buffer=2), dict(share=0.5, ratio=1.0)]
         rows = run(tmp_path, dict(stages=stages))
         sizes = [len(row['images']) for row in rows]
-        # 4 epochs at full size: floor(4 (0.5 / 0.75 + 0.5)) = 4, and 0.667 / 1.167 of 16 is 9.
-        assert sizes == [6] * 9 + [2] * 7
+        # 4 epochs at full size: 4 (0.5 / 0.75 + 0.5) = 4.67, and 0.667 / 1.167 of 20 is 11.4.
+        assert sizes == [6] * 11 + [2] * 9
         for index, row in enumerate(rows):
             fresh = [(2 * index) % 8, (2 * index) % 8 + 1]
             assert row['images'][:2] == fresh

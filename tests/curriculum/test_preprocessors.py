@@ -1,4 +1,4 @@
-"""mmdet's and mmseg's data preprocessors with the crop: images, ground truth, what is left alone."""
+"""mmdet's and mmseg's data preprocessors with the crop: images and ground truth."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class TestDetection:
         from mmdet.structures.mask import PolygonMasks
         ours = detection()
         ours.ratio = 3 / 7
-        shapes = [shape for shape in batch['shapes'][:5]]
+        shapes = batch['shapes'][:5]
         batch['data_samples'][0].gt_instances = InstanceData(
             bboxes=torch.tensor([shape.box for shape in shapes]),
             masks=PolygonMasks([[shape.corners()] for shape in shapes], *SIZE))

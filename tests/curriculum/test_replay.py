@@ -11,7 +11,8 @@ from agvm_mm.curriculum.replay import ReplayBuffer
 
 
 def batch(*values: int) -> dict[str, list[Any]]:
-    return dict(inputs=[torch.tensor(v) for v in values], data_samples=[dict(box=[v]) for v in values])
+    samples = [dict(box=[value]) for value in values]
+    return dict(inputs=[torch.tensor(value) for value in values], data_samples=samples)
 
 
 def test_first_in_first_out_and_never_more_than_its_size() -> None:

@@ -42,8 +42,9 @@ class TestPublished:
         found = passes(stages, 200)
         assert sum(count * stage.replay for count, stage in zip(found, stages)) == 453
 
-    def test_our_length_is_the_published_one(self) -> None:
-        assert real_length(PLUS, 200) == 454
+    def test_our_own_length_is_rounded_once_and_to_the_nearest(self) -> None:
+        assert real_length(PLUS, 200) == 455  # 454.58
+        assert real_length(MILD, 12) == 23  # 22.93; the published rounding gives 22
 
     def test_schedule_in_iterations(self) -> None:
         schedule = published_schedule(PLUS, 200, 10)
