@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
@@ -83,14 +82,12 @@ def errors(
 
 def from_numbers(rows: Sequence[dict[str, list[float]]]) -> list[VarianceEstimate]:
     """Estimates from their numerators and denominators."""
-    empty = VarianceEstimate(torch.zeros(0), torch.zeros(0), samples=0, images=0)
     return [
-        replace(
-            empty,
-            **{
-                key: torch.tensor(row[key], dtype=torch.float64)
-                for key in ('numerator', 'denominator')
-            },
+        VarianceEstimate(
+            torch.tensor(row['numerator'], dtype=torch.float64),
+            torch.tensor(row['denominator'], dtype=torch.float64),
+            samples=0,
+            images=0,
         )
         for row in rows
         if all(math.isfinite(value) for values in row.values() for value in values)

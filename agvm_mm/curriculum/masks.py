@@ -22,5 +22,6 @@ def move_masks(masks: Any, grid: Grid) -> Any:
 
 def _move_polygon(polygon: npt.NDArray[np.float64], grid: Grid) -> npt.NDArray[np.float64]:
     """Corners x, y, x, y ..."""
-    points = polygon.reshape(-1, 2) * np.array(grid.scale) + np.array(grid.shift)
-    return points.reshape(-1)
+    scale, shift = np.asarray([grid.scale, grid.shift], dtype=np.float64)
+    moved: npt.NDArray[np.float64] = (polygon.reshape(-1, 2) * scale + shift).reshape(-1)
+    return moved

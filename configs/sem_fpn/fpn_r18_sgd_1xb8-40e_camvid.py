@@ -1,4 +1,5 @@
-# Purpose:  the baseline of the curriculum in miniature: a small Semantic FPN from scratch on CamVid.
+# Purpose:  the baseline of the curriculum in miniature: a small Semantic FPN from scratch on
+#           CamVid.
 # Hardware: 1 CPU process x 8 images.
 # Batch:    8 images per optimizer update.
 # Expected: not measured yet.

@@ -98,14 +98,17 @@ def run(
     hooks: list[Any] = [record]
     if curriculum is not None:
         hooks.append(dict(type='CurriculumHook', **curriculum))
+    train_cfg = train_cfg or dict(by_epoch=True, max_epochs=4)
+    # Without epochs MMEngine waits for seconds where a finite sampler ends.
+    sampler = 'DefaultSampler' if train_cfg['by_epoch'] else 'InfiniteSampler'
     entries: dict[str, Any] = dict(
         model=model or OneWeight(),
         work_dir=str(work_dir),
         train_dataloader=dict(
             batch_size=images, num_workers=workers, persistent_workers=workers > 0,
-            dataset=Images(), sampler=dict(type='DefaultSampler', shuffle=False),
+            dataset=Images(), sampler=dict(type=sampler, shuffle=False),
             collate_fn=dict(type='pseudo_collate')),
-        train_cfg=train_cfg or dict(by_epoch=True, max_epochs=4),
+        train_cfg=train_cfg,
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
         default_hooks=dict(
             param_scheduler=dict(type=scheduler_hook), logger=None, checkpoint=None),

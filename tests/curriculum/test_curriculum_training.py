@@ -115,6 +115,20 @@ def test_resumed_in_a_stage_it_ends_the_same_bit_for_bit(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('poly2mask', [True, False], ids=['bitmaps', 'polygons'])
+def test_mask_rcnn_trains(scenes: Path, tmp_path: Path, poly2mask: bool) -> None:
+    """Statistics are carried over by default."""
+    config = CONFIG.with_name('curriculum_mask_rcnn.py')
+    options = {'train_dataloader.dataset.pipeline.1.poly2mask': poly2mask}
+    first, second = runs.train(scenes, tmp_path, config=config, options=options)
+    assert runs.differences(first['weights'], second['weights']) == []
+    assert all(weight.isfinite().all() for weight in first['weights'])
+    steps = first['steps']
+    assert len(steps) == 4 * LENGTH  # 2 (0.5 / 0.36 + 0.5) = 3.8 epochs
+    assert [step['modules']['backbone']['estimates'] for step in steps] == list(range(1, 13))
+
+
+@pytest.mark.slow
 def test_the_tool_itself_resumes_in_a_stage(scenes: Path, whole: Path, tmp_path: Path) -> None:
     shutil.copy(whole / 'epoch_3.pth', tmp_path)
     run_tool('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--resume',

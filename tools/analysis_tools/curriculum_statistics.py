@@ -1,6 +1,6 @@
 """Carry AGVM's averages over a change of stage, or start them anew: which is nearer the truth?
 
-python tools/analysis_tools/curriculum_statistics.py work_dirs/statistics --data work_dirs/curriculum
+python tools/analysis_tools/curriculum_statistics.py OUT --data work_dirs/curriculum
 
 Trains the small detector of the curriculum with AGVM measuring at every update and changing
 nothing, keeps all estimates, and replays both policies on them; see agvm_mm/analysis/carry_over.py.
@@ -37,6 +37,8 @@ class KeepEstimates(Hook):
         """Listen to the modulator."""
         modulator = runner.optim_wrapper.modulator
         (curriculum,) = (hook for hook in runner.hooks if isinstance(hook, CurriculumHook))
+        schedule = curriculum.schedule
+        assert schedule is not None  # laid out before the run
         self.names = list(modulator.partition.names)
         observe = modulator.observe
 
@@ -45,7 +47,7 @@ class KeepEstimates(Hook):
             if found is not None and found.finite:
                 numbers = found.numerator.tolist(), found.denominator.tolist()
                 self.rows.append(dict(zip(('numerator', 'denominator'), numbers)))
-                self.stages.append(curriculum.schedule.stage_at(runner.iter))
+                self.stages.append(schedule.stage_at(runner.iter))
             return found
 
         modulator.observe = listen
