@@ -73,11 +73,11 @@ def main() -> None:
     if args.data is not None:
         os.environ['AGVM_MM_DATA'] = str(Path(args.data).resolve())
     options = {
-        'optim_wrapper.agvm': dict(interval=1, apply=False),
         'optim_wrapper.accumulative_counts': args.counts,
         'train_dataloader.batch_size': args.images,
     }
     cfg = load_config(args.config, work_dir=str(args.out), cfg_options=options)
+    cfg.optim_wrapper['agvm'] = dict(interval=1, apply=False)
     cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
     runner = build_runner(cfg, prepare_training(cfg, TrainOptions(seed=args.seed)))
     kept = KeepEstimates()
