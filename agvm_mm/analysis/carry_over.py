@@ -1,9 +1,9 @@
 """Should AGVM's averages be carried over where a curriculum changes the size of the images?
 
 A run that measures and does not modulate (``apply=False``) leaves a stream of estimates that does
-not depend on the answer. Both policies are replayed on it, and their factors are compared with
-those of the estimates round each update, past and future, within the stage: what a perfect
-average would have known.
+not depend on the answer. Both policies are replayed on it, and their factors soon after a change
+are compared with those of later estimates of the same stage, which neither policy has used: an
+average of the compared estimates themselves would favour starting anew.
 """
 
 from __future__ import annotations
@@ -64,17 +64,19 @@ def errors(
         estimates: in order.
         changes: indices of the estimates that begin a stage, ascending.
         config: how estimates become factors.
-        horizon: estimates after the change over which errors are averaged, and twice as many of
-            which the settled factors are made, if the stage is long enough.
+        horizon: estimates after the change over which errors are averaged; the settled factors
+            are those of up to twice as many after them. Stages that end before are left out.
     """
     policies = {'carry': False, 'restart': True}
     paths = {name: replay(estimates, changes, config, flag) for name, flag in policies.items()}
     found = []
     for begin, stop in zip(changes, [*changes[1:], len(estimates)]):
-        target = settled(estimates, begin, min(stop, begin + 2 * horizon), config)
+        if stop <= begin + horizon:
+            continue
+        target = settled(estimates, begin + horizon, min(stop, begin + 3 * horizon), config)
         row: dict[str, float] = {'estimate': begin}
         for name, path in paths.items():
-            difference = (path[begin : min(stop, begin + horizon)] / target).log().abs()
+            difference = (path[begin : begin + horizon] / target).log().abs()
             row[name] = float(difference.mean())
         found.append(row)
     return found

@@ -32,6 +32,12 @@ def test_no_change_but_noise() -> None:
     assert row['carry'] < row['restart']
 
 
+def test_a_stage_that_is_too_short_is_left_out() -> None:
+    estimates = from_numbers(stream([0.1, 0.9, 0.1], 60, 0.02))
+    assert [row['estimate'] for row in errors(estimates, [60, 120], CONFIG, 60)] == []
+    assert [row['estimate'] for row in errors(estimates, [60, 120], CONFIG, 59)] == [60, 120]
+
+
 def test_settled_factors_are_those_of_the_stage() -> None:
     estimates = from_numbers(stream([0.1, 0.9], 200, 0.0))
     assert torch.allclose(settled(estimates, 200, 400, CONFIG)[1],

@@ -91,6 +91,14 @@ class TestBatches:
         assert column(rows, 'lr') == [1.7] * 33 + [1.0] * 7
         assert set(column(rows, 'next_lr')) == {1.0}
 
+    def test_the_last_update_takes_what_is_left(self, tmp_path: Path) -> None:
+        stages = [dict(share=0.5, ratio=1.0), dict(share=0.5, ratio=1.0, batch=3)]
+        rows = run(tmp_path, dict(stages=stages))
+        ends = [i for i, row in enumerate(rows) if row['after'] != row['before']]
+        assert ends == [*range(9), 11, 14, 15]
+        step = rows[15]['before'] - rows[15]['after']
+        assert step == pytest.approx(gradient(rows[15]), abs=1e-4)
+
     def test_on_top_of_accumulation(self, tmp_path: Path) -> None:
         optim = dict(optimizer=dict(type='SGD', lr=1.0), accumulative_counts=2)
         rows = run(tmp_path, dict(stages=self.STAGES), optim_wrapper=optim)

@@ -19,6 +19,7 @@ from networks import detection_batch
 from agvm_mm.compat import has_compiled_ops
 from agvm_mm.curriculum.geometry import Grid
 from agvm_mm.curriculum.lowpass import fourier_crop
+from agvm_mm.curriculum.samples import move_sample
 
 MEAN, STD = [123.7, 116.3, 103.5], [58.4, 57.1, 57.4]
 needs_mmdet = pytest.mark.skipif(not has_compiled_ops(), reason='mmdet needs the ops of mmcv')
@@ -155,6 +156,12 @@ class TestDetection:
         assert torch.equal(first['inputs'], second['inputs'])
         assert torch.equal(first['data_samples'][0].gt_instances.bboxes,
                            second['data_samples'][0].gt_instances.bboxes)
+
+    def test_a_moved_sample_is_a_copy(self, batch: Any) -> None:
+        given = batch['data_samples'][0]
+        moved = move_sample(given, Grid(SIZE, (48, 72)), 1.0)
+        assert moved.img_shape == (48, 72) and given.img_shape == SIZE
+        assert len(moved.gt_instances) == 5 and len(given.gt_instances) == 6
 
     def test_images_of_several_sizes(self) -> None:
         ours = detection(mode='lanczos')
