@@ -110,6 +110,11 @@ class CurriculumHook(Hook):
                 "type='LowFreqDetDataPreprocessor' or type='LowFreqSegDataPreprocessor'."
             )
         self._augments = find_augments(runner.train_dataloader.dataset)
+        wrapper = runner.optim_wrapper
+        if self.schedule is not None and wrapper._max_counts >= 0:
+            # FlexibleRunner has told the wrapper the length before it was extended.
+            wrapper._max_counts = self.schedule.total
+            wrapper._remainder_counts = self.schedule.total % wrapper._accumulative_counts
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the strength of augmentation, before loader processes start on the epoch."""

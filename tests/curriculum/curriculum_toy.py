@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import BaseDataPreprocessor, BaseModel
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -90,6 +90,7 @@ def run(
     model: BaseModel | None = None,
     images: int = 2,
     train_cfg: dict[str, Any] | None = None,
+    flexible: bool = False,
     scheduler_hook: str = 'ComputeParamSchedulerHook',
     **kwargs: Any,
 ) -> list[dict[str, Any]]:
@@ -118,7 +119,7 @@ def run(
         log_level='ERROR',
         default_scope='mmengine',
     )
-    Runner(**{**entries, **kwargs}).train()
+    (FlexibleRunner if flexible else Runner)(**{**entries, **kwargs}).train()
     return record.rows
 
 

@@ -86,6 +86,13 @@ class TestBatches:
             step = rows[end]['before'] - rows[end]['after']
             assert step == pytest.approx(lr * mean, abs=1e-4)
 
+    def test_flexible_runner(self, tmp_path: Path) -> None:
+        optim = dict(optimizer=dict(type='SGD', lr=1.0), accumulative_counts=3)
+        stages = [dict(share=0.5, ratio=0.5), dict(share=0.5, ratio=1.0)]
+        runs = [run(tmp_path / str(flexible), dict(stages=stages), optim_wrapper=dict(
+            **optim, type='OptimWrapper'), flexible=flexible) for flexible in (False, True)]
+        assert runs[0] == runs[1] and len(runs[0]) == 40
+
     def test_the_factor_on_the_rate_is_seen_by_no_schedule(self, tmp_path: Path) -> None:
         rows = run(tmp_path, dict(stages=self.STAGES))
         assert column(rows, 'lr') == [1.7] * 33 + [1.0] * 7
