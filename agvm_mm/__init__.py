@@ -10,7 +10,7 @@ from .compat import require_stack
 
 require_stack()
 
-from . import evaluation, hooks, optim, schedulers  # noqa: E402  registers on import
+from . import curriculum, evaluation, hooks, optim, schedulers  # noqa: E402  registers on import
 from .optim import AGVMAmpOptimWrapper, AGVMOptimWrapper, AGVMSettings  # noqa: E402
 from .version import __version__  # noqa: E402
 
@@ -19,6 +19,7 @@ __all__ = [
     'AGVMOptimWrapper',
     'AGVMSettings',
     '__version__',
+    'curriculum',
     'evaluation',
     'hooks',
     'optim',

@@ -12,6 +12,8 @@ from .update_hook import UpdateParamSchedulerHook
 
 STOCK_HOOK = 'ParamSchedulerHook'
 UPDATE_HOOK = UpdateParamSchedulerHook.__name__
+# Does the same where a curriculum counts the steps; curriculum/ is above this layer.
+COMPUTE_HOOK = 'ComputeParamSchedulerHook'
 
 
 def schedule_by_update(cfg: Config, accumulative_counts: int) -> None:
@@ -26,7 +28,8 @@ def schedule_by_update(cfg: Config, accumulative_counts: int) -> None:
     """
     hooks = cfg.get('default_hooks') or {}
     hook = hooks.get('param_scheduler', dict(type=STOCK_HOOK))
-    if type_name(hook) not in (STOCK_HOOK, UPDATE_HOOK):
+    name = type_name(hook)
+    if name not in (STOCK_HOOK, UPDATE_HOOK, COMPUTE_HOOK):
         raise LaunchError(
             f'default_hooks.param_scheduler is {hook!r}, which total_batch_size has to replace; '
             f'allowed is dict(type={STOCK_HOOK!r}).'
@@ -36,7 +39,7 @@ def schedule_by_update(cfg: Config, accumulative_counts: int) -> None:
         if not entry.get('by_epoch', True):
             _fill_end(cfg, entry, index)
     hooks['param_scheduler'] = dict(
-        type=UPDATE_HOOK,
+        type=COMPUTE_HOOK if name == COMPUTE_HOOK else UPDATE_HOOK,
         accumulative_counts=accumulative_counts,
         converted=[i for i, entry in enumerate(entries) if _is_converted(entry)],
     )
@@ -46,7 +49,9 @@ def schedule_by_update(cfg: Config, accumulative_counts: int) -> None:
 
 def schedule_by_micro_batch(cfg: Config) -> None:
     """Undo :func:`schedule_by_update`, but for the ends that it filled in."""
-    cfg.default_hooks['param_scheduler'] = dict(type=STOCK_HOOK)
+    hook = cfg.default_hooks['param_scheduler']
+    name = COMPUTE_HOOK if type_name(hook) == COMPUTE_HOOK else STOCK_HOOK
+    cfg.default_hooks['param_scheduler'] = dict(type=name)
 
 
 def _entries(cfg: Config) -> list[Any]:

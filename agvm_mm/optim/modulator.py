@@ -101,6 +101,10 @@ class Modulator:
         """Count the update as made."""
         self.update += 1
 
+    def restart(self) -> None:
+        """Forget averages and factors, as at the start of a run; the clock goes on."""
+        self.state = init_factors(len(self.partition))
+
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, so that a checkpoint loads with ``weights_only=True``."""
         return {

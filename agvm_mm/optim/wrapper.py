@@ -132,6 +132,11 @@ class AGVMMixin(OptimWrapper):
         modulator.advance()
         self._updates = modulator.update
 
+    def restart_statistics(self) -> None:
+        """Forget AGVM's averages and factors, where the gradients are about to change in kind."""
+        if self._modulator is not None:
+            self._modulator.restart()
+
     def state_dict(self) -> dict[str, Any]:
         """The base wrapper's state and, under 'agvm', the factors, averages and counters."""
         state: dict[str, Any] = super().state_dict()

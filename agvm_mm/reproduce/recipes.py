@@ -24,6 +24,7 @@ IMAGES = {'coco': 117_266, 'ade20k-512x512': 20_210}
 
 METHODS = {
     'sgd': 'SGD',
+    'sgd-curriculum': 'SGD, curriculum',
     'sgd-released': 'SGD',
     'sgd-linear': 'SGD, linear lr',
     'sgd-sqrt': 'SGD, sqrt lr',

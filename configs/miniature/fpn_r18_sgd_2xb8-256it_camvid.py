@@ -5,7 +5,7 @@
 # Command:  python tools/miniature.py --recipes fpn_r18_sgd_2xb8-256it_camvid
 _base_ = [
     '../_base_/models/fpn_r18_tiny.py',
-    '../_base_/datasets/camvid_semantic.py',
+    '../_base_/datasets/miniature_camvid.py',
     '../_base_/schedules/miniature_16.py',
 ]
 custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)

@@ -67,8 +67,9 @@ def test_metadata_are_those_of_the_recipe(folder: Path) -> None:
         else:
             assert metadata['Iterations'] * recipe.batch == recipe.trained_images
         (optimizer,) = {TECHNIQUES[part] for part in recipe.method.split('-') if part in TECHNIQUES}
-        agvm = ['AGVM'] if recipe.method.startswith('agvm-') else []
-        assert metadata['Training Techniques'] == [*agvm, optimizer]
+        methods = ['AGVM'] if recipe.method.startswith('agvm-') else []
+        methods += ['EfficientTrain++'] if recipe.method.endswith('-curriculum') else []
+        assert metadata['Training Techniques'] == [*methods, optimizer]
         assert metadata['Training Data'].lower().replace('generated ', '') in model['Name']
 
 

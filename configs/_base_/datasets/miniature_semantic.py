@@ -1,5 +1,5 @@
 # The scenes of miniature_detection.py as semantic maps: six things and three kinds of stuff.
-_base_ = './camvid_semantic.py'
+_base_ = './miniature_camvid.py'
 data_root = '{{$AGVM_MM_DATA:data}}/miniature/'
 metainfo = dict(
     classes=('circle', 'square', 'triangle', 'star', 'cross', 'ring', 'sky', 'grass', 'brick'))

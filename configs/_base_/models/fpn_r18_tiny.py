@@ -1,10 +1,4 @@
-# A Semantic FPN for a CPU: ResNet-18 at half width from scratch, FPN and head of 32 channels, plain
-# batch norm. Three million parameters.
-_base_ = 'mmseg::_base_/models/fpn_r50.py'
+# fpn_r18_small.py with an FPN of 32 channels, for images below 100 pixels.
+_base_ = './fpn_r18_small.py'
 
-norm_cfg = dict(type='BN', requires_grad=True)
-model = dict(
-    pretrained=None,
-    backbone=dict(type='ResNet', depth=18, base_channels=32, norm_cfg=norm_cfg),
-    neck=dict(in_channels=[32, 64, 128, 256], out_channels=32),
-    decode_head=dict(in_channels=[32] * 4, channels=32, norm_cfg=norm_cfg))
+model = dict(neck=dict(out_channels=32), decode_head=dict(in_channels=[32] * 4))

@@ -1,0 +1,72 @@
+"""How much sooner one run reaches what another ends with."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Curve = Sequence[Mapping[str, Any]]
+"""Lines of ``TrainingClockHook``, in order."""
+
+
+def time_to(curve: Curve, metric: str, target: float, clock: str = 'seconds') -> float | None:
+    """Time at which a metric first reaches ``target``, interpolated; None if it never does.
+
+    Args:
+        curve: of one run.
+        metric: key of its metrics.
+        target: value to reach.
+        clock: 'seconds', 'cpu_seconds' or 'iteration'.
+    """
+    before: Mapping[str, Any] | None = None
+    for point in curve:
+        value = point['metrics'][metric]
+        if value >= target:
+            if before is None:
+                return float(point[clock])
+            part = (target - before['metrics'][metric]) / (value - before['metrics'][metric])
+            return float(before[clock] + part * (point[clock] - before[clock]))
+        before = point
+    return None
+
+
+def compare(baseline: Curve, other: Curve, metric: str) -> dict[str, Any]:
+    """Final metrics of both runs, and the time of ``other`` to the baseline's final ``metric``.
+
+    The ratios are over the baseline's own whole time, so that below 1 is faster.
+    """
+    target = baseline[-1]['metrics'][metric]
+    ratios = {}
+    for clock in ('seconds', 'cpu_seconds'):
+        reached = time_to(other, metric, target, clock)
+        ratios[clock] = None if reached is None else reached / baseline[-1][clock]
+    return dict(
+        target=target,
+        ratio=ratios,
+        whole_time_ratio=other[-1]['seconds'] / baseline[-1]['seconds'],
+        baseline=dict(baseline[-1]['metrics']),
+        other=dict(other[-1]['metrics']),
+    )
+
+
+def summarise(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation over seeds of the ratio and of every final metric's change."""
+    reached = [c['ratio']['seconds'] for c in comparisons if c['ratio']['seconds'] is not None]
+    changes = {
+        key: [c['other'][key] - c['baseline'][key] for c in comparisons]
+        for key in comparisons[0]['baseline']
+    }
+    return dict(
+        runs=len(comparisons),
+        reached=len(reached),
+        ratio=_spread(reached),
+        change={key: _spread(values) for key, values in changes.items()},
+    )
+
+
+def _spread(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return dict(mean=statistics.fmean(values), sd=deviation)

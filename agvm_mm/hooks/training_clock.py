@@ -1,0 +1,66 @@
+"""What validation found against the time spent training."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class TrainingClockHook(Hook):
+    """Appends a line of JSON to ``curve.jsonl`` in the work directory after every validation.
+
+    Keys: epoch, iteration, seconds (wall clock), cpu_seconds (of this process) and metrics.
+    Validation itself and what hooks do around it are not counted. A resumed run starts at 0.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self.spent = (0.0, 0.0)
+        self._since: tuple[float, float] | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock."""
+        self._since = _now()
+
+    def before_val(self, runner: Runner) -> None:
+        """Stop the clock."""
+        self._stop()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Write the line."""
+        self._write(runner, metrics or {})
+
+    def after_val(self, runner: Runner) -> None:
+        """Go on."""
+        self._since = _now()
+
+    def _stop(self) -> None:
+        if self._since is not None:
+            passed = (now - since for now, since in zip(_now(), self._since))
+            wall, cpu = (before + more for before, more in zip(self.spent, passed))
+            self.spent, self._since = (wall, cpu), None
+
+    @master_only
+    def _write(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        line = dict(
+            epoch=runner.epoch,
+            iteration=runner.iter,
+            seconds=self.spent[0],
+            cpu_seconds=self.spent[1],
+            metrics={key: float(value) for key, value in metrics.items()},
+        )
+        with (Path(runner.work_dir) / 'curve.jsonl').open('a') as file:
+            file.write(json.dumps(line) + '\n')
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()

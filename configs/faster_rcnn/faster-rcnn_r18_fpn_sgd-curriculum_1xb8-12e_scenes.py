@@ -1,0 +1,14 @@
+# Purpose:  the curriculum in miniature: the same Faster R-CNN on scenes that grow from half their
+#           size, for the same compute.
+# Hardware: 1 CPU process x 8 images.
+# Batch:    8 images per optimizer update.
+# Expected: not measured yet.
+# Command:  python tools/analysis_tools/curriculum_benchmark.py detection OUT
+_base_ = './faster-rcnn_r18_fpn_sgd_1xb8-12e_scenes.py'
+
+model = dict(data_preprocessor=dict(type='LowFreqDetDataPreprocessor'))
+default_hooks = dict(param_scheduler=dict(type='ComputeParamSchedulerHook'))
+custom_hooks = [
+    dict(type='SeedEpochHook'),
+    dict(type='CurriculumHook', stages='detection')
+]

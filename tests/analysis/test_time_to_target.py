@@ -1,0 +1,35 @@
+"""Time to a target, worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agvm_mm.analysis.time_to_target import compare, summarise, time_to
+
+
+def curve(*points: tuple[float, float]) -> list[dict[str, Any]]:
+    return [dict(seconds=t, cpu_seconds=2 * t, iteration=i, metrics=dict(ap=value))
+            for i, (t, value) in enumerate(points)]
+
+
+def test_interpolated_at_the_first_crossing() -> None:
+    found = curve((10, 0.1), (20, 0.3), (30, 0.2), (40, 0.5))
+    assert time_to(found, 'ap', 0.2) == 15
+    assert time_to(found, 'ap', 0.2, 'cpu_seconds') == 30
+    assert time_to(found, 'ap', 0.05) == 10
+    assert time_to(found, 'ap', 0.4) == pytest.approx(30 + 10 * 2 / 3)
+    assert time_to(found, 'ap', 0.6) is None
+
+
+def test_ratio_and_changes() -> None:
+    baseline, fast, slow = curve((50, 0.2), (100, 0.4)), curve((40, 0.4), (90, 0.6)), curve(
+        (80, 0.3))
+    first, second = compare(baseline, fast, 'ap'), compare(baseline, slow, 'ap')
+    assert first['ratio'] == dict(seconds=0.4, cpu_seconds=0.4)
+    assert first['whole_time_ratio'] == 0.9 and second['ratio']['seconds'] is None
+    found = summarise([first, second])
+    assert (found['runs'], found['reached']) == (2, 1)
+    assert found['ratio'] == dict(mean=0.4, sd=0.0)
+    assert found['change']['ap']['mean'] == pytest.approx((0.2 - 0.1) / 2)
