@@ -216,7 +216,7 @@ class TestRefusals:
             (dict(eps='x'), r"clip_grad\.eps is 'x'; allowed is a positive number"),
             (dict(exclude='('), r"clip_grad\.exclude is '\('; allowed is 'cls', 'pred', 'none'"),
             (dict(gain_mode='row'), r"gain_mode is 'row'; allowed is 'vector' or 'element'"),
-            (dict(max_norm=1.0), r"clip_grad has the unknown key 'max_norm' \(1\.0\); clip_factor, eps"),
+            (dict(max_norm=1.0), r"clip_grad has the unknown key 'max_norm' \(1\.0\); clip"),
             (dict(begin=-1), r'clip_grad\.begin is -1; allowed'),
         ],
     )

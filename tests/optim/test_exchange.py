@@ -30,6 +30,7 @@ class Watching(torch.optim.SGD):
 def watched() -> Watching:
     """Four parameters in a group each, two of them without decay."""
     SEEN.clear()
+    torch.optim.SGD([nn.Parameter(torch.ones(1))])  # from here on its own step calls hooks too
     params = [nn.Parameter(torch.ones(2)) for _ in range(4)]
     decays = (0.1, 0.0, 0.1, 0.0)
     groups = [dict(params=[p], weight_decay=decay) for p, decay in zip(params, decays)]
