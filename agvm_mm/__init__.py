@@ -10,7 +10,7 @@ from .compat import require_stack
 
 require_stack()
 
-from . import hooks, optim, schedulers  # noqa: E402  registers on import
+from . import hooks, models, optim, schedulers  # noqa: E402  registers on import
 from .optim import AGVMAmpOptimWrapper, AGVMOptimWrapper, AGVMSettings  # noqa: E402
 from .version import __version__  # noqa: E402
 
@@ -20,6 +20,7 @@ __all__ = [
     'AGVMSettings',
     '__version__',
     'hooks',
+    'models',
     'optim',
     'schedulers',
 ]

@@ -42,9 +42,10 @@ class AdaptiveClip:
     measurement and unscaling, before the step.
 
     Args:
-        options: ``clip_factor`` and ``eps`` of the equation; ``exclude``: weights left alone,
-            'cls' those of classifiers, 'pred' those of all prediction layers, 'none', or a regular
-            expression that is searched for in parameter names; ``gain_mode`` 'vector' or 'element'.
+        options: ``clip_factor`` and ``eps`` of the equation; ``exclude``: what is left alone,
+            'cls' the weights of classifiers, 'pred' those of all prediction layers, 'none', a
+            regular expression that is searched for in parameter names, or a list of these;
+            ``gain_mode`` 'vector' or 'element'.
 
     Raises:
         ValueError: an option is unknown or outside its range.
@@ -61,8 +62,9 @@ class AdaptiveClip:
             require(is_number(value) and value > 0, key, value, 'a positive number', WHERE)
         mode, exclude = self.options['gain_mode'], self.options['exclude']
         require(mode in GAIN_MODES, 'gain_mode', mode, "'vector' or 'element'", WHERE)
-        allowed = "'cls', 'pred', 'none' or a regular expression"
-        require(_is_pattern(exclude), 'exclude', exclude, allowed, WHERE)
+        self._patterns = [exclude] if isinstance(exclude, str) else exclude
+        allowed = "'cls', 'pred', 'none', a regular expression or a list of these"
+        require(_are_patterns(self._patterns), 'exclude', exclude, allowed, WHERE)
         self._views: dict[int, UnitView] = {}
         self._modules: dict[int, str] = {}
         self._names: list[str] = []
@@ -141,13 +143,15 @@ class AdaptiveClip:
 
     def _excluded(self, network: nn.Module) -> set[str]:
         """Names of the parameters that are left alone."""
-        exclude = self.options['exclude']
-        if exclude == 'none':
-            return set()
-        if exclude in ('cls', 'pred'):
-            layers = prediction_layers(network, regression=exclude == 'pred')
-            return {f'{layer}.weight' for layer in layers}
-        return {name for name, _ in network.named_parameters() if re.search(exclude, name)}
+        found: set[str] = set()
+        for pattern in self._patterns:
+            if pattern in ('cls', 'pred'):
+                layers = prediction_layers(network, regression=pattern == 'pred')
+                found.update(f'{layer}.weight' for layer in layers)
+            elif pattern != 'none':
+                names = (name for name, _ in network.named_parameters())
+                found.update(name for name in names if re.search(pattern, name))
+        return found
 
     def _view_all(self, network: nn.Module, excluded: set[str]) -> dict[int, UnitView]:
         """The units of every parameter that is clipped, by ``id(parameter)``."""
@@ -191,10 +195,10 @@ class AdaptiveClip:
         return _Batch(parameters, views, owners, units)
 
 
-def _is_pattern(value: Any) -> bool:
+def _are_patterns(values: Any) -> bool:
     try:
-        return isinstance(value, str) and bool(value) and bool(re.compile(value))
-    except re.error:
+        return isinstance(values, (list, tuple)) and all(v and re.compile(v) for v in values)
+    except (re.error, TypeError):
         return False
 
 

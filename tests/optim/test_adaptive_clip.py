@@ -83,10 +83,11 @@ def by_hand(model: nn.Module, excluded: tuple[str, ...], scale: float = 100.0) -
         ('pred', ('head.conv_seg.weight',)),
         ('none', ()),
         ('upsample', ('head.upsample.weight', 'head.upsample.bias')),
+        (['cls', 'backbone.b'], ('backbone.bias', 'head.conv_seg.weight')),
     ],
 )
 def test_clips_before_the_step_and_leaves_the_excluded_alone(
-    exclude: str, excluded: tuple[str, ...]
+    exclude: Any, excluded: tuple[str, ...]
 ) -> None:
     model, wrapper = build(exclude=exclude)
     expected = by_hand(model, excluded)
@@ -213,6 +214,7 @@ class TestRefusals:
         ('options', 'sentence'),
         [
             (dict(clip_factor=0), r'clip_grad\.clip_factor is 0; allowed is a positive number'),
+            (dict(exclude=['cls', 3]), r"clip_grad\.exclude is \['cls', 3\]; allowed is"),
             (dict(eps='x'), r"clip_grad\.eps is 'x'; allowed is a positive number"),
             (dict(exclude='('), r"clip_grad\.exclude is '\('; allowed is 'cls', 'pred', 'none'"),
             (dict(gain_mode='row'), r"gain_mode is 'row'; allowed is 'vector' or 'element'"),
