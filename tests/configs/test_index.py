@@ -20,7 +20,7 @@ FILES = sorted(ROOT.glob('configs/[!_]*/*.py'))
 FOLDERS = sorted({path.parent for path in FILES})
 every_folder = pytest.mark.parametrize('folder', FOLDERS, ids=lambda folder: folder.name)
 TECHNIQUES = {'sgd': 'SGD with Momentum', 'adamw': 'AdamW', 'lars': 'LARS', 'lamb': 'LAMB',
-              'released': 'SGD with Momentum'}
+              'adan': 'Adan', 'released': 'SGD with Momentum'}
 
 
 def metafile(folder: Path) -> dict[str, Any]:
@@ -68,7 +68,8 @@ def test_metadata_are_those_of_the_recipe(folder: Path) -> None:
             assert metadata['Iterations'] * recipe.batch == recipe.trained_images
         (optimizer,) = {TECHNIQUES[part] for part in recipe.method.split('-') if part in TECHNIQUES}
         agvm = ['AGVM'] if recipe.method.startswith('agvm-') else []
-        assert metadata['Training Techniques'] == [*agvm, optimizer]
+        agc = ['Adaptive Gradient Clipping'] if recipe.method.endswith('-agc') else []
+        assert metadata['Training Techniques'] == [*agvm, optimizer, *agc]
         assert metadata['Training Data'].lower().replace('generated ', '') in model['Name']
 
 
