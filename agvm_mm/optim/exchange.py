@@ -1,8 +1,8 @@
 """Other parameter groups for the length of one ``optimizer.step()``.
 
 Schedulers, checkpoints, clipping and logs must see the groups that the config made. So the
-optimizer's ``param_groups`` are exchanged for others when its step begins, and the original list is
-put back, also when the step raises. Optimizer state is keyed by parameter and does not notice.
+optimizer's ``param_groups`` are exchanged for others while it steps, and the original list is put
+back, also when the step raises. Optimizer state is keyed by parameter and does not notice.
 
 Groups with equal options are joined on the way. MMEngine makes one group of every parameter as soon
 as ``paramwise_cfg`` is set, and an optimizer that works on lists of tensors (``foreach``) would be
@@ -12,7 +12,7 @@ given lists of one.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,21 +25,17 @@ Part = tuple[int, Group]
 
 
 @contextmanager
-def at_step(optimizer: Optimizer, exchange: AbstractContextManager[None]) -> Iterator[None]:
-    """Enter ``exchange`` when ``optimizer.step`` begins and leave it with this context.
+def shown(optimizer: Optimizer, groups: list[Group]) -> Iterator[None]:
+    """Let what runs inside the context see ``groups``, though others are exchanged for them.
 
-    What comes before the step, such as clipping, still sees the original groups.
+    Clipping adds up norms in the order of the groups, and the last digit depends on it.
     """
-    pending = [exchange]
-    with ExitStack() as stack:
-
-        def enter(*_: Any) -> None:
-            if pending:  # a step that calls its base class's comes here twice
-                stack.enter_context(pending.pop())
-
-        handle = optimizer.register_step_pre_hook(enter)
-        stack.callback(handle.remove)
+    present = optimizer.param_groups
+    optimizer.param_groups = groups
+    try:
         yield
+    finally:
+        optimizer.param_groups = present
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from ..statistics import VarianceEstimate
 from . import report
 from .binding import ImageCounter, bind
 from .clip import split_adaptive, split_window
-from .exchange import at_step, merged
+from .exchange import merged, shown
 from .lr_plan import LearningRatePlan
 from .modulator import Modulator
 from .settings import AGVMSettings
@@ -83,6 +83,7 @@ class AGVMMixin(OptimWrapper):
         self._plan: LearningRatePlan | None = None
         self._pending: dict[str, Any] | None = None
         self._images = ImageCounter()
+        self._groups: list[dict[str, Any]] = []  # those of the config, while others step
         self._updates = 0
         self._began = False
 
@@ -126,14 +127,15 @@ class AGVMMixin(OptimWrapper):
 
     def step(self, **kwargs: Any) -> None:
         """Step with every module's learning rate scaled by its factor."""
+        self._groups = self.optimizer.param_groups
         if self._settings is None:
-            with at_step(self.optimizer, merged(self.optimizer)):
+            with merged(self.optimizer):
                 super().step(**kwargs)
             self._updates += 1
             return
         modulator, plan = self._require_bound()
         estimate = modulator.observe(self._loss_scale()) if modulator.due else None
-        with at_step(self.optimizer, plan.scaled(modulator.factors)):
+        with plan.scaled(modulator.factors):
             super().step(**kwargs)
         self._publish(modulator, plan, estimate)
         modulator.advance()
@@ -173,7 +175,8 @@ class AGVMMixin(OptimWrapper):
 
     def _clip_grad(self) -> None:
         if self._updates in self._clip_window:
-            super()._clip_grad()
+            with shown(self.optimizer, self._groups):
+                super()._clip_grad()
 
     @outside_graphs
     def _begin(self, model: nn.Module, iterations: int) -> None:

@@ -20,9 +20,8 @@ def nf_retinanet(norm: str | None = None) -> Any:
     """RetinaNet on NF-ResNet-18, or on ResNet-18 with ``norm``; standardised convolutions in it."""
     backbone: dict[str, Any] = dict(type='NFResNet', depth=18, base_channels=8)
     if norm is not None:
-        backbone.update(
-            type='ResNet', norm_cfg=dict(type=norm), frozen_stages=-1, norm_eval=False, init_cfg=None
-        )
+        backbone.update(type='ResNet', norm_cfg=dict(type=norm), frozen_stages=-1, norm_eval=False)
+        backbone['init_cfg'] = None
     standardised = dict(conv_cfg=dict(type='ScaledWSConv2d'))
     model = build_detector(
         dict(

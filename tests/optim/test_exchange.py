@@ -10,8 +10,8 @@ from mmengine.optim import build_optim_wrapper
 from optimizer_case import build, parameters, set_gradients
 from torch import nn
 
-import agvm_mm  # noqa: F401
-from agvm_mm.optim.exchange import at_step, join, merged
+from agvm_mm.optim import AGVMOptimWrapper
+from agvm_mm.optim.exchange import join, merged
 from agvm_mm.optim.lr_plan import LearningRatePlan
 
 SEEN: list[list[tuple[int, float, float]]] = []
@@ -30,7 +30,6 @@ class Watching(torch.optim.SGD):
 def watched() -> Watching:
     """Four parameters in a group each, two of them without decay."""
     SEEN.clear()
-    torch.optim.SGD([nn.Parameter(torch.ones(1))])  # from here on its own step calls hooks too
     params = [nn.Parameter(torch.ones(2)) for _ in range(4)]
     decays = (0.1, 0.0, 0.1, 0.0)
     groups = [dict(params=[p], weight_decay=decay) for p, decay in zip(params, decays)]
@@ -40,11 +39,27 @@ def watched() -> Watching:
 def test_equal_groups_are_joined_for_the_step() -> None:
     optimizer = watched()
     groups = optimizer.param_groups
-    with at_step(optimizer, merged(optimizer)):
-        assert optimizer.param_groups is groups, 'clipping still sees the groups of the config'
+    with merged(optimizer):
         optimizer.step()
     assert SEEN == [[(2, 1.0, 0.1), (2, 1.0, 0.0)]]
     assert optimizer.param_groups is groups and [len(g['params']) for g in groups] == [1] * 4
+
+
+@pytest.mark.parametrize('agvm', [None, dict(interval=1, apply=False)])
+def test_clipping_sees_the_groups_of_the_config(agvm: Any) -> None:
+    optimizer = watched()
+    params = [group['params'][0] for group in optimizer.param_groups]
+    model = nn.ModuleDict(dict(backbone=nn.ParameterList(params)))
+    wrapper = AGVMOptimWrapper(
+        optimizer, agvm=agvm, clip_grad=dict(max_norm=1.0), accumulative_counts=2
+    )
+    seen: list[list[nn.Parameter]] = []
+    wrapper.clip_func = lambda parameters, **_: seen.append(parameters)
+    wrapper.initialize_count_status(model, 0, 2)
+    for _ in range(2):
+        wrapper.update_params(sum(p.square().sum() for p in params))
+    assert [id(p) for p in seen[0]] == [id(p) for p in params]
+    assert [len(groups) for groups in SEEN] == [2]
 
 
 def test_with_factors_what_is_equal_after_scaling_is_joined() -> None:
@@ -52,7 +67,7 @@ def test_with_factors_what_is_equal_after_scaling_is_joined() -> None:
     params = [group['params'][0] for group in optimizer.param_groups]
     plan = LearningRatePlan(optimizer, {id(p): i // 2 for i, p in enumerate(params)})
     optimizer.param_groups[2]['lr'] = 0.5  # of the module with the factor 2
-    with at_step(optimizer, plan.scaled([1.0, 2.0])):
+    with plan.scaled([1.0, 2.0]):
         optimizer.step()
     assert SEEN == [[(2, 1.0, 0.1), (1, 1.0, 0.0), (1, 2.0, 0.0)]]
     assert [group['lr'] for group in optimizer.param_groups] == [1.0, 1.0, 0.5, 1.0]
@@ -61,11 +76,11 @@ def test_with_factors_what_is_equal_after_scaling_is_joined() -> None:
 def test_nothing_is_left_behind_without_a_step_or_by_one_that_raises() -> None:
     optimizer = watched()
     groups = optimizer.param_groups
-    with at_step(optimizer, merged(optimizer)):
+    with merged(optimizer):
         pass
     optimizer.step()
-    assert len(SEEN[-1]) == 4, 'no hook is left'
-    with pytest.raises(TypeError), at_step(optimizer, merged(optimizer)):
+    assert len(SEEN[-1]) == 4
+    with pytest.raises(TypeError), merged(optimizer):
         optimizer.step(closure=3)
     assert optimizer.param_groups is groups
 
@@ -90,7 +105,7 @@ def test_one_group_a_parameter_equals_one_group(name: str) -> None:
         for params in (together, apart):
             set_gradients(params, step)
         reference.step()
-        with at_step(optimizer, merged(optimizer)):
+        with merged(optimizer):
             optimizer.step()
     assert all(map(torch.equal, together, apart))
     (group,) = reference.param_groups
