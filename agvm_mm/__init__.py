@@ -10,7 +10,14 @@ from .compat import require_stack
 
 require_stack()
 
-from . import curriculum, evaluation, hooks, optim, schedulers  # noqa: E402  registers on import
+from . import (  # noqa: E402  registers on import
+    curriculum,
+    evaluation,
+    hooks,
+    models,
+    optim,
+    schedulers,
+)
 from .optim import AGVMAmpOptimWrapper, AGVMOptimWrapper, AGVMSettings  # noqa: E402
 from .version import __version__  # noqa: E402
 
@@ -22,6 +29,7 @@ __all__ = [
     'curriculum',
     'evaluation',
     'hooks',
+    'models',
     'optim',
     'schedulers',
 ]

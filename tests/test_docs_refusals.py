@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-REFUSING = ('binding', 'lr_plan', 'precondition', 'wrapper')
+REFUSING = ('adaptive_clip', 'binding', 'exchange', 'lr_plan', 'precondition', 'wrapper')
 
 
 def _flat(paths: list[Path]) -> str:

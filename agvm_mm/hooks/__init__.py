@@ -1,7 +1,8 @@
-"""Hooks beside the optimizer wrappers; none changes an update."""
+"""Hooks beside the optimizer wrappers."""
 
+from .adan_restart import AdanRestartHook
 from .seed_epoch import SeedEpochHook
 from .training_clock import TrainingClockHook
 from .variance_table import VarianceTableHook
 
-__all__ = ['SeedEpochHook', 'TrainingClockHook', 'VarianceTableHook']
+__all__ = ['AdanRestartHook', 'SeedEpochHook', 'TrainingClockHook', 'VarianceTableHook']

@@ -1,26 +1,20 @@
-"""Learning rates scaled for the length of one ``optimizer.step()``.
-
-Schedulers, checkpoints and logs must see only the base learning rate. So the optimizer's
-``param_groups`` are exchanged for a copy that is split by module, with scaled rates, and the
-original list is put back, also when the step raises. Optimizer state is keyed by parameter and
-does not notice.
-"""
+"""Learning rates scaled for the length of one ``optimizer.step()``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.optim import LBFGS, Optimizer
+from torch import nn
+from torch.optim import Optimizer
+
+from .exchange import exchanged, inner_optimizer, keeps_own_groups
 
 Piece = tuple[int, 'list[nn.Parameter]']
 
 
 class LearningRatePlan:
-    """Splits the groups of an optimizer by module.
+    """Splits the groups of an optimizer by module and scales their rates.
 
     Args:
         optimizer: any optimizer whose step reads ``param_groups``.
@@ -57,25 +51,17 @@ class LearningRatePlan:
     @contextmanager
     def scaled(self, factors: Sequence[float]) -> Iterator[None]:
         """Multiply every module's learning rate by its factor inside the context."""
-        if all(factor == 1.0 for factor in factors):
-            yield
-            return
         groups = self._optimizer.param_groups
-        plan = [
-            [
-                {**group, 'params': parameters, 'lr': group['lr'] * factors[module]}
+        if all(factor == 1.0 for factor in factors):
+            parts = list(enumerate(groups))
+        else:
+            parts = [
+                (i, {**group, 'params': parameters, 'lr': group['lr'] * factors[module]})
+                for i, (group, pieces) in enumerate(zip(groups, self.pieces()))
                 for module, parameters in pieces
             ]
-            for group, pieces in zip(groups, self.pieces())
-        ]
-        rates = [[part['lr'] for part in parts] for parts in plan]
-        self._optimizer.param_groups = [part for parts in plan for part in parts]
-        try:
+        with exchanged(self._optimizer, parts):
             yield
-        finally:
-            self._optimizer.param_groups = groups
-        for group, parts, given in zip(groups, plan, rates):
-            _copy_back(self._optimizer, group, parts, given)
 
     def _split(self, parameters: Sequence[nn.Parameter]) -> list[Piece]:
         by_module: dict[int, list[nn.Parameter]] = {}
@@ -85,44 +71,17 @@ class LearningRatePlan:
 
 
 def _require_exchangeable(optimizer: Optimizer) -> None:
-    kind = type(optimizer)
-    if isinstance(optimizer, LBFGS) or kind.__name__ == 'ZeroRedundancyOptimizer':
+    kind = type(optimizer).__name__
+    if keeps_own_groups(optimizer):
         raise ValueError(
-            f'optim_wrapper.optimizer.type is {kind.__name__}, which keeps its own copy of the '
-            'parameter groups, so AGVM cannot scale its learning rates; allowed is an optimizer '
-            'that reads param_groups in step(), such as SGD or AdamW.'
+            f'optim_wrapper.optimizer.type is {kind}, which keeps its own copy of the parameter '
+            'groups, so AGVM cannot scale its learning rates; allowed is an optimizer that reads '
+            'param_groups in step(), such as SGD or AdamW.'
         )
-    for name, value in vars(optimizer).items():
-        if isinstance(value, Optimizer):
-            raise ValueError(
-                f'optim_wrapper.optimizer.type is {kind.__name__}, which wraps another optimizer '
-                f'({name}: {type(value).__name__}), so AGVM cannot scale its learning rates; use '
-                'the inner one.'
-            )
-
-
-def _copy_back(
-    optimizer: Optimizer, group: dict[str, Any], parts: list[dict[str, Any]], rates: list[Any]
-) -> None:
-    """Keep what the step wrote into its groups, such as a step counter."""
-    if any(part['lr'] is not rate for part, rate in zip(parts, rates)):
-        raise RuntimeError(
-            f'{type(optimizer).__name__} changed `lr` in its parameter groups during step(), '
-            'which AGVM cannot carry over; switch that off or use another optimizer.'
+    inner = inner_optimizer(optimizer)
+    if inner is not None:
+        raise ValueError(
+            f'optim_wrapper.optimizer.type is {kind}, which wraps another optimizer '
+            f'({inner[0]}: {type(inner[1]).__name__}), so AGVM cannot scale its learning rates; '
+            'use the inner one.'
         )
-    for key, value in parts[0].items() if parts else ():
-        if key in ('params', 'lr') or all(part.get(key) is group.get(key) for part in parts):
-            continue
-        if not all(_same(part.get(key), value) for part in parts):
-            raise RuntimeError(
-                f'{type(optimizer).__name__} keeps {key!r} in its parameter groups and changed it '
-                'differently for two modules of one group; give every module a group of its own '
-                'with optim_wrapper.paramwise_cfg.custom_keys.'
-            )
-        group[key] = value
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b)
-    return bool(a == b)

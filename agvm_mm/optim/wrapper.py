@@ -19,7 +19,8 @@ from torch.optim import Optimizer
 from ..statistics import VarianceEstimate
 from . import report
 from .binding import ImageCounter, bind
-from .clip import split_window
+from .clip import split_adaptive, split_window
+from .exchange import merged, shown
 from .lr_plan import LearningRatePlan
 from .modulator import Modulator
 from .settings import AGVMSettings
@@ -55,7 +56,9 @@ class AGVMMixin(OptimWrapper):
 
     Args:
         agvm: keys of :class:`agvm_mm.optim.settings.AGVMSettings`; None switches AGVM off.
-        clip_grad: as in MMEngine, and a window of updates ``begin``, ``end`` (exclusive).
+        clip_grad: as in MMEngine, or ``type='agc'`` with the options of
+            :class:`agvm_mm.optim.adaptive_clip.AdaptiveClip`; and a window of updates ``begin``,
+            ``end`` (exclusive).
         **kwargs: of the base wrapper.
 
     Raises:
@@ -71,12 +74,16 @@ class AGVMMixin(OptimWrapper):
         **kwargs: Any,
     ) -> None:
         clipping, self._clip_window = split_window(clip_grad)
+        clipping, self._adaptive = split_adaptive(clipping)
         super().__init__(optimizer=optimizer, clip_grad=clipping, **kwargs)
+        if self._adaptive is not None:
+            self.clip_func, self.clip_grad_kwargs = self._adaptive, self._adaptive.options
         self._settings = None if agvm is None else AGVMSettings.from_dict(agvm)
         self._modulator: Modulator | None = None
         self._plan: LearningRatePlan | None = None
         self._pending: dict[str, Any] | None = None
         self._images = ImageCounter()
+        self._groups: list[dict[str, Any]] = []  # those of the config, while others step
         self._updates = 0
         self._began = False
 
@@ -120,8 +127,10 @@ class AGVMMixin(OptimWrapper):
 
     def step(self, **kwargs: Any) -> None:
         """Step with every module's learning rate scaled by its factor."""
+        self._groups = self.optimizer.param_groups
         if self._settings is None:
-            super().step(**kwargs)
+            with merged(self.optimizer):
+                super().step(**kwargs)
             self._updates += 1
             return
         modulator, plan = self._require_bound()
@@ -171,7 +180,8 @@ class AGVMMixin(OptimWrapper):
 
     def _clip_grad(self) -> None:
         if self._updates in self._clip_window:
-            super()._clip_grad()
+            with shown(self.optimizer, self._groups):
+                super()._clip_grad()
 
     @outside_graphs
     def _begin(self, model: nn.Module, iterations: int) -> None:
@@ -183,6 +193,9 @@ class AGVMMixin(OptimWrapper):
             self._modulator.update = self._updates = self._modulator.update or self._updates
         elif self._settings is not None:
             self._bind(model, self._settings)
+        if self._adaptive is not None:
+            partition = None if self._modulator is None else self._modulator.partition
+            self._adaptive.bind(model, self.optimizer, self.message_hub, partition)
 
     def _bind(self, model: nn.Module, settings: AGVMSettings) -> None:
         modulator = bind(settings, model, self.optimizer, self._accumulative_counts, self._updates)

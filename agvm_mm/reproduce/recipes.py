@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 NAME = re.compile(
-    r'(?P<algorithm>[a-z]+(?:-[a-z]+)*)_(?P<backbone>[a-z]+\d+|swin-[a-z])(?:_fpn)?'
+    r'(?P<algorithm>[a-z]+(?:-[a-z]+)*)_(?P<backbone>(?:nf-)?[a-z]+\d+|swin-[a-z])(?:_fpn)?'
     r'_(?P<method>[a-z]+(?:-[a-z]+)*)_(?P<gpus>\d+)xb(?P<images>\d+)'
     r'-(?P<length>\d+)(?P<unit>e|k|it)(?:-amp)?_(?P<dataset>.+)'
 )
@@ -31,11 +31,15 @@ METHODS = {
     'adamw': 'AdamW',
     'adamw-linear': 'AdamW, linear lr',
     'adamw-sqrt': 'AdamW, sqrt lr',
+    'sgd-agc': 'SGD, AGC',
+    'adan-agc': 'Adan, AGC',
     'lars': 'LARS',
     'lamb': 'LAMB',
     'agvm-sgd': 'AGVM + SGD',
     'agvm-released': 'AGVM + SGD',
     'agvm-adamw': 'AGVM + AdamW',
+    'agvm-sgd-agc': 'AGVM + SGD, AGC',
+    'agvm-adan-agc': 'AGVM + Adan, AGC',
 }
 
 

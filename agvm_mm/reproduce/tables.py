@@ -160,6 +160,24 @@ SWIN = Table(
     notes=('The paper trains this detector; its scores are not available.',),
 )
 
+NF_RESNET = Table(
+    title='Detectors with NF-ResNet-50 on COCO 2017',
+    metric='box AP',
+    key='coco/bbox_mAP',
+    scale=100,
+    patterns=('nf_resnet/*_coco.py',),
+    notes=('Not in the paper.',),
+)
+
+NF_RESNET_SEG = Table(
+    title='Semantic FPN with NF-ResNet-50 on ADE20K',
+    metric='mIoU',
+    key='mIoU',
+    scale=1,
+    patterns=('nf_resnet/*_ade20k-512x512.py',),
+    notes=('Not in the paper.',),
+)
+
 LARGE = Table(
     title='Large detectors on COCO 2017',
     metric='box AP',
@@ -194,6 +212,8 @@ TABLES: Mapping[str, Table] = {
     'sem_fpn': SEM_FPN,
     'upernet': UPERNET,
     'swin': SWIN,
+    'nf_resnet': NF_RESNET,
+    'nf_resnet_seg': NF_RESNET_SEG,
     'large': LARGE,
     'miniature_faster_rcnn': _miniature(
         'Tiny Faster R-CNN on generated scenes',

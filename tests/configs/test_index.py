@@ -20,7 +20,7 @@ FILES = sorted(ROOT.glob('configs/[!_]*/*.py'))
 FOLDERS = sorted({path.parent for path in FILES})
 every_folder = pytest.mark.parametrize('folder', FOLDERS, ids=lambda folder: folder.name)
 TECHNIQUES = {'sgd': 'SGD with Momentum', 'adamw': 'AdamW', 'lars': 'LARS', 'lamb': 'LAMB',
-              'released': 'SGD with Momentum'}
+              'adan': 'Adan', 'released': 'SGD with Momentum'}
 
 
 def metafile(folder: Path) -> dict[str, Any]:
@@ -69,7 +69,8 @@ def test_metadata_are_those_of_the_recipe(folder: Path) -> None:
         (optimizer,) = {TECHNIQUES[part] for part in recipe.method.split('-') if part in TECHNIQUES}
         methods = ['AGVM'] if recipe.method.startswith('agvm-') else []
         methods += ['EfficientTrain++'] if recipe.method.endswith('-curriculum') else []
-        assert metadata['Training Techniques'] == [*methods, optimizer]
+        agc = ['Adaptive Gradient Clipping'] if recipe.method.endswith('-agc') else []
+        assert metadata['Training Techniques'] == [*methods, optimizer, *agc]
         assert metadata['Training Data'].lower().replace('generated ', '') in model['Name']
 
 

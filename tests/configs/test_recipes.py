@@ -16,12 +16,13 @@ from recipes import AGVM_PATHS, PATHS, Recipe, every_agvm_recipe, every_recipe, 
 
 import agvm_mm  # noqa: F401  registers the components
 from agvm_mm.optim import AGVMSettings
-from agvm_mm.optim.clip import split_window
+from agvm_mm.optim.clip import split_adaptive, split_window
 
 pytestmark = pytest.mark.configs
 
 METHODS = {'agvm-released', 'sgd-released', 'agvm-sgd', 'sgd', 'sgd-sqrt', 'sgd-linear', 'lars',
-           'lamb', 'sgd-curriculum', 'agvm-adamw', 'adamw', 'adamw-sqrt', 'adamw-linear'}
+           'lamb', 'sgd-curriculum', 'agvm-adamw', 'adamw', 'adamw-sqrt', 'adamw-linear',
+           'agvm-sgd-agc', 'sgd-agc', 'adan-agc'}
 IMAGES_OF = {'coco': 117_266, 'ade20k-512x512': 20_210}  # COCO: those with annotations
 
 
@@ -41,7 +42,13 @@ def test_there_are_recipes_of_every_kind() -> None:
     assert {16, 1024} <= batches['fpn', 'r50', 'agvm-sgd']
     assert {16, 1024} <= batches['upernet', 'r50', 'agvm-sgd']
     assert batches['cascade-mask-rcnn', 'swin-l', 'agvm-adamw'] == {960}
+    assert batches['faster-rcnn', 'nf-r50', 'agvm-sgd-agc'] == {32, 256, 512, 1024, 1536}
+    assert {32, 1536} <= batches['retinanet', 'nf-r50', 'agvm-sgd-agc']
+    assert {16, 1024} <= batches['fpn', 'nf-r50', 'agvm-sgd-agc']
     for (algorithm, backbone, method), sizes in batches.items():
+        if method == 'agvm-sgd-agc':
+            for name in ('sgd-agc', 'adan-agc', 'lars', 'lamb'):
+                assert batches[algorithm, backbone, name] == sizes, (algorithm, name)
         if method in ('agvm-sgd', 'agvm-adamw'):
             baselines = ['lamb'] + (['lars'] if method == 'agvm-sgd' else [])
             for name in baselines:
@@ -64,6 +71,8 @@ def expected_rate(recipe: Recipe) -> float:
     if recipe.method == 'lamb':
         return 0.005 * math.sqrt(recipe.batch / 512)
     scale = recipe.batch / 16
+    if recipe.method == 'adan-agc':
+        return 5 * 2e-4 * math.sqrt(scale)
     if recipe.method.endswith('-linear'):
         return base_rate(recipe) * scale
     if 'adamw' in recipe.method or recipe.dataset != 'coco':
@@ -100,14 +109,17 @@ class TestRules:
     @every_recipe
     def test_optimizer_and_wrapper(self, path: Path) -> None:
         recipe, wrapper = parse(path), load(path).optim_wrapper
-        optimizer = {'lars': 'LARSOptimizer', 'lamb': 'LAMBOptimizer'}.get(
+        named = {'lars': 'LARSOptimizer', 'lamb': 'LAMBOptimizer', 'adan-agc': 'AdanOptimizer'}
+        optimizer = named.get(
             recipe.method, 'AdamW' if 'adamw' in recipe.method else 'SGD')
         assert wrapper.optimizer.type == optimizer
         assert OPTIMIZERS.get(optimizer) is not None
         assert wrapper.type == 'AGVM{}OptimWrapper'.format('Amp' if '-amp' in path.stem else '')
         assert OPTIM_WRAPPERS.get(wrapper.type) is not None
         assert (wrapper.agvm is not None) == recipe.method.startswith('agvm-')
-        split_window(wrapper.get('clip_grad'))  # raises on a bad window
+        clipping, _ = split_window(wrapper.get('clip_grad'))  # raises on a bad window
+        _, adaptive = split_adaptive(clipping)  # and on a bad option
+        assert (adaptive is not None) == recipe.method.endswith('-agc')
 
     @every_recipe
     def test_length_of_training(self, path: Path) -> None:
@@ -176,7 +188,8 @@ class TestRules:
                                            else set())
         different = {key for key in wrappers[1] if wrappers[0].get(key) != wrappers[1][key]}
         assert different <= allowed
-        if recipe.method.endswith(('-sqrt', '-released')) or recipe.method in ('sgd', 'adamw'):
+        if recipe.method.endswith(('-sqrt', '-released')) or recipe.method in (
+                'sgd', 'adamw', 'sgd-agc'):
             assert different == {'agvm'}
 
 

@@ -8,8 +8,12 @@ import torch
 from optimizer_case import GRADIENTS, P1, build, close, parameters, set_gradients, train
 from torch import nn
 
+from agvm_mm.optim import AGVMOptimWrapper
 from agvm_mm.optim.optimizers import restart_adan
 from agvm_mm.optim.precondition import second_moment_of
+
+A3 = ([0.9254468358269207, -2.03884495196737, 0.36292673148344556],
+      [[-0.0900819488023281, 0.000822454367977256], [0.03606538239735116, 0.27479755333535016]])
 
 library = pytest.importorskip('pytorch_optimizer', reason='Adan comes from it')
 
@@ -31,6 +35,30 @@ class TestAdan:
         close(params[0], [0.9400231265822104, -2.0248297963634325, 0.3486993020139921])
         close(params[1], [[-0.11421828413138961, 0.030699123841675665],
                           [0.03934404407768096, 0.23822825734836053]])
+
+    def test_a3_with_the_norm_clipped(self) -> None:
+        """The authors' Adan clips by itself, by max_norm / (norm + 1e-8), with a float32 norm."""
+        params = parameters()
+        optimizer = build('Adan', params, lr=0.1, weight_decay=0.02)
+        for step in range(4):
+            set_gradients(params, step)
+            norm = torch.cat([p.grad.flatten() for p in params]).norm()
+            for p in params:
+                p.grad *= torch.clamp(0.5 / (norm + 1e-8), max=1.0)
+            optimizer.step()
+        close(params[0], A3[0], 1e-8)
+        close(params[1], A3[1], 1e-8)
+
+    def test_a3_with_the_wrapper_that_clips(self) -> None:
+        """torch adds 1e-6 to the norm where the authors add 1e-8."""
+        params = parameters()
+        optimizer = build('Adan', params, lr=0.1, weight_decay=0.02)
+        wrapper = AGVMOptimWrapper(optimizer, agvm=None, clip_grad=dict(max_norm=0.5))
+        for step in range(4):
+            set_gradients(params, step)
+            wrapper.step()
+        close(params[0], A3[0], 1e-6)
+        close(params[1], A3[1], 1e-6)
 
     def test_a4_restart(self) -> None:
         params = parameters()
@@ -80,6 +108,15 @@ class TestAdan:
         gradient = np.array(GRADIENTS[0][0])
         expected = np.array(P1) - 0.1 * gradient / (np.abs(gradient) + 1e-8)
         close(params[0], expected, 1e-15)
+
+    def test_a7_no_missing_bias_correction(self) -> None:
+        """The authors' float32 CUDA kernel leaves it out: a first step ten times too long."""
+        params = [nn.Parameter(torch.ones(4, dtype=torch.float64))]
+        params[0].grad = torch.tensor([0.1, -0.3, 0.2, 0.4], dtype=torch.float64)
+        build('Adan', params, lr=0.1).step()
+        close(params[0], [0.9, 1.1, 0.9, 0.9], 1e-7)
+        wrong = torch.tensor([1e-6, 2.0, 5e-7, 2.5e-7], dtype=torch.float64)
+        assert (params[0] - wrong).abs().min() > 0.5
 
     def test_clipping_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r'^max_grad_norm=5.0 of Adan.* must be 0;.*clip_grad'):

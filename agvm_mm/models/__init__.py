@@ -1,0 +1,5 @@
+"""Backbones, heads and necks for the methods of this package."""
+
+from . import nfnet
+
+__all__ = ['nfnet']

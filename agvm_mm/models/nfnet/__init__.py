@@ -1,0 +1,9 @@
+"""Backbones without normalisation layers: NFNet and NF-ResNet."""
+
+from .gamma_act import GammaAct
+from .nf_resnet import NFResNet
+from .nfnet import NFNet
+from .scaled_conv import ScaledWSConv2d
+from .weights import from_timm
+
+__all__ = ['GammaAct', 'NFNet', 'NFResNet', 'ScaledWSConv2d', 'from_timm']

@@ -1,0 +1,19 @@
+# Purpose:  Faster R-CNN NF-R50-FPN on COCO 2017 at batch 1024: LAMB.
+# Hardware: 128 GPUs x 8 images; fewer GPUs accumulate gradients to the same batch, exactly: no
+#           batch statistics.
+# Batch:    1024 images per optimizer update; lengths in iterations count updates.
+# Expected: not known.
+# Derived:  lr = 0.005 at batch 512, square root for others; weight_decay = 0.01; neither is tuned;
+#           no clipping, the trust ratio bounds the step.
+# Command:  bash tools/dist_train.sh \
+#           configs/nf_resnet/faster-rcnn_nf-r50_fpn_lamb_128xb8-12e_coco.py 8
+_base_ = './faster-rcnn_nf-r50_fpn_agvm-sgd-agc_128xb8-12e_coco.py'
+
+optim_wrapper = dict(
+    optimizer=dict(
+        _delete_=True,
+        type='LAMBOptimizer',
+        lr=0.005 * (1024 / 512) ** 0.5,
+        weight_decay=0.01),
+    agvm=None,
+    clip_grad=None)

@@ -1,0 +1,21 @@
+# Purpose:  Faster R-CNN NF-R50-FPN on COCO 2017 at batch 512: LARS.
+# Hardware: 32 GPUs x 16 images; fewer GPUs accumulate gradients to the same batch, exactly: no
+#           batch statistics.
+# Batch:    512 images per optimizer update; lengths in iterations count updates.
+# Expected: not known.
+# Derived:  lr of the SGD recipe; trust_coefficient = 0.01, not tuned; no clipping, the trust ratio
+#           bounds the step.
+# Command:  bash tools/dist_train.sh \
+#           configs/nf_resnet/faster-rcnn_nf-r50_fpn_lars_32xb16-12e_coco.py 8
+_base_ = './faster-rcnn_nf-r50_fpn_agvm-sgd-agc_32xb16-12e_coco.py'
+
+optim_wrapper = dict(
+    optimizer=dict(
+        _delete_=True,
+        type='LARSOptimizer',
+        lr=0.16 * (512 / 128) ** 0.5,
+        momentum=0.9,
+        weight_decay=1e-4,
+        trust_coefficient=0.01),
+    agvm=None,
+    clip_grad=None)

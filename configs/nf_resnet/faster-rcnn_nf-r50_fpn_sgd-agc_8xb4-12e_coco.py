@@ -1,0 +1,12 @@
+# Purpose:  Faster R-CNN NF-R50-FPN on COCO 2017 at batch 32: SGD with adaptive gradient clipping,
+#           the AGVM recipe without AGVM.
+# Hardware: 8 GPUs x 4 images; fewer GPUs accumulate gradients to the same batch, exactly: no batch
+#           statistics.
+# Batch:    32 images per optimizer update; lengths in iterations count updates.
+# Expected: not known.
+# Derived:  lr = 0.02 per 16 images; clip_factor = 0.01; nothing is tuned.
+# Command:  bash tools/dist_train.sh \
+#           configs/nf_resnet/faster-rcnn_nf-r50_fpn_sgd-agc_8xb4-12e_coco.py 8
+_base_ = './faster-rcnn_nf-r50_fpn_agvm-sgd-agc_8xb4-12e_coco.py'
+
+optim_wrapper = dict(agvm=None)

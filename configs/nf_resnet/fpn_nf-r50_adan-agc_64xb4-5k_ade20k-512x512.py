@@ -1,0 +1,18 @@
+# Purpose:  Semantic FPN NF-R50 on ADE20K at batch 256: Adan with adaptive gradient clipping.
+# Hardware: 64 GPUs x 4 images; fewer GPUs accumulate gradients to the same batch, exactly: no batch
+#           statistics.
+# Batch:    256 images per optimizer update; lengths in iterations count updates.
+# Expected: not known.
+# Derived:  lr = 1e-3 at batch 16 (5 times that of AdamW, its authors' first try), square root for
+#           others; weight_decay = 0.02; neither is tuned. clip_factor = 0.01.
+# Command:  bash tools/dist_train.sh \
+#           configs/nf_resnet/fpn_nf-r50_adan-agc_64xb4-5k_ade20k-512x512.py 8
+_base_ = './fpn_nf-r50_agvm-sgd-agc_64xb4-5k_ade20k-512x512.py'
+
+optim_wrapper = dict(
+    optimizer=dict(
+        _delete_=True,
+        type='AdanOptimizer',
+        lr=1e-3 * (256 / 16) ** 0.5,
+        weight_decay=0.02),
+    agvm=None)

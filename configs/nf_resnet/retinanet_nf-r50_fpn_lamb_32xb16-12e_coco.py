@@ -1,0 +1,19 @@
+# Purpose:  RetinaNet NF-R50-FPN on COCO 2017 at batch 512: LAMB.
+# Hardware: 32 GPUs x 16 images; fewer GPUs accumulate gradients to the same batch, exactly: no
+#           batch statistics.
+# Batch:    512 images per optimizer update; lengths in iterations count updates.
+# Expected: not known.
+# Derived:  lr = 0.005 at batch 512, square root for others; weight_decay = 0.01; neither is tuned;
+#           no clipping, the trust ratio bounds the step.
+# Command:  bash tools/dist_train.sh \
+#           configs/nf_resnet/retinanet_nf-r50_fpn_lamb_32xb16-12e_coco.py 8
+_base_ = './retinanet_nf-r50_fpn_agvm-sgd-agc_32xb16-12e_coco.py'
+
+optim_wrapper = dict(
+    optimizer=dict(
+        _delete_=True,
+        type='LAMBOptimizer',
+        lr=0.005,
+        weight_decay=0.01),
+    agvm=None,
+    clip_grad=None)

@@ -1,0 +1,245 @@
+"""``clip_grad=dict(type='agc')`` in the wrappers: order, exclusion, window, log, refusals."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+from typing import Any
+
+import pytest
+import torch
+from cpu_amp import on_cpu
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.optim import build_optim_wrapper
+from torch import Tensor, nn
+
+import agvm_mm  # noqa: F401
+from agvm_mm.optim.adaptive_clip import AdaptiveClip
+from agvm_mm.optim.agc import clip_units_, view_transposed_units, view_units
+from agvm_mm.optim.prediction_layers import prediction_layers
+
+_COUNT = itertools.count()
+
+
+class Net(nn.Module):
+    """Backbone, a head with a classifier and an upsampling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Conv2d(3, 8, 3)
+        self.head = nn.ModuleDict(
+            dict(upsample=nn.ConvTranspose2d(8, 6, 2, 2), conv_seg=nn.Conv2d(6, 4, 1))
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        features = self.head['upsample'](self.backbone(inputs).relu())
+        return self.head['conv_seg'](features).square().mean()
+
+
+def build(optimizer: str = 'SGD', agvm: Any = None, amp: bool = False, **clip: Any) -> Any:
+    """A model and its wrapper with a log of its own."""
+    torch.manual_seed(0)
+    model = Net()
+    hub = MessageHub.get_instance(f'adaptive_{next(_COUNT)}')
+    kind = 'AGVMAmpOptimWrapper' if amp else 'AGVMOptimWrapper'
+    config = dict(
+        type=kind,
+        optimizer=dict(type=optimizer, lr=0.1),
+        clip_grad=dict(type='agc', **clip) if clip is not None else None,
+        agvm=agvm,
+    )
+    with on_cpu(kind):
+        wrapper = build_optim_wrapper(model, config)
+    wrapper.message_hub = hub
+    return model, wrapper
+
+
+def update(model: nn.Module, wrapper: Any, step: int = 0, scale: float = 100.0) -> None:
+    inputs = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(step))
+    with wrapper.optim_context(model):
+        loss = model(inputs) * scale
+    wrapper.update_params(loss)
+
+
+def by_hand(model: nn.Module, excluded: tuple[str, ...], scale: float = 100.0) -> dict[str, Tensor]:
+    """Weights after one plain step along the clipped gradients."""
+    model = copy.deepcopy(model)
+    inputs = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    (model(inputs) * scale).backward()
+    for name, p in model.named_parameters():
+        if name in excluded:
+            continue
+        transposed = name == 'head.upsample.weight'
+        view = view_transposed_units(p.shape) if transposed else view_units(p.shape)
+        clip_units_([p.data], [p.grad], [view])
+    return {name: p.detach().add(p.grad, alpha=-0.1) for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ('exclude', 'excluded'),
+    [
+        ('cls', ('head.conv_seg.weight',)),
+        ('pred', ('head.conv_seg.weight',)),
+        ('none', ()),
+        ('upsample', ('head.upsample.weight', 'head.upsample.bias')),
+        (['cls', 'backbone.b'], ('backbone.bias', 'head.conv_seg.weight')),
+    ],
+)
+def test_clips_before_the_step_and_leaves_the_excluded_alone(
+    exclude: Any, excluded: tuple[str, ...]
+) -> None:
+    model, wrapper = build(exclude=exclude)
+    expected = by_hand(model, excluded)
+    unclipped = by_hand(model, tuple(dict(model.named_parameters())))
+    update(model, wrapper)
+    for name, p in model.named_parameters():
+        assert torch.equal(p, expected[name]), name
+        assert (not torch.equal(p, unclipped[name])) == (name not in excluded), name
+
+
+def test_the_same_with_a_loss_scale() -> None:
+    model, wrapper = build()
+    scaled, amp = build(amp=True)
+    amp.loss_scaler = torch.amp.GradScaler('cpu', init_scale=2.0**16)
+    amp.cast_dtype = torch.float32
+    inputs = torch.randn(2, 3, 8, 8)
+    for net, wrap in ((model, wrapper), (scaled, amp)):
+        wrap.initialize_count_status(net, 0, 1)
+        wrap.update_params(net(inputs) * 100)
+    for a, b in zip(model.parameters(), scaled.parameters()):
+        assert torch.equal(a, b)
+
+
+def test_fraction_of_clipped_units_is_logged_by_module() -> None:
+    model, wrapper = build(clip_factor=1e-9, exclude='none')
+    update(model, wrapper)
+    scalars = wrapper.message_hub.log_scalars
+    assert scalars['train/agc/clipped/backbone'].current() == 1.0
+    assert scalars['train/agc/clipped/head'].current() == 1.0
+    model, wrapper = build(clip_factor=1e9)
+    update(model, wrapper)
+    assert wrapper.message_hub.log_scalars['train/agc/clipped/backbone'].current() == 0.0
+
+
+def test_fractions_count_units() -> None:
+    model, wrapper = build(exclude='head')
+    nn.init.zeros_(model.backbone.bias)
+    with torch.no_grad():  # two of eight filters too large to be met, and the bias as one unit
+        model.backbone.weight[:2] *= 1e12
+    clipper = AdaptiveClip(dict(exclude='head'))
+    clipper.bind(model, wrapper.optimizer, wrapper.message_hub)
+    model.backbone.weight.grad = torch.ones_like(model.backbone.weight)
+    model.backbone.bias.grad = torch.ones_like(model.backbone.bias)
+    clipper(list(model.backbone.parameters()))
+    found = wrapper.message_hub.log_scalars['train/agc/clipped/backbone'].current()
+    assert found == pytest.approx(7 / 9)
+    assert 'train/agc/clipped/head' not in wrapper.message_hub.log_scalars
+
+
+def test_a_window_of_updates() -> None:
+    model, wrapper = build(begin=1, end=2, clip_factor=1e-9, exclude='none')
+    wrapper.initialize_count_status(model, 0, 3)
+    moved = []
+    for step in range(3):
+        before = model.backbone.weight.detach().clone()
+        update(model, wrapper, step)
+        moved.append((model.backbone.weight - before).norm().item())
+    assert moved[1] < 1e-6 < min(moved[0], moved[2])
+
+
+def test_agvm_measures_the_gradient_before_it_is_clipped() -> None:
+    found = []
+    for clip_factor in (1e-9, 1e9):
+        model, wrapper = build(
+            agvm=dict(interval=1, momentum=0.0), clip_factor=clip_factor, exclude='none'
+        )
+        wrapper._accumulative_counts = 2
+        wrapper.initialize_count_status(model, 0, 2)
+        before = model.backbone.weight.detach().clone()
+        for step in range(2):
+            update(model, wrapper, step)
+        found.append(wrapper.modulator.state_dict()['modules'])
+        assert ((model.backbone.weight - before).norm() > 1e-4) == (clip_factor > 1)
+    assert found[0] == found[1]
+    assert list(found[0]) == ['backbone', 'head']
+
+
+class Messages(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.WARNING:
+            self.warnings.append(record.getMessage())
+
+
+@pytest.mark.parametrize('optimizer', ['SGD', 'LAMBOptimizer', 'LARSOptimizer'])
+def test_a_trust_ratio_is_warned_of(optimizer: str) -> None:
+    if optimizer == 'LARSOptimizer':
+        pytest.importorskip('pytorch_optimizer')
+    messages = Messages()
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(messages)
+    try:
+        model, wrapper = build(optimizer)
+        update(model, wrapper)
+    finally:
+        logger.removeHandler(messages)
+    warned = [text for text in messages.warnings if 'trust ratio' in text]
+    assert len(warned) == (optimizer != 'SGD')
+
+
+class TestPredictionLayers:
+    def test_lists_and_small_networks_end_in_their_last_layer(self) -> None:
+        head = nn.Module()
+        head.cls_convs = nn.ModuleList([nn.Conv2d(1, 1, 1)])
+        head.rtm_cls = nn.ModuleList([nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)])
+        head.reg_branches = nn.ModuleList(
+            [nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)) for _ in range(2)]
+        )
+        model = nn.Module()
+        model.backbone = nn.ModuleDict(dict(conv_cls=nn.Linear(1, 1)))
+        model.bbox_head = head
+        classifiers = ['bbox_head.rtm_cls.0', 'bbox_head.rtm_cls.1']
+        assert prediction_layers(model, regression=False) == classifiers
+        assert prediction_layers(model, regression=True) == [
+            *classifiers, 'bbox_head.reg_branches.0.2', 'bbox_head.reg_branches.1.2'
+        ]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ('options', 'sentence'),
+        [
+            (dict(clip_factor=0), r'clip_grad\.clip_factor is 0; allowed is a positive number'),
+            (dict(exclude=['cls', 3]), r"clip_grad\.exclude is \['cls', 3\]; allowed is"),
+            (dict(eps='x'), r"clip_grad\.eps is 'x'; allowed is a positive number"),
+            (dict(exclude='('), r"clip_grad\.exclude is '\('; allowed is 'cls', 'pred', 'none'"),
+            (dict(gain_mode='row'), r"gain_mode is 'row'; allowed is 'vector' or 'element'"),
+            (dict(max_norm=1.0), r"clip_grad has the unknown key 'max_norm' \(1\.0\); clip"),
+            (dict(begin=-1), r'clip_grad\.begin is -1; allowed'),
+        ],
+    )
+    def test_options(self, options: dict[str, Any], sentence: str) -> None:
+        with pytest.raises(ValueError, match=sentence):
+            build(**options)
+
+    def test_a_model_that_was_not_seen(self) -> None:
+        model, wrapper = build()
+        model(torch.randn(2, 3, 8, 8)).backward()
+        refusal = 'and the optimizer has a parameter of a model that was not seen'
+        with pytest.raises(RuntimeError, match=refusal):
+            wrapper.step()
+
+    def test_shards(self) -> None:
+        class FullyShardedDataParallel(nn.Module):
+            def __init__(self, module: nn.Module) -> None:
+                super().__init__()
+                self.module = module
+
+        model, wrapper = build()
+        clipper = AdaptiveClip({})
+        with pytest.raises(ValueError, match='so a rank holds no whole unit of a weight'):
+            clipper.bind(FullyShardedDataParallel(model), wrapper.optimizer, wrapper.message_hub)
