@@ -42,7 +42,8 @@ def damped_inverse(factor: Tensor, damping: Tensor | float, dtype: torch.dtype) 
         return inverse.to(factor.dtype)
     values, vectors = torch.linalg.eigh(wide)
     scaled: Tensor = vectors / (values.clamp(min=0) + added)[:, None, :]
-    return (scaled @ vectors.mT).to(factor.dtype)
+    inverse = scaled @ vectors.mT
+    return inverse.to(factor.dtype)
 
 
 def solve(

@@ -71,7 +71,7 @@ def partition_parameters(
     if not named:
         raise ValueError('the model has no trainable parameter: AGVM has nothing to modulate.')
     if modules is None:
-        owners = {name: _default_module(name) for name, _ in named}
+        owners = {name: default_module(name) for name, _ in named}
     else:
         owners = _assign_by_prefix([name for name, _ in named], modules)
         for name, prefixes in modules.items():
@@ -79,7 +79,8 @@ def partition_parameters(
     return _build(named, owners)
 
 
-def _default_module(name: str) -> str:
+def default_module(name: str) -> str:
+    """The module a parameter belongs to where a config names none."""
     child, _, rest = name.partition('.')
     if child in NESTED_CHILDREN and '.' in rest:
         return f'{child}.{rest.partition(".")[0]}'
