@@ -100,10 +100,15 @@ class Averages:
         before = self.factors[index]
         if before is None:
             return 1.0
-        ratios = [(new - old).norm() / old.norm() for new, old in zip(factors, before)]
+        ratios = [_length(new - old) / _length(old) for new, old in zip(factors, before)]
         return float(max(ratios))
 
     def _reduced(self, values: list[float]) -> list[float]:
         vector = torch.tensor(values, dtype=torch.float64, device=self._device)
         numbers: list[float] = self._communicator.all_reduce_sum(vector).tolist()
         return numbers
+
+
+def _length(factor: Tensor) -> Tensor:
+    # Squares of factors that are large but finite would overflow in float32.
+    return torch.linalg.vector_norm(factor, dtype=torch.float64)

@@ -50,9 +50,7 @@ def test_any_number_of_micro_batches(dtype: torch.dtype, tolerance: float) -> No
 
 def test_ranks_with_micro_batches() -> None:
     options = dict(counts=2, dtype=torch.float64)
-    check_same(
-        run_ranks(_train, 2, 2, options)[0], train_mixed(0, 1, dtype=torch.float64), 1e-12
-    )
+    check_same(run_ranks(_train, 2, 2, options)[0], train_mixed(0, 1, dtype=torch.float64), 1e-12)
 
 
 def test_k_fac_changes_the_training() -> None:
