@@ -35,6 +35,8 @@ METHODS = {
     'agvm-sgd': 'AGVM + SGD',
     'agvm-released': 'AGVM + SGD',
     'agvm-adamw': 'AGVM + AdamW',
+    'kfac-sgd': 'K-FAC + SGD',
+    'agvm-kfac-sgd': 'AGVM + K-FAC + SGD',
 }
 
 

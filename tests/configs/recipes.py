@@ -13,7 +13,7 @@ from mmengine.config import Config
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(
     r'(?P<algorithm>[a-z]+(?:-[a-z]+)*)_(?P<backbone>r18|r50|swin-t|swin-l)(?:_fpn)?'
-    r'_(?P<method>[a-z]+(?:-[a-z]+)?)'
+    r'_(?P<method>[a-z]+(?:-[a-z]+)*)'
     r'_(?P<gpus>\d+)xb(?P<images>\d+)-(?P<length>\d+(?:e|k|it))(?P<amp>-amp)?'
     r'_(?P<dataset>coco|ade20k-512x512)'
 )

@@ -68,7 +68,8 @@ def test_metadata_are_those_of_the_recipe(folder: Path) -> None:
             assert metadata['Iterations'] * recipe.batch == recipe.trained_images
         (optimizer,) = {TECHNIQUES[part] for part in recipe.method.split('-') if part in TECHNIQUES}
         agvm = ['AGVM'] if recipe.method.startswith('agvm-') else []
-        assert metadata['Training Techniques'] == [*agvm, optimizer]
+        kfac = ['K-FAC'] if 'kfac' in recipe.method.split('-') else []
+        assert metadata['Training Techniques'] == [*agvm, *kfac, optimizer]
         assert metadata['Training Data'].lower().replace('generated ', '') in model['Name']
 
 

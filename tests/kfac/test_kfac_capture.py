@@ -278,7 +278,7 @@ class TestMixedPrecision:
 
 class TestRefusals:
     def wrapper(self, network: nn.Module, **kfac: Any) -> AGVMOptimWrapper:
-        parameters = [p for p in network.parameters()]
+        parameters = list(network.parameters())
         return AGVMOptimWrapper(torch.optim.SGD(parameters, lr=0.1), agvm=None, kfac=kfac)
 
     def test_a_compiled_model(self) -> None:

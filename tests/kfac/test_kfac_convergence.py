@@ -1,12 +1,12 @@
 r"""Problems on which the gain of K-FAC can be computed.
 
-A product of L square matrices is fitted to noisy targets, inputs of condition number kappa. Noise of
-covariance s^2 I makes G of layer l equal to s^2 B^T B, with B the product of the layers above and C
-that of the layers below; A is C Sigma C^T, and the gradient B^T E Sigma C^T, with E the error of the
-product. So every layer's step is eta/s^2 B^-1 E C^-1, and together they change the product by
--eta L/s^2 E: *every* direction shrinks by the factor 1 - eta L/s^2, whatever kappa. Gradient descent
-with its best learning rate shrinks the slowest direction by (k - 1)/(k + 1), k the condition number
-of the Hessian. With L = 1 this is an ill-conditioned quadratic.
+A product of L square matrices is fitted to noisy targets, inputs of condition number kappa. Noise
+of covariance s^2 I makes G of layer l equal to s^2 B^T B, with B the product of the layers above
+and C that of the layers below; A is C Sigma C^T, and the gradient B^T E Sigma C^T, with E the
+error of the product. So every layer's step is eta/s^2 B^-1 E C^-1, and together they change the
+product by -eta L/s^2 E: *every* direction shrinks by the factor 1 - eta L/s^2, whatever kappa.
+Gradient descent with its best learning rate shrinks the slowest direction by (k - 1)/(k + 1), k
+the condition number of the Hessian. With L = 1 this is an ill-conditioned quadratic.
 """
 
 from __future__ import annotations
