@@ -283,7 +283,7 @@ class TestRefusals:
 
     def test_a_compiled_model(self) -> None:
         network = MixedNet()
-        with pytest.raises(ValueError, match='the model is compiled'):
+        with pytest.raises(ValueError, match='leaves out the hooks on layers that K-FAC measures'):
             self.wrapper(network).initialize_count_status(
                 torch.compile(network, backend='eager'), 0, 1
             )
@@ -291,6 +291,11 @@ class TestRefusals:
     def test_a_prefix_that_matches_nothing(self) -> None:
         with pytest.raises(ValueError, match="exclude holds 'bakbone'"):
             kfac_of(MixedNet(), exclude=['bakbone'])
+
+    def test_a_model_that_does_not_show_its_images(self) -> None:
+        network = nn.Linear(2, 2)
+        with pytest.raises(ValueError, match='has no data_preprocessor, at which K-FAC counts'):
+            self.wrapper(network).initialize_count_status(network, 0, 1)
 
     def test_nothing_to_precondition(self) -> None:
         with pytest.raises(ValueError, match='no trainable layer'):
