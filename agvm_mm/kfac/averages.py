@@ -111,4 +111,5 @@ class Averages:
 
 def _length(factor: Tensor) -> Tensor:
     # Squares of factors that are large but finite would overflow in float32.
-    return torch.linalg.vector_norm(factor, dtype=torch.float64)
+    length: Tensor = torch.linalg.vector_norm(factor, dtype=torch.float64)
+    return length
