@@ -9,5 +9,11 @@
 _base_ = './faster-rcnn_r18_fpn_agvm-sgd_2xb16-16e_scenes.py'
 
 optim_wrapper = dict(
-    kfac=dict(damping=1e-2, momentum=0.8, statistics_interval=5, inverse_interval=5, kl_clip=1e-3))
+    kfac=dict(
+        damping=1e-2,
+        momentum=0.8,
+        statistics_interval=5,
+        inverse_interval=10,
+        max_size=1200,  # larger ones take a CPU too long to invert
+        kl_clip=1e-3))
 custom_hooks = [dict(type='SeedEpochHook'), dict(type='KFACStateHook')]
