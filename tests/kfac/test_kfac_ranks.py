@@ -144,7 +144,7 @@ def test_a_diagonal_factor_is_its_diagonal_on_the_wire() -> None:
 
 
 def _uneven(rank: int) -> dict[str, Any]:
-    """Rank 1 alone uses the shared head's second level, and its first layer sees an infinity."""
+    """In the second update the first layer of rank 1 sees an infinity."""
 
     def poison(wrapper: Any, update: int) -> None:
         if update == 1 and rank == 1:
