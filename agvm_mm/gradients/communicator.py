@@ -1,4 +1,4 @@
-"""The collectives that estimation needs, behind one interface with a communication-free twin."""
+"""The collectives of all methods, behind one interface with a communication-free twin."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 
+class Pending(Protocol):
+    """A collective under way."""
+
+    def wait(self) -> object:
+        """Return once its tensor may be used."""
+
+
 class Communicator(Protocol):
-    """Data-parallel ranks as the collectors see them."""
+    """Data-parallel ranks as collectors and preconditioners see them."""
 
     @property
     def size(self) -> int:
@@ -22,6 +29,15 @@ class Communicator(Protocol):
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """Sum of ``tensor`` over the ranks, the same on each; in place."""
 
+    def all_reduce_max(self, tensor: Tensor) -> Tensor:
+        """Largest value of every element over the ranks, the same on each; in place."""
+
+    def start_reduce(self, tensor: Tensor, rank: int) -> Pending:
+        """Begin to sum ``tensor`` to ``rank``, in place; undefined on the other ranks."""
+
+    def start_broadcast(self, tensor: Tensor, rank: int) -> Pending:
+        """Begin to copy ``tensor`` of ``rank`` to all ranks, in place."""
+
     def reduce_half_to_first(self, tensor: Tensor) -> Tensor:
         """Sum of ``tensor`` over the first half of the ranks, at rank 0; in place.
 
@@ -33,6 +49,13 @@ class Communicator(Protocol):
         """Whether this rank is among the first ``size // 2``."""
 
 
+class _Done:
+    """A collective of one rank."""
+
+    def wait(self) -> None:
+        """See :class:`Pending`."""
+
+
 class SingleProcess:
     """One rank: every sum is the tensor itself."""
 
@@ -42,6 +65,18 @@ class SingleProcess:
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """See :class:`Communicator`."""
         return tensor
+
+    def all_reduce_max(self, tensor: Tensor) -> Tensor:
+        """See :class:`Communicator`."""
+        return tensor
+
+    def start_reduce(self, tensor: Tensor, rank: int) -> Pending:
+        """See :class:`Communicator`."""
+        return _Done()
+
+    def start_broadcast(self, tensor: Tensor, rank: int) -> Pending:
+        """See :class:`Communicator`."""
+        return _Done()
 
     def reduce_half_to_first(self, tensor: Tensor) -> Tensor:
         """See :class:`Communicator`."""
@@ -67,7 +102,7 @@ class ProcessGroupCommunicator:
         self.size = dist.get_world_size(group)
         self.rank = dist.get_rank(group)
         ranks = dist.get_process_group_ranks(group)
-        self._first = ranks[0]
+        self._ranks = ranks
         # A half of one rank is its own sum and needs no group.
         self._half = dist.new_group(ranks[: self.size // 2]) if halves and self.size > 3 else None
 
@@ -76,10 +111,27 @@ class ProcessGroupCommunicator:
         dist.all_reduce(tensor, group=self._group)
         return tensor
 
+    def all_reduce_max(self, tensor: Tensor) -> Tensor:
+        """See :class:`Communicator`."""
+        dist.all_reduce(tensor, dist.ReduceOp.MAX, group=self._group)
+        return tensor
+
+    def start_reduce(self, tensor: Tensor, rank: int) -> Pending:
+        """See :class:`Communicator`."""
+        work: Pending = dist.reduce(tensor, dst=self._ranks[rank], group=self._group, async_op=True)
+        return work
+
+    def start_broadcast(self, tensor: Tensor, rank: int) -> Pending:
+        """See :class:`Communicator`."""
+        work: Pending = dist.broadcast(
+            tensor, src=self._ranks[rank], group=self._group, async_op=True
+        )
+        return work
+
     def reduce_half_to_first(self, tensor: Tensor) -> Tensor:
         """See :class:`Communicator`."""
         if self._half is not None:
-            dist.reduce(tensor, dst=self._first, group=self._half)
+            dist.reduce(tensor, dst=self._ranks[0], group=self._half)
         return tensor
 
     def in_first_half(self) -> bool:

@@ -1,8 +1,15 @@
 """Hooks beside the optimizer wrappers."""
 
 from .adan_restart import AdanRestartHook
+from .kfac_state import KFACStateHook
 from .seed_epoch import SeedEpochHook
 from .training_clock import TrainingClockHook
 from .variance_table import VarianceTableHook
 
-__all__ = ['AdanRestartHook', 'SeedEpochHook', 'TrainingClockHook', 'VarianceTableHook']
+__all__ = [
+    'AdanRestartHook',
+    'KFACStateHook',
+    'SeedEpochHook',
+    'TrainingClockHook',
+    'VarianceTableHook',
+]

@@ -13,12 +13,12 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..checks import is_number, require
 from ..statistics import ModulePartition
 from ..statistics.partition import default_module
 from .agc import GAIN_MODES, UnitView, clip_units_, view_transposed_units, view_units
 from .binding import unwrapped
 from .prediction_layers import prediction_layers
-from .settings import is_number, require
 
 WHERE = 'optim_wrapper.clip_grad'
 DEFAULTS = dict(clip_factor=0.01, eps=1e-3, exclude='cls', gain_mode='vector')

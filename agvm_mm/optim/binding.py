@@ -37,7 +37,11 @@ def bind(
     Raises:
         ValueError: the set-up can't work; the sentence says why and where to change it.
     """
-    network, communicator = _unwrap(model, halves=settings.estimator == 'half_split')
+    network, group = unwrapped(model), data_parallel(model, 'AGVM', WHERE)
+    halves = settings.estimator == 'half_split'
+    communicator: Communicator = (
+        SingleProcess() if group is None else ProcessGroupCommunicator(group, halves)
+    )
     _require_two_samples(communicator.size, accumulative_counts)
     _require_dense(network)
     partition = partition_parameters(network, settings.modules)
@@ -59,24 +63,35 @@ def _uncompiled(model: nn.Module) -> nn.Module:
     return original
 
 
-def _unwrap(model: nn.Module, halves: bool) -> tuple[nn.Module, Communicator]:
+def data_parallel(model: nn.Module, method: str, where: str) -> dist.ProcessGroup | None:
+    """The data-parallel ranks of ``model``; None for a single process.
+
+    Args:
+        model: as the runner holds it.
+        method: name of the method that asks, for the sentence of a refusal.
+        where: the config's key that None switches it off at.
+
+    Raises:
+        ValueError: the model is spread over processes in another way.
+    """
     wrapper, network = _uncompiled(model), unwrapped(model)
     if not _is_wrapper(wrapper):
-        _require_whole(network)
-        _require_one_process()
-        return network, SingleProcess()
-    ddp = _require_ddp(wrapper)
-    _require_whole(network)
-    return network, ProcessGroupCommunicator(ddp.process_group, halves)
+        _require_whole(network, method, where)
+        _require_one_process(method, where)
+        return None
+    ddp = _require_ddp(wrapper, method, where)
+    _require_whole(network, method, where)
+    group: dist.ProcessGroup = ddp.process_group
+    return group
 
 
-def _require_ddp(wrapper: nn.Module) -> DistributedDataParallel:
+def _require_ddp(wrapper: nn.Module, method: str, where: str) -> DistributedDataParallel:
     kind = type(wrapper).__name__
     if not isinstance(wrapper, DistributedDataParallel) or not hasattr(wrapper, 'reducer'):
         raise ValueError(
-            f'the model is wrapped in {kind}, {_why_not(wrapper)}; AGVM works with '
+            f'the model is wrapped in {kind}, {_why_not(wrapper)}; {method} works with '
             "MMDistributedDataParallel (model_wrapper_cfg.type, or strategy.type='DDPStrategy'), "
-            f'or set {WHERE}=None.'
+            f'or set {where}=None.'
         )
     if getattr(wrapper, 'mixed_precision', None) is not None:
         raise ValueError(
@@ -109,29 +124,29 @@ def _why_not(wrapper: nn.Module) -> str:
     return next(known, 'whose way to average gradients is not known')
 
 
-def _require_one_process() -> None:
+def _require_one_process(method: str, where: str) -> None:
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         raise ValueError(
             f'{dist.get_world_size()} processes train this model and it is in no data-parallel '
-            'wrapper, so AGVM cannot tell how its gradients are averaged; set '
-            f"model_wrapper_cfg.type='MMDistributedDataParallel', or set {WHERE}=None."
+            f'wrapper, so {method} cannot tell how its gradients are averaged; set '
+            f"model_wrapper_cfg.type='MMDistributedDataParallel', or set {where}=None."
         )
 
 
-def _require_whole(network: nn.Module) -> None:
+def _require_whole(network: nn.Module, method: str, where: str) -> None:
     """Refuse a network whose parts or parameters are spread over ranks by themselves."""
     for name, module in network.named_modules():
         if _is_wrapper(module):
             raise ValueError(
-                f'{name!r} is wrapped in {type(module).__name__} by itself; AGVM works with one '
-                'MMDistributedDataParallel round the whole model (model_wrapper_cfg.type).'
+                f'{name!r} is wrapped in {type(module).__name__} by itself; {method} works with '
+                'one MMDistributedDataParallel round the whole model (model_wrapper_cfg.type).'
             )
     for name, parameter in network.named_parameters():
         if hasattr(parameter, 'placements'):  # asked without importing DTensor, which is slow
             raise ValueError(
                 f'the parameter {name!r} is a DTensor, as fully_shard and tensor parallelism make '
                 'them, and a rank holds no more than a shard of its gradient; use '
-                f'MMDistributedDataParallel instead, or set {WHERE}=None.'
+                f'MMDistributedDataParallel instead, or set {where}=None.'
             )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..checks import is_count, require
 from .adaptive_clip import WHERE, AdaptiveClip
-from .settings import is_count, require
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
 from typing import Any
 
+from .. import checks
+from ..checks import any_of, is_count, is_number, require_known
 from ..gradients import ESTIMATORS
 from ..statistics.factors import AVERAGES
 
@@ -15,24 +15,8 @@ WHERE = 'optim_wrapper.agvm'
 
 
 def require(holds: bool, key: str, value: Any, allowed: str, where: str = WHERE) -> None:
-    """Stop with one sentence that names the key, its value and what is allowed."""
-    if not holds:
-        raise ValueError(f'{where}.{key} is {value!r}; allowed is {allowed}.')
-
-
-def is_count(value: Any, least: int) -> bool:
-    """Whether ``value`` is a whole number of at least ``least``; True and False are not."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
-
-
-def is_number(value: Any) -> bool:
-    """Whether ``value`` is a finite real number; True and False are not."""
-    if not isinstance(value, Real) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the range of float
-        return False
+    """See :func:`agvm_mm.checks.require`."""
+    checks.require(holds, key, value, allowed, where)
 
 
 @dataclass(frozen=True)
@@ -75,12 +59,12 @@ class AGVMSettings:
             self.modules,
             'None or a dict from module name to a list of parameter-name prefixes',
         )
-        require(self.estimator in ESTIMATORS, 'estimator', self.estimator, _any_of(ESTIMATORS))
+        require(self.estimator in ESTIMATORS, 'estimator', self.estimator, any_of(ESTIMATORS))
         require(
             self.average is None or self.average in AVERAGES,
             'average',
             self.average,
-            f'None or {_any_of(AVERAGES)}',
+            f'None or {any_of(AVERAGES)}',
         )
         require(
             is_count(self.interval, 1),
@@ -117,14 +101,7 @@ class AGVMSettings:
         Raises:
             ValueError: an unknown key or a value outside its range.
         """
-        if not isinstance(values, Mapping):
-            raise ValueError(f'{WHERE} is {values!r}; allowed is a dict, or None to switch it off.')
-        known = [field.name for field in fields(cls)]
-        for key in values:
-            if key not in known:
-                raise ValueError(
-                    f'{WHERE} has the unknown key {key!r}; known are {", ".join(known)}.'
-                )
+        require_known(values, [field.name for field in fields(cls)], WHERE)
         return cls(**values)
 
     @property
@@ -143,10 +120,6 @@ class AGVMSettings:
     def applies_at(self, update: int) -> bool:
         """Whether the factors scale the learning rates of ``update``."""
         return self.apply and update >= self.begin
-
-
-def _any_of(names: Sequence[str]) -> str:
-    return ' or '.join(repr(name) for name in names)
 
 
 def _is_module_map(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, Callable, TypeVar, cast
@@ -21,11 +21,13 @@ from . import report
 from .binding import ImageCounter, bind
 from .clip import split_adaptive, split_window
 from .exchange import merged, shown
+from .kfac import KFACPart
 from .lr_plan import LearningRatePlan
 from .modulator import Modulator
 from .settings import AGVMSettings
 
 STATE_KEY = 'agvm'
+KFAC_KEY = 'kfac'
 DEFAULTS: Mapping[str, Any] = MappingProxyType({})
 Method = TypeVar('Method', bound=Callable[..., Any])
 
@@ -51,11 +53,12 @@ def outside_graphs(method: Method) -> Method:
 class AGVMMixin(OptimWrapper):
     """Adds AGVM to an MMEngine optimizer wrapper; put it first in the class's bases.
 
-    On an estimation step the order is: measure, unscale and clip, scale the learning rates by the
-    factors, step, restore. Everything else is the base wrapper's.
+    On an estimation step the order is: measure, precondition, unscale and clip, scale the learning
+    rates by the factors, step, restore. Everything else is the base wrapper's.
 
     Args:
         agvm: keys of :class:`agvm_mm.optim.settings.AGVMSettings`; None switches AGVM off.
+        kfac: keys of :class:`agvm_mm.kfac.KFACSettings`; None, the default, for no K-FAC.
         clip_grad: as in MMEngine, or ``type='agc'`` with the options of
             :class:`agvm_mm.optim.adaptive_clip.AdaptiveClip`; and a window of updates ``begin``,
             ``end`` (exclusive).
@@ -70,6 +73,7 @@ class AGVMMixin(OptimWrapper):
         optimizer: Optimizer,
         *,
         agvm: Mapping[str, Any] | None = DEFAULTS,
+        kfac: Mapping[str, Any] | None = None,
         clip_grad: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -79,6 +83,7 @@ class AGVMMixin(OptimWrapper):
         if self._adaptive is not None:
             self.clip_func, self.clip_grad_kwargs = self._adaptive, self._adaptive.options
         self._settings = None if agvm is None else AGVMSettings.from_dict(agvm)
+        self._kfac = None if kfac is None else KFACPart(kfac, self.optimizer)
         self._modulator: Modulator | None = None
         self._plan: LearningRatePlan | None = None
         self._pending: dict[str, Any] | None = None
@@ -91,6 +96,11 @@ class AGVMMixin(OptimWrapper):
     def modulator(self) -> Modulator | None:
         """The statistics and factors; None before the model was seen or with ``agvm=None``."""
         return self._modulator
+
+    @property
+    def kfac(self) -> KFACPart | None:
+        """The second-order part; None without ``kfac``."""
+        return self._kfac
 
     @property
     def plan(self) -> LearningRatePlan | None:
@@ -117,25 +127,24 @@ class AGVMMixin(OptimWrapper):
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Back-propagate; on an estimation step the gradient is measured on its way."""
-        modulator = self._modulator
-        images = self._images.take()
-        if modulator is None or not modulator.due:
-            super().backward(loss, **kwargs)
-            return
-        with modulator.capture(*self._pass_of_update(), images):
+        modulator, kfac = self._modulator, self._kfac
+        sample = (*self._pass_of_update(), self._images.take())
+        measure = nullcontext() if modulator is None else modulator.capture(*sample)
+        factors = nullcontext() if kfac is None else kfac.capture(*sample, self._loss_scale())
+        with measure, factors:
             super().backward(loss, **kwargs)
 
     def step(self, **kwargs: Any) -> None:
         """Step with every module's learning rate scaled by its factor."""
         self._groups = self.optimizer.param_groups
         if self._settings is None:
-            with merged(self.optimizer):
+            with self._preconditioned(), merged(self.optimizer):
                 super().step(**kwargs)
             self._updates += 1
             return
         modulator, plan = self._require_bound()
         estimate = modulator.observe(self._loss_scale()) if modulator.due else None
-        with plan.scaled(modulator.factors):
+        with self._preconditioned(), plan.scaled(modulator.factors):
             super().step(**kwargs)
         self._publish(modulator, plan, estimate)
         modulator.advance()
@@ -147,19 +156,25 @@ class AGVMMixin(OptimWrapper):
             self._modulator.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        """The base wrapper's state and, under 'agvm', the factors, averages and counters."""
+        """The base wrapper's state; under 'agvm' and 'kfac' factors, averages and counters."""
         state: dict[str, Any] = super().state_dict()
         if self._modulator is not None:
             state[STATE_KEY] = self._modulator.state_dict()
         elif self._pending is not None:
             state[STATE_KEY] = self._pending
+        second_order = None if self._kfac is None else self._kfac.state_dict()
+        if second_order is not None:
+            state[KFAC_KEY] = second_order
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`; a plain wrapper's checkpoint leaves the factors at 1."""
         rest = dict(state_dict)
         self._pending = rest.pop(STATE_KEY, None)
+        second_order = rest.pop(KFAC_KEY, None)
         super().load_state_dict(rest)
+        if self._kfac is not None:
+            self._kfac.load_state_dict(second_order)
         if self._modulator is not None:
             self._restore(self._modulator)
 
@@ -174,6 +189,9 @@ class AGVMMixin(OptimWrapper):
 
     model = property(fset=_refuse_engine)
 
+    def _preconditioned(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._kfac is None else self._kfac.around_step(self._loss_scale())
+
     def _loss_scale(self) -> float:
         """What the loss was multiplied with before the backward pass."""
         return 1.0
@@ -186,6 +204,8 @@ class AGVMMixin(OptimWrapper):
     @outside_graphs
     def _begin(self, model: nn.Module, iterations: int) -> None:
         """Start after ``iterations``, or anew: FlexibleRunner resumes after the first sight."""
+        if not self._began:
+            self._images.attach(model)
         self._began = True
         self._updates = iterations // self._accumulative_counts
         if self._modulator is not None:
@@ -196,6 +216,8 @@ class AGVMMixin(OptimWrapper):
         if self._adaptive is not None:
             partition = None if self._modulator is None else self._modulator.partition
             self._adaptive.bind(model, self.optimizer, self.message_hub, partition)
+        if self._kfac is not None:
+            self._kfac.begin(model, self._updates)
 
     def _bind(self, model: nn.Module, settings: AGVMSettings) -> None:
         modulator = bind(settings, model, self.optimizer, self._accumulative_counts, self._updates)
@@ -207,7 +229,6 @@ class AGVMMixin(OptimWrapper):
         }
         self._plan = LearningRatePlan(self.optimizer, module_of)
         self._restore(modulator)
-        self._images.attach(model)
         self._modulator = modulator
         print_log(report.start(modulator, self._accumulative_counts), logger='current')
 

@@ -40,6 +40,8 @@ METHODS = {
     'agvm-adamw': 'AGVM + AdamW',
     'agvm-sgd-agc': 'AGVM + SGD, AGC',
     'agvm-adan-agc': 'AGVM + Adan, AGC',
+    'kfac-sgd': 'K-FAC + SGD',
+    'agvm-kfac-sgd': 'AGVM + K-FAC + SGD',
 }
 
 

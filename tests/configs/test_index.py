@@ -69,6 +69,7 @@ def test_metadata_are_those_of_the_recipe(folder: Path) -> None:
         (optimizer,) = {TECHNIQUES[part] for part in recipe.method.split('-') if part in TECHNIQUES}
         methods = ['AGVM'] if recipe.method.startswith('agvm-') else []
         methods += ['EfficientTrain++'] if recipe.method.endswith('-curriculum') else []
+        methods += ['K-FAC'] if 'kfac' in recipe.method.split('-') else []
         agc = ['Adaptive Gradient Clipping'] if recipe.method.endswith('-agc') else []
         assert metadata['Training Techniques'] == [*methods, optimizer, *agc]
         assert metadata['Training Data'].lower().replace('generated ', '') in model['Name']

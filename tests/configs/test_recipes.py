@@ -15,6 +15,7 @@ from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
 from recipes import AGVM_PATHS, PATHS, Recipe, every_agvm_recipe, every_recipe, load, parse, plain
 
 import agvm_mm  # noqa: F401  registers the components
+from agvm_mm.kfac import KFACSettings
 from agvm_mm.optim import AGVMSettings
 from agvm_mm.optim.clip import split_adaptive, split_window
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.configs
 
 METHODS = {'agvm-released', 'sgd-released', 'agvm-sgd', 'sgd', 'sgd-sqrt', 'sgd-linear', 'lars',
            'lamb', 'sgd-curriculum', 'agvm-adamw', 'adamw', 'adamw-sqrt', 'adamw-linear',
-           'agvm-sgd-agc', 'sgd-agc', 'adan-agc'}
+           'agvm-sgd-agc', 'sgd-agc', 'adan-agc', 'kfac-sgd', 'agvm-kfac-sgd'}
 IMAGES_OF = {'coco': 117_266, 'ade20k-512x512': 20_210}  # COCO: those with annotations
 
 
@@ -165,7 +166,7 @@ class TestRules:
         assert settings.begin == warm_up + delay(recipe)
         assert settings.interval == (5 if recipe.batch > 1024 else 10)
         assert settings.averaging == 'moments'
-        if recipe.method == 'agvm-sgd' and recipe.dataset == 'coco':
+        if recipe.method in ('agvm-sgd', 'agvm-kfac-sgd') and recipe.dataset == 'coco':
             _, window = split_window(wrapper.clip_grad)
             assert (window.begin, window.end) == (warm_up - delay(recipe), settings.begin + 1)
 
@@ -188,9 +189,18 @@ class TestRules:
                                            else set())
         different = {key for key in wrappers[1] if wrappers[0].get(key) != wrappers[1][key]}
         assert different <= allowed
-        if recipe.method.endswith(('-sqrt', '-released')) or recipe.method in (
-                'sgd', 'adamw', 'sgd-agc'):
+        if (recipe.method.endswith(('-sqrt', '-released'))
+                or recipe.method in ('sgd', 'adamw', 'sgd-agc', 'kfac-sgd')):
             assert different == {'agvm'}
+
+    @pytest.mark.parametrize('path', [p for p in PATHS if '_agvm-kfac-' in p.name],
+                             ids=lambda path: path.stem)
+    def test_k_fac_is_all_that_is_added_to_agvm(self, path: Path) -> None:
+        ours = plain(load(path))
+        theirs = plain(load(path.with_name(path.name.replace('-kfac-', '-'))))
+        KFACSettings.from_dict(ours['optim_wrapper'].pop('kfac'))
+        assert ours.pop('custom_hooks') == [dict(type='KFACStateHook')]
+        assert ours == theirs
 
 
 def base_of(path: Path) -> str:

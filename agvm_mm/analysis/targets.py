@@ -1,0 +1,114 @@
+"""How many updates and seconds several recipes take to one loss and one score."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+
+@dataclass
+class Course:
+    """One training as it went.
+
+    Attributes:
+        recipe: name of the config.
+        seed: of the run.
+        losses: mean loss of every optimizer update.
+        seconds: of every update: forward, backward and step, without the loading of data.
+        scores: pairs of updates made and score.
+    """
+
+    recipe: str
+    seed: int
+    losses: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    scores: list[tuple[int, float]] = field(default_factory=list)
+
+
+class CourseHook(Hook):
+    """Writes a run into a :class:`Course`.
+
+    Args:
+        course: filled in while training.
+        metric: name of the score among the results of validation.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, course: Course, metric: str) -> None:
+        self.course = course
+        self.metric = metric
+        self._losses: list[float] = []
+        self._seconds = self._started = 0.0
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """See :class:`mmengine.hooks.Hook`."""
+        self._started = time.perf_counter()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """See :class:`mmengine.hooks.Hook`."""
+        self._losses.append(float(outputs['loss'].detach()))
+        self._seconds += time.perf_counter() - self._started
+        if runner.optim_wrapper.should_update():
+            self.course.losses.append(statistics.fmean(self._losses))
+            self.course.seconds.append(self._seconds)
+            self._losses, self._seconds = [], 0.0
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """See :class:`mmengine.hooks.Hook`."""
+        self.course.scores.append((len(self.course.losses), float((metrics or {})[self.metric])))
+
+
+def updates_to_loss(losses: Sequence[float], target: float, window: int) -> int | None:
+    """First update at which the mean of the last ``window`` losses is at most the target."""
+    for end in range(window, len(losses) + 1):
+        if statistics.fmean(losses[end - window : end]) <= target:
+            return end
+    return None
+
+
+def updates_to_score(scores: Sequence[tuple[int, float]], target: float) -> int | None:
+    """First validation at which the score is at least the target, in updates."""
+    return next((updates for updates, score in scores if score >= target), None)
+
+
+def summarize(
+    courses: Sequence[Course], loss: float, score: float, window: int
+) -> list[dict[str, Any]]:
+    """One entry a recipe, in the order of their first run; the first recipe is the baseline.
+
+    Updates to a target are the mean over seeds, None if a seed has missed it; ratios are baseline
+    over recipe, so that more is better, None likewise; seconds are the median of an update.
+    """
+    names = list(dict.fromkeys(course.recipe for course in courses))
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        runs = [course for course in courses if course.recipe == name]
+        row: dict[str, Any] = {
+            'recipe': name,
+            'seeds': [run.seed for run in runs],
+            'finite': all(math.isfinite(value) for run in runs for value in run.losses),
+            'updates_to_loss': _mean([updates_to_loss(r.losses, loss, window) for r in runs]),
+            'updates_to_score': _mean([updates_to_score(r.scores, score) for r in runs]),
+            'seconds': statistics.median(second for run in runs for second in run.seconds),
+        }
+        first = rows[0] if rows else row
+        for key in ('updates_to_loss', 'updates_to_score'):
+            row[f'{key}_ratio'] = first[key] / row[key] if first[key] and row[key] else None
+        row['seconds_ratio'] = row['seconds'] / first['seconds']
+        rows.append(row)
+    return rows
+
+
+def _mean(values: Sequence[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None

@@ -1,0 +1,36 @@
+"""The factors of all ranks in every checkpoint."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ..optim import AGVMMixin
+
+
+@HOOKS.register_module()
+class KFACStateHook(Hook):
+    """Collects K-FAC's factors on rank 0 before a checkpoint is written there.
+
+    The rank that writes a checkpoint owns a part of the layers only. Every rank calls the runner's
+    ``save_checkpoint``, which goes on on one of them, so that is where they are collected. Without
+    this hook a resumed run measures its factors anew, and is another run from there on.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """See :class:`mmengine.hooks.Hook`."""
+        wrapper, save = runner.optim_wrapper, runner.save_checkpoint
+        if not isinstance(wrapper, AGVMMixin) or wrapper.kfac is None:
+            return
+        part = wrapper.kfac
+
+        @wraps(save)
+        def save_checkpoint(*args: Any, **kwargs: Any) -> None:
+            part.gather()
+            save(*args, **kwargs)
+
+        runner.save_checkpoint = save_checkpoint

@@ -1,0 +1,190 @@
+"""The layers that K-FAC preconditions: what they measure and how their gradient is a matrix."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import factors
+from .normalize import Moments, channel_axis, moments, normalized
+
+Shape = tuple[int, ...]
+
+
+class Layer(ABC):
+    """One module with its trainable weight and, if it has one, bias.
+
+    Args:
+        name: of the module in the network.
+        module: the module.
+        max_size: rows above which a factor keeps its diagonal alone.
+
+    Attributes:
+        shapes: of the factors; (g, n, n) for a dense one, (g, n) for a diagonal one.
+        parameters: weight first.
+    """
+
+    shapes: list[Shape]
+
+    def __init__(self, name: str, module: Any, max_size: int) -> None:
+        self.name = name
+        self.module = module
+        self.parameters: list[nn.Parameter] = [
+            p for p in (module.weight, module.bias) if p is not None and p.requires_grad
+        ]
+        self._max_size = max_size
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of factors and preconditioned gradients: float64 for float64 weights, else float32."""
+        double = self.parameters[0].dtype == torch.float64
+        return torch.float64 if double else torch.float32
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the gradient has a column for the bias."""
+        return len(self.parameters) == 2
+
+    @abstractmethod
+    def context(self, inputs: Tensor) -> Any:
+        """What :meth:`add` will need of a call's input, kept until the gradient arrives."""
+
+    @abstractmethod
+    def add(self, totals: list[Tensor], context: Any, gradient: Tensor) -> int:
+        """Add one call to the factors' sums and return its positions.
+
+        Args:
+            totals: the sums, of :attr:`shapes`, changed in place.
+            context: of :meth:`context`.
+            gradient: of each image's own loss with respect to the call's output.
+        """
+
+    @abstractmethod
+    def divide(self, totals: list[Tensor], images: float, positions: float) -> list[Tensor]:
+        """The factors from their sums over all ranks."""
+
+    @abstractmethod
+    def matrix(self) -> Tensor | None:
+        """The gradient in the shape that the factors multiply; None without a gradient."""
+
+    def write(self, matrix: Tensor) -> None:
+        """Put a preconditioned matrix into the parameters' gradients."""
+        for parameter, part in zip(self.parameters, self.split(matrix)):
+            assert parameter.grad is not None
+            parameter.grad.copy_(part.reshape(parameter.shape))
+
+    def split(self, matrix: Tensor) -> list[Tensor]:
+        """The columns of weight and bias."""
+        width = matrix.shape[2] - 1 if self.has_bias else matrix.shape[2]
+        return [matrix[:, :, :width], matrix[:, :, width:]]
+
+    def _shape(self, groups: int, size: int) -> Shape:
+        return (groups, size, size) if size <= self._max_size else (groups, size)
+
+
+class KroneckerLayer(Layer):
+    """A layer whose Fisher block is G (x) A: inputs x times output gradients g."""
+
+    groups = 1
+
+    def divide(self, totals: list[Tensor], images: float, positions: float) -> list[Tensor]:
+        """See :class:`Layer`."""
+        return [totals[0] / images, totals[1] / positions]
+
+    def matrix(self) -> Tensor | None:
+        """The gradient as (groups, outputs, inputs [+ 1])."""
+        columns = []
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                return None
+            rows = parameter.shape[0] // self.groups
+            columns.append(parameter.grad.reshape(self.groups, rows, -1))
+        return torch.cat(columns, 2)
+
+    def _set_shapes(self, inputs: int, outputs: int) -> None:
+        columns = inputs + int(self.has_bias)
+        self.shapes = [self._shape(self.groups, columns), self._shape(self.groups, outputs)]
+
+
+class LinearLayer(KroneckerLayer):
+    """A Linear on inputs of any leading shape."""
+
+    def __init__(self, name: str, module: nn.Linear, max_size: int) -> None:
+        super().__init__(name, module, max_size)
+        self._set_shapes(module.in_features, module.out_features)
+
+    def context(self, inputs: Tensor) -> Tensor:
+        """See :class:`Layer`."""
+        return inputs
+
+    def add(self, totals: list[Tensor], context: Any, gradient: Tensor) -> int:
+        """See :class:`Layer`."""
+        columns = factors.linear_columns(context)
+        factors.add_outer(totals[0], factors.with_ones(columns) if self.has_bias else columns)
+        factors.add_outer(totals[1], factors.linear_columns(gradient))
+        return columns.shape[2]
+
+
+class ConvLayer(KroneckerLayer):
+    """A two-dimensional convolution, its groups one below the other."""
+
+    def __init__(self, name: str, module: nn.Conv2d, max_size: int) -> None:
+        super().__init__(name, module, max_size)
+        self.groups = module.groups
+        kernel = module.kernel_size[0] * module.kernel_size[1]
+        inputs, outputs = module.in_channels, module.out_channels
+        self._set_shapes(inputs // self.groups * kernel, outputs // self.groups)
+
+    def context(self, inputs: Tensor) -> Tensor:
+        """See :class:`Layer`; one image without a batch dimension is a batch of one."""
+        return inputs if inputs.ndim == 4 else inputs[None]
+
+    def add(self, totals: list[Tensor], context: Any, gradient: Tensor) -> int:
+        """See :class:`Layer`."""
+        if not len(context):  # an image batch without a region of interest
+            return 0
+        for columns in factors.patches(self.module, context):
+            factors.add_outer(totals[0], factors.with_ones(columns) if self.has_bias else columns)
+        gradient = gradient if gradient.ndim == 4 else gradient[None]
+        columns = factors.output_columns(self.module, gradient)
+        factors.add_outer(totals[1], columns)
+        return columns.shape[2]
+
+
+class UnitLayer(Layer):
+    """Scale and shift of a norm layer: a 2 x 2 block for every channel.
+
+    A sample is a row of the first dimension: an image, or one of its regions of interest.
+    """
+
+    def __init__(self, name: str, module: nn.Module, max_size: int) -> None:
+        super().__init__(name, module, max_size)
+        self.shapes = [(self.parameters[0].numel(), 2, 2)]
+
+    def context(self, inputs: Tensor) -> tuple[Tensor, Moments]:
+        """See :class:`Layer`."""
+        return inputs, moments(self.module, inputs)
+
+    def add(self, totals: list[Tensor], context: Any, gradient: Tensor) -> int:
+        """See :class:`Layer`."""
+        if not len(gradient):
+            return 0
+        values, axis = normalized(self.module, *context), channel_axis(self.module)
+        factors.add_unit_outer(totals[0], factors.unit_gradients(values, gradient, axis))
+        return len(gradient)
+
+    def divide(self, totals: list[Tensor], images: float, positions: float) -> list[Tensor]:
+        """See :class:`Layer`."""
+        return [totals[0] / images]
+
+    def matrix(self) -> Tensor | None:
+        """The gradient as (channels, 2, 1)."""
+        weight, bias = (parameter.grad for parameter in self.parameters)
+        return None if weight is None or bias is None else torch.stack([weight, bias], 1)[..., None]
+
+    def split(self, matrix: Tensor) -> list[Tensor]:
+        """See :class:`Layer`."""
+        return [matrix[:, 0], matrix[:, 1]]

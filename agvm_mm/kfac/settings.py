@@ -1,0 +1,106 @@
+"""The ``kfac=dict(...)`` of a config, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from ..checks import any_of, is_count, is_number, require, require_known
+from .solve import SOLVERS
+
+WHERE = 'optim_wrapper.kfac'
+PRECISIONS = {'float32': torch.float32, 'float64': torch.float64}
+
+
+@dataclass(frozen=True)
+class KFACSettings:
+    """Keys of ``kfac``; lengths are counted in optimizer updates, from 0.
+
+    Args:
+        damping: lambda, added to the Fisher matrix.
+        norm_damping: multiple of the damping that the 2 x 2 blocks of norm layers get.
+        momentum: weight of the past in the moving average of the factors, in [0, 1).
+        statistics_interval: measure the factors on every update that is a multiple of it.
+        inverse_interval: invert them on every update that is a multiple of it.
+        stale_threshold: relative change of a layer's factors below which it is measured more and
+            more rarely; None for always every ``statistics_interval`` updates.
+        solver: 'cholesky', with the damping divided between the factors, or 'eigen', exact.
+        precision: 'float32' or 'float64', least of the inversion alone.
+        max_size: a factor of more rows is approximated by its diagonal.
+        norms: precondition norm layers too.
+        grouped: precondition grouped convolutions too, group by group.
+        exclude: prefixes of parameter names that keep their gradient.
+        kl_clip: bound on the squared length of a step in the Fisher metric; None for none.
+        rescale_weights: after each update, shrink weights to norm sqrt(2 x output channels).
+        half: send factors as float16, after the backward pass instead of during it.
+        overlap: send factors during the backward pass.
+    """
+
+    damping: float = 1e-3
+    norm_damping: float = 16.0
+    momentum: float = 0.95
+    statistics_interval: int = 10
+    inverse_interval: int = 10
+    stale_threshold: float | None = None
+    solver: str = 'cholesky'
+    precision: str = 'float32'
+    max_size: int = 5000
+    norms: bool = True
+    grouped: bool = True
+    exclude: Sequence[str] = ()
+    kl_clip: float | None = None
+    rescale_weights: bool = False
+    half: bool = False
+    overlap: bool = True
+
+    def __post_init__(self) -> None:
+        for key in ('damping', 'norm_damping'):
+            self._require(self._positive(key), key, 'a positive number')
+        for key in ('stale_threshold', 'kl_clip'):
+            none = getattr(self, key) is None
+            self._require(none or self._positive(key), key, 'None or a positive number')
+        momentum = self.momentum
+        fraction = is_number(momentum) and 0 <= momentum < 1
+        self._require(fraction, 'momentum', 'a number in [0, 1)')
+        for key in ('statistics_interval', 'inverse_interval'):
+            whole = is_count(getattr(self, key), 1)
+            self._require(whole, key, 'a whole number of updates, at least 1')
+        self._require(
+            self.inverse_interval % self.statistics_interval == 0,
+            'inverse_interval',
+            f'a multiple of statistics_interval ({self.statistics_interval})',
+        )
+        self._require(is_count(self.max_size, 1), 'max_size', 'a whole number, at least 1')
+        self._require(self.solver in SOLVERS, 'solver', any_of(SOLVERS))
+        self._require(self.precision in PRECISIONS, 'precision', any_of(list(PRECISIONS)))
+        prefixes = isinstance(self.exclude, (list, tuple)) and all(
+            isinstance(prefix, str) and prefix for prefix in self.exclude
+        )
+        self._require(prefixes, 'exclude', 'a list of prefixes of parameter names')
+        for key in ('norms', 'grouped', 'rescale_weights', 'half', 'overlap'):
+            self._require(isinstance(getattr(self, key), bool), key, 'True or False')
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> KFACSettings:
+        """Settings from a config's dict; the dict is not kept.
+
+        Raises:
+            ValueError: an unknown key or a value outside its range.
+        """
+        require_known(values, [field.name for field in fields(cls)], WHERE)
+        return cls(**values)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the inversion."""
+        return PRECISIONS[self.precision]
+
+    def _positive(self, key: str) -> bool:
+        value = getattr(self, key)
+        return is_number(value) and value > 0
+
+    def _require(self, holds: bool, key: str, allowed: str) -> None:
+        require(holds, key, getattr(self, key), allowed, WHERE)

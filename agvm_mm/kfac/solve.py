@@ -1,0 +1,105 @@
+r"""From factors to the preconditioned gradient.
+
+``cholesky`` inverts each damped factor, :math:`G_\lambda^{-1} M A_\lambda^{-1}`; ``eigen`` damps
+their product exactly, :math:`(G \otimes A + \lambda I)^{-1} M`. A layer without Kronecker
+structure has one factor and takes :math:`(F + \lambda I)^{-1} M` in both.
+
+Source: Osawa et al., CVPR 2019, section 3; George et al., NeurIPS 2018, for the eigenbasis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .damping import split_damping
+
+SOLVERS = ('cholesky', 'eigen')
+
+
+def damped_inverse(factor: Tensor, damping: Tensor | float, dtype: torch.dtype) -> Tensor:
+    """``(F + damping I)^-1`` in the factor's own shape and dtype.
+
+    A factor that rounding has left without a Cholesky decomposition is inverted in its eigenbasis,
+    with the negative eigenvalues set to zero.
+
+    Args:
+        factor: dense (g, n, n), or diagonal (g, n).
+        damping: one number, or one for every group, shape (g,).
+        dtype: least precision of the inversion.
+    """
+    dtype = torch.promote_types(dtype, factor.dtype)
+    wide = factor.to(dtype)
+    added = torch.as_tensor(damping, dtype=dtype, device=factor.device).reshape(-1, 1)
+    if factor.ndim == 2:
+        return (wide.clamp(min=0) + added).reciprocal().to(factor.dtype)
+    identity = torch.eye(factor.shape[-1], dtype=dtype, device=factor.device)
+    triangle, failed = torch.linalg.cholesky_ex(wide + added[..., None] * identity)
+    if not failed.any():
+        inverse: Tensor = torch.cholesky_inverse(triangle)
+        return inverse.to(factor.dtype)
+    values, vectors = torch.linalg.eigh(wide)
+    scaled: Tensor = vectors / (values.clamp(min=0) + added)[:, None, :]
+    inverse = scaled @ vectors.mT
+    return inverse.to(factor.dtype)
+
+
+def solve(
+    factors: Sequence[Tensor], damping: float, solver: str, dtype: torch.dtype
+) -> list[Tensor]:
+    """What :func:`precondition` needs of a layer's factors.
+
+    Returns:
+        ``cholesky``: one inverse for each factor. ``eigen``: eigenvectors (g, n, n), empty for a
+        diagonal factor, and eigenvalues (g, n) of A, then those of G.
+    """
+    if len(factors) == 1:
+        return [damped_inverse(factors[0], damping, dtype)]
+    a, g = factors
+    if solver == 'cholesky':
+        for_a, for_g = split_damping(a, g, damping)
+        return [damped_inverse(a, for_a, dtype), damped_inverse(g, for_g, dtype)]
+    return [*_eigen(a, dtype), *_eigen(g, dtype)]
+
+
+def precondition(matrix: Tensor, solution: Sequence[Tensor], damping: float) -> Tensor:
+    """The preconditioned gradient.
+
+    Args:
+        matrix: gradient (g, rows of G, columns of A), or (g, n, 1) for a single factor.
+        solution: of :func:`solve`.
+        damping: lambda; the eigenbasis adds it here.
+    """
+    if len(solution) == 1:
+        return solution[0] @ matrix
+    if len(solution) == 2:
+        a, g = solution
+        left = g @ matrix if g.ndim == 3 else g[..., None] * matrix
+        return left @ a if a.ndim == 3 else left * a[:, None, :]
+    vectors_a, values_a, vectors_g, values_g = solution
+    rotated = vectors_g.mT @ matrix if vectors_g.numel() else matrix
+    rotated = rotated @ vectors_a if vectors_a.numel() else rotated
+    rotated = rotated / (values_g[..., None] * values_a[:, None, :] + damping)
+    rotated = vectors_g @ rotated if vectors_g.numel() else rotated
+    return rotated @ vectors_a.mT if vectors_a.numel() else rotated
+
+
+def clip_scale(size: Tensor, limit: float) -> Tensor:
+    r"""Scale of the KL clip: :math:`\min(1, \sqrt{\kappa / s})`.
+
+    Args:
+        size: s, squared learning rate times the inner product of preconditioned and plain gradient,
+            summed over layers: twice the KL divergence of the step.
+        limit: kappa.
+    """
+    floor = torch.finfo(size.dtype).tiny
+    return (limit / size.abs().clamp(min=floor)).sqrt().clamp(max=1.0)
+
+
+def _eigen(factor: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    if factor.ndim == 2:
+        return factor.new_empty(0), factor.clamp(min=0)
+    values, vectors = torch.linalg.eigh(factor.to(torch.promote_types(dtype, factor.dtype)))
+    return vectors.to(factor.dtype), values.clamp(min=0).to(factor.dtype)

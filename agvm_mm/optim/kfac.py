@@ -1,0 +1,170 @@
+"""K-FAC as a part of the optimizer wrapper."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch.distributed as dist
+from mmengine.logging import MessageHub, print_log
+from torch import nn
+from torch.optim import Optimizer
+
+from ..gradients import ProcessGroupCommunicator, SingleProcess
+from ..kfac import KFAC, KFACSettings, from_state, gather, rescale_weights, to_state
+from ..kfac.settings import WHERE
+from .binding import data_parallel, unwrapped
+from .kfac_report import scalars, start
+
+
+class KFACPart:
+    """Binds :class:`agvm_mm.kfac.KFAC` to the model that MMEngine hands over.
+
+    Args:
+        values: the ``kfac`` keys of a config.
+        optimizer: whose learning rates the KL clip uses.
+    """
+
+    def __init__(self, values: Mapping[str, Any], optimizer: Optimizer) -> None:
+        self.settings = KFACSettings.from_dict(values)
+        self._optimizer = optimizer
+        self._kfac: KFAC | None = None
+        self._pending: dict[str, Any] | None = None
+        self._gathered: tuple[int, dict[int, Any]] = (-1, {})
+
+    @property
+    def kfac(self) -> KFAC:
+        """The preconditioner.
+
+        Raises:
+            RuntimeError: the model was not seen yet.
+        """
+        if self._kfac is None:
+            raise RuntimeError(
+                'K-FAC has not seen the model: run the forward pass inside '
+                "`with optim_wrapper.optim_context(model)`, as MMEngine's runners do."
+            )
+        return self._kfac
+
+    def begin(self, model: nn.Module, updates: int) -> None:
+        """Bind to ``model`` after ``updates`` updates; again where a runner resumes later.
+
+        Raises:
+            ValueError: the set-up can't work.
+        """
+        if self._kfac is None:
+            network = unwrapped(model)
+            self._require_usable(model, network)
+            group = data_parallel(model, 'K-FAC', WHERE)
+            # A group of its own: its collectives run beside those of the data-parallel wrapper.
+            communicator = (
+                SingleProcess()
+                if group is None
+                else ProcessGroupCommunicator(dist.new_group(dist.get_process_group_ranks(group)))
+            )
+            self._kfac = KFAC(network, self.settings, communicator, updates)
+            print_log(start(self._kfac), logger='current')
+        elif not any(self._kfac.averages.measured):
+            self._kfac.resume(updates)
+        self._restore()
+
+    def capture(
+        self, index: int, count: int, images: int, loss_scale: float
+    ) -> AbstractContextManager[None]:
+        """Around one backward pass.
+
+        Raises:
+            RuntimeError: the model does not tell how many images it received.
+        """
+        kfac = self.kfac
+        if not kfac.due:
+            return nullcontext()
+        if images < 1:
+            raise RuntimeError(
+                'K-FAC needs the number of images of a batch and the data preprocessor of this '
+                "model does not show it: its argument has to hold them under 'inputs', as a list "
+                'or a tensor.'
+            )
+        return kfac.capture(index, count, images, loss_scale)
+
+    @contextmanager
+    def around_step(self, loss_scale: float) -> Iterator[None]:
+        """Precondition the gradients before a step, and count it afterwards."""
+        kfac = self.kfac
+        rates = {
+            id(parameter): float(group['lr'])
+            for group in self._optimizer.param_groups
+            for parameter in group['params']
+        }
+        skipped = kfac.skipped
+        if kfac.step(rates, loss_scale):
+            for name, value in scalars(kfac).items():
+                MessageHub.get_current_instance().update_scalar(f'train/kfac/{name}', value)
+        if kfac.skipped == 1 and skipped == 0:
+            print_log(
+                f'K-FAC: factors were not finite at update {kfac.update}; they stay as they were, '
+                'on all ranks. Said once; the checkpoint counts them.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        yield
+        if self.settings.rescale_weights:
+            rescale_weights(kfac.layers)
+        kfac.advance()
+
+    def gather(self) -> None:
+        """Bring all factors to rank 0, on all ranks just before a checkpoint is written."""
+        self._gathered = (self.kfac.update, gather(self.kfac))
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """For the checkpoint; without the factors if other ranks hold some and none gathered."""
+        if self._kfac is None:
+            return self._pending
+        if self._kfac.ranks == 1:
+            self.gather()
+        update, tensors = self._gathered
+        return to_state(self._kfac, tensors if update == self._kfac.update else {})
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self._pending = state
+        if self._kfac is not None:
+            self._restore()
+
+    def _restore(self) -> None:
+        if self._pending is None:
+            return
+        if not from_state(self.kfac, self._pending):
+            print_log(
+                'K-FAC: the checkpoint holds no factors; they are measured at the next update. '
+                "custom_hooks=[dict(type='KFACStateHook')] keeps them in checkpoints.",
+                logger='current',
+                level=logging.WARNING,
+            )
+        self._pending = None
+
+    def _require_usable(self, model: nn.Module, network: nn.Module) -> None:
+        if any(hasattr(module, '_orig_mod') for module in (model, *model.modules())):
+            raise ValueError(
+                'the model is compiled, and torch.compile leaves out the hooks on layers that '
+                f'K-FAC measures with; train without compile, or set {WHERE}=None.'
+            )
+        if not isinstance(getattr(network, 'data_preprocessor', None), nn.Module):
+            raise ValueError(
+                f'{type(network).__name__} has no data_preprocessor, at which K-FAC counts the '
+                "images of a batch; derive it from mmengine's BaseModel, or set "
+                f'{WHERE}=None.'
+            )
+        optimized = {id(p) for group in self._optimizer.param_groups for p in group['params']}
+        for name, parameter in network.named_parameters():
+            if parameter.requires_grad and id(parameter) not in optimized:
+                raise ValueError(
+                    f'the trainable parameter {name!r} is not in the optimizer '
+                    f'{type(self._optimizer).__name__}; K-FAC needs one optimizer for the whole '
+                    'model: freeze the parameter or mend optim_wrapper.constructor.'
+                )
+
+
+__all__ = ['KFACPart']

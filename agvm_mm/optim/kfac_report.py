@@ -1,0 +1,51 @@
+"""What a run says of K-FAC: its layers and costs at the start, scalars when it measures."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..kfac import KFAC
+from ..statistics.partition import default_module
+
+
+def start(kfac: KFAC) -> str:
+    """Layers, what is left out and why, bytes."""
+    settings, traffic = kfac.settings, kfac.traffic()
+    kinds = Counter(type(layer.module).__name__ for layer in kfac.layers)
+    diagonal = sum(len(shape) == 2 for layer in kfac.layers for shape in layer.shapes)
+    lines = [
+        f'K-FAC: {len(kfac.layers)} layers on {kfac.ranks} ranks, measured every '
+        f'{settings.statistics_interval} updates, inverted every {settings.inverse_interval}',
+        '  ' + ', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items())),
+        f'  {diagonal} factors of more than {settings.max_size} rows keep their diagonal alone',
+        f'  memory {_mib(traffic.memory)} on the fullest rank, {_mib(traffic.memory_alone)} alone',
+    ]
+    if kfac.ranks > 1:
+        lines.append(
+            f'  sent: {_mib(traffic.factors)} a measurement ({_mib(traffic.factors_full)} '
+            f'unpacked) and {_mib(traffic.gradients)} an update'
+        )
+    for reason, count in sorted(Counter(kfac.left.values()).items()):
+        lines.append(f'  {count} tensors keep their gradient: {reason}')
+    return '\n'.join(lines)
+
+
+def scalars(kfac: KFAC) -> dict[str, float]:
+    """By module: length of the preconditioned gradient over that of the plain one, and cosine."""
+    if kfac.norms is None:
+        return {}
+    sums: dict[str, list[float]] = {}
+    for layer, row in zip(kfac.layers, kfac.norms.tolist()):
+        total = sums.setdefault(default_module(f'{layer.name}.weight'), [0.0, 0.0, 0.0])
+        for i, value in enumerate(row):
+            total[i] += value
+    found = {'scale': kfac.scale}
+    for name, (plain, new, inner) in sums.items():
+        if plain > 0 and new > 0:
+            found[f'ratio/{name}'] = (new / plain) ** 0.5
+            found[f'cosine/{name}'] = inner / (plain * new) ** 0.5
+    return found
+
+
+def _mib(size: int) -> str:
+    return f'{size / 2**20:.1f} MiB'

@@ -1,0 +1,156 @@
+"""The small parts: packing, assignment, schedule, rescaling, the paper's momentum."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kfac_nets import kfac_of
+from torch import nn
+
+from agvm_mm.kfac import rescale_weights
+from agvm_mm.kfac.assignment import assign, inversion_cost
+from agvm_mm.kfac.packing import pack, packed_size, unpack
+from agvm_mm.kfac.solve import clip_scale, damped_inverse
+from agvm_mm.kfac.stale import StaleSchedule
+
+
+class TestPacking:
+    @pytest.mark.parametrize('shape', [(1, 7, 7), (3, 4, 4), (1, 1, 1), (5, 2, 2), (2, 9)])
+    def test_there_and_back(self, shape: tuple[int, ...]) -> None:
+        factor = torch.randn(shape)
+        factor = factor + factor.mT if len(shape) == 3 else factor
+        vector = pack([factor, factor])
+        assert len(vector) == 2 * packed_size(shape)
+        for found in unpack(vector, [shape, shape]):
+            assert torch.equal(found, factor)
+
+    def test_the_order_is_row_by_row(self) -> None:
+        """Entry (row, column) is number row (row + 1)/2 + column; 28 of them for 7 rows."""
+        rows, columns = torch.meshgrid(torch.arange(7), torch.arange(7), indexing='ij')
+        index = torch.maximum(rows, columns) * (torch.maximum(rows, columns) + 1) // 2
+        factor = (index + torch.minimum(rows, columns)).float()
+        assert packed_size((1, 7, 7)) == 28
+        assert torch.equal(pack([factor[None]]), torch.arange(28.0))
+
+
+class TestAssignment:
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.integers(1, 1000), min_size=1, max_size=8), st.integers(1, 3))
+    def test_graham(self, costs: list[int], ranks: int) -> None:
+        def busiest(owners: tuple[int, ...]) -> int:
+            return max(sum(c for c, o in zip(costs, owners) if o == r) for r in range(ranks))
+
+        best = min(busiest(owners) for owners in product(range(ranks), repeat=len(costs)))
+        found = assign(costs, ranks)
+        assert set(found) <= set(range(ranks))
+        assert busiest(tuple(found)) <= best * (4 / 3 - 1 / (3 * ranks)) + 1e-9
+
+    def test_cost(self) -> None:
+        assert inversion_cost([(2, 10, 10), (1, 500)]) == 2 * 1000 + 500
+
+
+class TestSchedule:
+    def test_fixed_gaps(self) -> None:
+        schedule = StaleSchedule(1, 5)
+        due = []
+        for update in range(21):
+            if schedule.due(update)[0]:
+                due.append(update)
+                schedule.measured(0, update, 0.0)
+        assert due == [0, 5, 10, 15, 20]
+
+    def test_gaps_grow_and_halve(self) -> None:
+        """In units of the interval: 1, 2, 3, 5, 8 while still; 8 becomes 4, 2, 1 on a change."""
+        schedule = StaleSchedule(2, 10, threshold=0.1)
+        gaps = []
+        update = 0
+        for change in [0.05] * 4 + [0.5] * 4 + [0.05] * 2:
+            assert schedule.due(update)[0]
+            schedule.measured(0, update, change)
+            gaps.append(schedule.gaps[0])
+            assert not schedule.due(update + 10 * gaps[-1] - 10)[0]
+            update += 10 * gaps[-1]
+        assert gaps == [2, 3, 5, 8, 4, 2, 1, 1, 2, 3]
+        assert schedule.gaps[1] == 1 and schedule.due(0)[1]
+
+    @pytest.mark.parametrize(('growth', 'expected'), [(1.0, 7), (3.0, 40)])
+    def test_a_still_layer_is_measured_more_rarely(self, growth: float, expected: int) -> None:
+        """The first measurement counts as a change; then gaps of 2, 3, 5, 8, 13 and 21 updates.
+
+        A gradient that grows at every update keeps the gap at 1, whatever its size.
+        """
+        torch.manual_seed(0)
+        network, inputs = nn.Linear(3, 2), torch.randn(64, 3)
+        kfac = kfac_of(network, momentum=0.9, stale_threshold=0.05)
+        count = 0
+        for update in range(40):
+            count += kfac.due
+            with kfac.capture(0, 1, 64):
+                (network(inputs) * (growth**update * 1e-8)).sum().backward()
+            kfac.step({})
+            kfac.advance()
+        assert count == expected and kfac.skipped == 0
+
+
+class TestSolve:
+    def test_a_factor_without_a_cholesky_decomposition(self) -> None:
+        factor = torch.diag(torch.tensor([4.0, 1.0, -0.5]))[None]
+        found = damped_inverse(factor, 0.25, torch.float32)
+        assert torch.allclose(found[0].diagonal(), torch.tensor([1 / 4.25, 1 / 1.25, 1 / 0.25]))
+
+    def test_kl_clip(self) -> None:
+        assert float(clip_scale(torch.tensor(0.5), 2.0)) == 1.0
+        assert float(clip_scale(torch.tensor(8.0), 2.0)) == 0.5
+        assert float(clip_scale(torch.tensor(0.0), 2.0)) == 1.0
+
+    def test_kl_clip_bounds_the_step(self) -> None:
+        torch.manual_seed(0)
+        network = nn.Linear(3, 2).double()
+        inputs = torch.randn(8, 3, dtype=torch.float64)
+        steps = {}
+        for limit in (None, 1e-4):
+            network.zero_grad()
+            kfac = kfac_of(network, kl_clip=limit)
+            with kfac.capture(0, 1, 8, loss_scale=1024.0):
+                (1024 * network(inputs).square().sum() / 8).backward()
+            plain = kfac.layers[0].matrix() / 1024
+            kfac.step({id(p): 0.5 for p in network.parameters()}, 1024.0)
+            steps[limit] = kfac.layers[0].matrix() / 1024, plain, kfac.scale
+        free, gradient, one = steps[None]
+        bound, _, scale = steps[1e-4]
+        assert one == 1.0 and scale < 1.0
+        assert torch.allclose(bound, free * scale)
+        assert float(0.5**2 * (free * gradient).sum()) * scale**2 == pytest.approx(1e-4)
+
+
+def test_weights_are_only_shrunk() -> None:
+    network = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2), nn.LayerNorm(2))
+    network[0].weight.data.fill_(1.0)  # length sqrt(32) against a bound of sqrt(16)
+    network[1].weight.data.fill_(0.1)  # 0.4 against 2
+    network[2].weight.data.fill_(9.0)
+    rescale_weights(kfac_of(network).layers)
+    assert network[0].weight.norm().item() == pytest.approx(4.0)
+    assert torch.equal(network[1].weight.data, torch.full((2, 8), 0.1))
+    assert torch.equal(network[2].weight.data, torch.full((2,), 9.0))
+
+
+def test_the_papers_adjusted_momentum_is_torchs_own() -> None:
+    """Velocity v = m' v - lr g, with m' = m lr/lr_before where the rate falls: torch's SGD.
+
+    Torch keeps v / lr and multiplies with the present rate, which is the same.
+    """
+    rates, gradients = [0.5, 0.5, 0.4, 0.1, 0.02], torch.randn(5, 3, dtype=torch.float64)
+    weight = nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    optimizer = torch.optim.SGD([weight], lr=1.0, momentum=0.9)
+    position, velocity, before = torch.zeros(3, dtype=torch.float64), 0.0, rates[0]
+    for rate, gradient in zip(rates, gradients):
+        optimizer.param_groups[0]['lr'] = rate
+        weight.grad = gradient.clone()
+        optimizer.step()
+        velocity = 0.9 * rate / before * velocity - rate * gradient
+        position, before = position + velocity, rate
+        assert torch.allclose(weight.detach(), position)

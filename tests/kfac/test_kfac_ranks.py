@@ -1,0 +1,170 @@
+"""One process, several micro-batches and several ranks are one computation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from kfac_nets import MixedNet, distance, factors_of, train_mixed
+from ranks import run_ranks
+
+from agvm_mm.gradients import ProcessGroupCommunicator
+from agvm_mm.kfac import KFAC, KFACSettings
+
+DTYPES = [(torch.float32, 1e-6), (torch.float64, 1e-12)]
+every_dtype = pytest.mark.parametrize(('dtype', 'tolerance'), DTYPES, ids=['f32', 'f64'])
+
+
+def check_same(found: dict[str, Any], expected: dict[str, Any], tolerance: float) -> None:
+    theirs = factors_of(expected)
+    assert len(theirs) == 9
+    for name, factor in factors_of(found).items():
+        assert distance(factor, theirs[name]) <= tolerance, name
+    assert distance(found['weights'], expected['weights']) <= tolerance
+
+
+@every_dtype
+@pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
+def test_any_number_of_ranks(dtype: torch.dtype, tolerance: float, solver: str) -> None:
+    options = dict(dtype=dtype, solver=solver)
+    alone = train_mixed(0, 1, **options)
+    for ranks in (2, 4):
+        results = run_ranks(_train, ranks, ranks, options)
+        for other in results[1:]:
+            assert torch.equal(other['weights'], results[0]['weights'])
+        check_same(results[0], alone, tolerance)
+
+
+def _train(rank: int, ranks: int, options: dict[str, Any]) -> dict[str, Any]:
+    return train_mixed(rank, ranks, **options)
+
+
+@every_dtype
+def test_any_number_of_micro_batches(dtype: torch.dtype, tolerance: float) -> None:
+    whole = train_mixed(0, 1, dtype=dtype)
+    for counts in (2, 8):
+        check_same(train_mixed(0, 1, counts, dtype=dtype), whole, tolerance)
+
+
+def test_ranks_with_micro_batches() -> None:
+    options = dict(counts=2, dtype=torch.float64)
+    check_same(run_ranks(_train, 2, 2, options)[0], train_mixed(0, 1, dtype=torch.float64), 1e-12)
+
+
+def test_k_fac_changes_the_training() -> None:
+    """The comparisons above compare something: factors move, and the steps are not SGD's."""
+    one, three = train_mixed(0, 1, updates=1), train_mixed(0, 1)
+    for name, factor in factors_of(one).items():
+        assert distance(factor, factors_of(three)[name]) > 1e-3
+    plain = train_mixed(0, 1, damping=1e6, norm_damping=1.0)
+    assert distance(plain['weights'], three['weights']) > 1e-2
+
+
+@pytest.mark.parametrize('overlap', [True, False])
+def test_overlap_is_only_a_matter_of_time(overlap: bool) -> None:
+    with_it = run_ranks(_train, 2, 2, dict(overlap=True, counts=2))
+    other = run_ranks(_train, 2, 2, dict(overlap=overlap, counts=2))
+    assert torch.equal(with_it[0]['weights'], other[0]['weights'])
+
+
+def test_half_precision_communication() -> None:
+    exact = run_ranks(_train, 2, 2, dict(updates=1))[0]
+    half = run_ranks(_train, 2, 2, dict(updates=1, half=True))[0]
+    for name, factor in factors_of(half).items():
+        difference = distance(factor, factors_of(exact)[name])
+        assert 0 < difference < 1e-3, name
+
+
+class _Counting(ProcessGroupCommunicator):
+    """Adds up the payload of every collective."""
+
+    def __init__(self) -> None:
+        super().__init__(dist.group.WORLD)
+        self.bytes = dict(factors=0, gradients=0, control=0)
+
+    def start_reduce(self, tensor: torch.Tensor, rank: int) -> Any:
+        self.bytes['factors'] += tensor.numel() * tensor.element_size()
+        return super().start_reduce(tensor, rank)
+
+    def start_broadcast(self, tensor: torch.Tensor, rank: int) -> Any:
+        self.bytes['gradients'] += tensor.numel() * tensor.element_size()
+        return super().start_broadcast(tensor, rank)
+
+    def all_reduce_sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.bytes['control'] += tensor.numel() * tensor.element_size()
+        return super().all_reduce_sum(tensor)
+
+    def all_reduce_max(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.bytes['control'] += tensor.numel() * tensor.element_size()
+        return super().all_reduce_max(tensor)
+
+
+def _count(rank: int, half: bool, max_size: int) -> tuple[dict[str, int], Any]:
+    torch.manual_seed(0)
+    network, counting = MixedNet().train(), _Counting()
+    settings = KFACSettings(statistics_interval=2, inverse_interval=2, half=half, max_size=max_size)
+    kfac = KFAC(network, settings, counting)
+    for _ in range(2):  # the second update measures nothing
+        loss = network(torch.randn(2, 3, 9, 9), torch.tensor([0, rank]))['loss']
+        with kfac.capture(0, 1, 2):
+            loss.backward()
+        kfac.step({})
+        kfac.advance()
+    return counting.bytes, kfac.traffic()
+
+
+# Of MixedNet: rows of A and G, groups; channels of the norms.
+DENSE = [(28, 8, 1), (36, 4, 2), (9, 6, 1), (73, 6, 1), (55, 6, 1), (7, 4, 1)]
+CHANNELS = [8, 8, 6]
+
+
+@pytest.mark.parametrize('half', [False, True])
+def test_bytes_on_the_wire(half: bool) -> None:
+    """Counted where they leave, computed by hand, and reported."""
+    counted, traffic = run_ranks(_count, 2, half, 5000)[0]
+    packed = sum(g * (a * (a + 1) // 2 + b * (b + 1) // 2) for a, b, g in DENSE)
+    full = sum(g * (a * a + b * b) for a, b, g in DENSE)
+    packed, full = packed + 3 * sum(CHANNELS), full + 4 * sum(CHANNELS)
+    assert (packed, full) == (6247, 12168)  # added up by hand: 51 %
+    assert counted['factors'] == traffic.factors == packed * (2 if half else 4)
+    assert traffic.factors_full == 4 * full
+    parameters = sum(p.numel() for p in MixedNet().parameters())
+    assert counted['gradients'] == 2 * traffic.gradients == 2 * 4 * parameters
+    assert counted['control'] == traffic.control
+
+
+def test_a_diagonal_factor_is_its_diagonal_on_the_wire() -> None:
+    counted, traffic = run_ranks(_count, 2, False, 10)[0]
+    packed = sum(
+        g * sum(n * (n + 1) // 2 if n <= 10 else n for n in (a, b)) for a, b, g in DENSE
+    ) + 3 * sum(CHANNELS)
+    assert counted['factors'] == traffic.factors == 4 * packed
+
+
+def _uneven(rank: int) -> dict[str, Any]:
+    """In the second update the first layer of rank 1 sees an infinity."""
+
+    def poison(wrapper: Any, update: int) -> None:
+        if update == 1 and rank == 1:
+            layer = wrapper.kfac.kfac.layers[0]
+            hooked = layer.add
+            layer.add = lambda totals, context, gradient: hooked(
+                totals, context * float('inf'), gradient
+            )
+        elif update == 2 and rank == 1:
+            del wrapper.kfac.kfac.layers[0].add
+
+    return train_mixed(rank, 2, updates=3, alter=poison)
+
+
+def test_factors_that_are_not_finite_are_skipped_on_all_ranks() -> None:
+    first, second = run_ranks(_uneven, 2)
+    assert first['skipped'] == second['skipped'] == 1
+    assert torch.equal(first['weights'], second['weights'])
+    assert first['weights'].isfinite().all()
+    for factor in factors_of(first).values():
+        assert factor.isfinite().all()
+    # two of three measurements count: 0.5 F0 + 0.5 F2
+    assert {entry['next'] for entry in first['state']['layers'].values()} == {3}

@@ -1,0 +1,113 @@
+"""Resume is bitwise, on any number of ranks, and says what it cannot do."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from kfac_nets import MixedNet, factors_of, kfac_of, mixed_batch, train_mixed
+from mmengine.model import MMDistributedDataParallel
+from ranks import run_ranks
+from torch import nn
+
+from agvm_mm import AGVMOptimWrapper
+from agvm_mm.kfac import from_state
+
+# Factors move between two inversions, and gaps grow: the hardest state to restore.
+HARD = dict(
+    momentum=0.7, statistics_interval=1, inverse_interval=3, stale_threshold=0.8, damping=0.1
+)
+
+
+def _wrapper(model: nn.Module, kfac: dict[str, Any]) -> AGVMOptimWrapper:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return AGVMOptimWrapper(optimizer, agvm=None, kfac=kfac)
+
+
+def _run(rank: int, ranks: int, kfac: dict[str, Any], stop: int, saved: Any = None) -> Any:
+    """Updates up to ``stop``, from the start or from what another run has saved."""
+    torch.manual_seed(0)
+    network = MixedNet().train()
+    model = MMDistributedDataParallel(network) if ranks > 1 else network
+    wrapper = _wrapper(network, kfac)
+    begin = 0
+    if saved is not None:
+        buffer = io.BytesIO(saved)
+        checkpoint = torch.load(buffer, weights_only=True)
+        network.load_state_dict(checkpoint['network'])
+        wrapper.load_state_dict(checkpoint['wrapper'])
+        begin = checkpoint['update']
+    wrapper.initialize_count_status(model, begin, 100)
+    share = 8 // ranks
+    for update in range(begin, stop):
+        images = range(rank * share, (rank + 1) * share)
+        model.train_step(mixed_batch(update, images, torch.float32), wrapper)
+    wrapper.kfac.gather()
+    buffer = io.BytesIO()
+    content = dict(network=network.state_dict(), wrapper=wrapper.state_dict(), update=stop)
+    torch.save(content, buffer)
+    return content, buffer.getvalue(), wrapper.kfac.kfac.schedule.gaps
+
+
+@pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
+@pytest.mark.parametrize('stop', [4, 5, 6])
+def test_resume_is_bitwise(solver: str, stop: int) -> None:
+    kfac = dict(HARD, solver=solver)
+    whole, _, gaps = _run(0, 1, kfac, 9)
+    assert len(set(gaps)) > 1, 'the clocks of all layers agree: the schedule is not tested'
+    _, saved, _ = _run(0, 1, kfac, stop)
+    resumed, _, _ = _run(0, 1, kfac, 9, saved)
+    check_equal(whole, resumed)
+
+
+def test_resume_is_bitwise_on_ranks() -> None:
+    whole = run_ranks(_run, 2, 2, HARD, 7)[0][0]
+    _, saved, _ = run_ranks(_run, 2, 2, HARD, 4)[0]
+    check_equal(whole, run_ranks(_run, 2, 2, HARD, 7, saved)[0][0])
+
+
+def test_the_number_of_ranks_may_change() -> None:
+    _, saved, _ = run_ranks(_run, 2, 2, HARD, 4)[0]
+    found, _, _ = _run(0, 1, HARD, 7, saved)
+    expected = run_ranks(_run, 2, 2, HARD, 7, saved)[0][0]
+    for name, weight in expected['network'].items():
+        assert torch.allclose(found['network'][name], weight, rtol=1e-4, atol=1e-6), name
+
+
+def check_equal(left: Any, right: Any, path: str = '') -> None:
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), path
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys(), path
+        for key in left:
+            check_equal(left[key], right[key], f'{path}.{key}')
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right), path
+        for index, (a, b) in enumerate(zip(left, right)):
+            check_equal(a, b, f'{path}.{index}')
+    else:
+        assert left == right, path
+
+
+def test_a_plain_checkpoint_resumes_with_k_fac_and_the_reverse() -> None:
+    torch.manual_seed(0)
+    network = MixedNet().train()
+    plain = AGVMOptimWrapper(torch.optim.SGD(network.parameters(), lr=0.1), agvm=None)
+    wrapper = _wrapper(network, HARD)
+    wrapper.load_state_dict(plain.state_dict())
+    wrapper.initialize_count_status(network, 7, 100)
+    assert wrapper.kfac.kfac.update == 7 and wrapper.kfac.kfac.due
+    network.train_step(mixed_batch(0, range(4), torch.float32), wrapper)
+    assert all(wrapper.kfac.kfac.solved)
+    plain.load_state_dict(wrapper.state_dict())
+
+
+def test_another_network_is_refused() -> None:
+    result = train_mixed(0, 1, updates=1)
+    assert set(factors_of(result)) == {layer.name for layer in kfac_of(MixedNet()).layers}
+    with pytest.raises(ValueError, match=r"layer 'backbone\.1' .* only in the checkpoint"):
+        from_state(kfac_of(MixedNet(), norms=False), result['state'])
+    with pytest.raises(ValueError, match='version 0'):
+        from_state(kfac_of(MixedNet()), dict(result['state'], version=0))

@@ -1,0 +1,47 @@
+"""K-FAC and AGVM together under MMEngine's own runners on two ranks: resume is bitwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ranks import run_ranks
+from runs import build_runner, summary
+
+KFAC_RUNNER = dict(
+    type='AGVMOptimWrapper',
+    optimizer=dict(type='SGD', lr=0.05, momentum=0.9),
+    agvm=dict(interval=2, begin=1, momentum=0.5),
+    kfac=dict(momentum=0.7, statistics_interval=2, inverse_interval=4, damping=0.1),
+)
+
+
+def _runner(rank: int, folder: Path, hook: bool, flexible: bool) -> Any:
+    hooks = [dict(type='KFACStateHook')] if hook else None
+    common = dict(epochs=3, flexible=flexible, custom_hooks=hooks)
+    whole = build_runner(folder / 'whole', KFAC_RUNNER, **common)
+    whole.train()
+    file = folder / 'whole' / 'epoch_2.pth'
+    resumed = build_runner(
+        folder / 'resumed', KFAC_RUNNER, load_from=str(file), resume=True, **common
+    )
+    resumed.train()
+    saved = torch.load(file, weights_only=False)['optimizer']['kfac'] if rank == 0 else None
+    return summary(whole), summary(resumed), saved
+
+
+@pytest.mark.parametrize('flexible', [False, True], ids=['runner', 'flexible'])
+def test_both_runners_save_the_factors_of_all_ranks(tmp_path: Path, flexible: bool) -> None:
+    whole, resumed, saved = run_ranks(_runner, 2, tmp_path, True, flexible)[0]
+    assert all('factors' in entry for entry in saved['layers'].values())
+    assert torch.equal(whole['weights'], resumed['weights'])
+    assert whole['state'] == resumed['state']
+
+
+def test_without_the_hook_factors_are_measured_anew(tmp_path: Path) -> None:
+    whole, resumed, saved = run_ranks(_runner, 2, tmp_path, False, False)[0]
+    assert not any('factors' in entry for entry in saved['layers'].values())
+    assert resumed['weights'].isfinite().all()
+    assert not torch.equal(whole['weights'], resumed['weights'])

@@ -1,0 +1,77 @@
+"""Train several recipes with several seeds and count the updates to one loss and one score.
+
+    python tools/analysis_tools/updates_to_target.py SGD_CONFIG KFAC_CONFIG AGVM_CONFIG \
+        --loss 1.0 --score 0.1 --out course.json
+
+The first recipe is the baseline. One process; a recipe for several accumulates gradients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from mmengine.logging import MMLogger
+
+from agvm_mm.analysis.targets import Course, CourseHook, summarize
+from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('configs', nargs='+', type=Path)
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--loss', type=float, required=True, help='mean over --window updates')
+    parser.add_argument('--window', type=int, default=10)
+    parser.add_argument('--score', type=float, required=True)
+    parser.add_argument('--metric', default='coco/bbox_mAP', help='of validation')
+    parser.add_argument('--out', type=Path, required=True, help='JSON file for all numbers')
+    return parser.parse_args()
+
+
+def train(config: Path, seed: int, metric: str) -> Course:
+    """One run, its work directory thrown away."""
+    course = Course(config.stem, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        cfg = load_config(str(config), work_dir=folder)
+        cfg.experiment_name = f'{config.stem}_{seed}'  # runs of one second would share their logs
+        cfg.default_hooks.checkpoint = None
+        runner = build_runner(cfg, prepare_training(cfg, TrainOptions(seed=seed)))
+        MMLogger.get_current_instance().setLevel(logging.WARNING)
+        runner.register_hook(CourseHook(course, metric))
+        runner.train()
+    return course
+
+
+def main() -> None:
+    """Train, write after every run, print the table."""
+    args = parse_args()
+    courses: list[Course] = []
+    for seed in args.seeds:
+        for config in args.configs:
+            courses.append(train(config, seed, args.metric))
+            rows = summarize(courses, args.loss, args.score, args.window)
+            content = {
+                'loss': args.loss,
+                'score': args.score,
+                'metric': args.metric,
+                'window': args.window,
+                'summary': rows,
+                'runs': [asdict(course) for course in courses],
+            }
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(content, indent=1))
+            print(f'{config.stem}, seed {seed}: loss {courses[-1].losses[-1]:.4f}', flush=True)
+    for row in rows:
+        print(json.dumps(row))
+
+
+if __name__ == '__main__':
+    main()
