@@ -11,7 +11,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
 from ..optim import AGVMMixin
-from ..optim.settings import is_number, require
+from ..checks import is_number, require
 from .augmentation import GrowingAugment, find_augments
 from .preprocessor import LowFrequencyMixin
 from .presets import BUDGETS

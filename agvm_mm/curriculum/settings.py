@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ..optim.settings import is_count, is_number, require
+from ..checks import is_count, is_number, require
 from .presets import PRESETS
 from .stages import Stage
 

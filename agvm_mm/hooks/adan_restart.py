@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch.optim import Optimizer
 
 from ..optim.optimizers import restart_adan
-from ..optim.settings import is_count
+from ..checks import is_count
 
 
 @HOOKS.register_module()
