@@ -54,17 +54,17 @@ def noise_table(result: dict[str, Any], window: Window) -> Table:
 
 
 def batch_table(result: dict[str, Any], window: Window, batches: Sequence[int]) -> Table:
-    """Predicted phi and factor, one column of both for each batch."""
+    """Predicted phi and factor of every module at every batch, with intervals."""
     config = factor_config(result)
     table = Table(title='Predicted phi and factor [95 % interval]')
     table.add_column('module')
-    for batch in batches:
-        table.add_column(f'phi at {batch}', justify='right')
-        table.add_column(f'factor at {batch}', justify='right')
+    for column in ('batch', 'phi', 'factor'):
+        table.add_column(column, justify='right')
     found = [(window.phi_at(batch), window.factors_at(batch, config)) for batch in batches]
     for i, name in enumerate(result['modules']):
-        cells = [_interval(*(part[i] for part in triple)) for pair in found for triple in pair]
-        table.add_row(name, *cells)
+        for j, (batch, pair) in enumerate(zip(batches, found)):
+            cells = [_interval(*(part[i] for part in triple)) for triple in pair]
+            table.add_row(name if j == 0 else '', str(batch), *cells)
     return table
 
 
@@ -137,7 +137,7 @@ def _percent(values: Tensor) -> str:
 
 
 def _interval(value: Tensor, low: Tensor, high: Tensor) -> str:
-    return f'{value:.3f} [{low:.2f}, {high:.2f}]'
+    return f'{value:.3f} [{low:.3f}, {high:.3f}]'
 
 
 def _images(value: Tensor) -> str:
@@ -149,5 +149,5 @@ def _images(value: Tensor) -> str:
 
 def _text(table: Table) -> str:
     text = io.StringIO()
-    Console(file=text, width=120).print(table)
+    Console(file=text, width=110).print(table)
     return text.getvalue()
