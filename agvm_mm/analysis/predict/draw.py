@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ..style import colour, marker, save
 from .forecast import pooled
@@ -17,12 +18,17 @@ COLUMNS = 4
 
 
 def draw_prediction(result: dict[str, Any], out: str | Path) -> list[Path]:
-    """One panel a module.
+    """One panel a module, written as PNG and SVG.
 
     Args:
         result: of :func:`agvm_mm.analysis.predict.forecast.run`.
-        out: path without suffix; '.png' and '.svg' are written.
+        out: path without suffix.
     """
+    return save(prediction_figure(result), out)
+
+
+def prediction_figure(result: dict[str, Any]) -> Figure:
+    """The figure of :func:`draw_prediction`."""
     names = result['modules']
     columns = min(len(names), COLUMNS)
     rows = -(-len(names) // columns)
@@ -47,7 +53,7 @@ def draw_prediction(result: dict[str, Any], out: str | Path) -> list[Path]:
     for row in axes:
         row[0].set_ylabel('normalised variance φ')
     axes[0][0].legend(fontsize='small', loc='lower left')
-    return save(figure, out)
+    return figure
 
 
 def _batches(result: dict[str, Any]) -> torch.Tensor:
