@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from .bands import band
 from .history import History
-from .style import colour, marker, save
+from .style import colour, logarithmic, marker, save
 
 LABELS = {
     'phi': 'normalised variance φ',
@@ -83,7 +83,7 @@ def draw_curves(axes: Axes, history: History, quantity: str, modules: Sequence[s
         )
         _shade(axes, history, quantity, module, colour(i))
     if quantity in LOGARITHMIC:
-        axes.set_yscale('log')
+        logarithmic(axes)
     axes.grid(alpha=0.3)
 
 

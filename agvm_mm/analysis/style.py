@@ -9,7 +9,9 @@ import matplotlib
 matplotlib.use('Agg')
 
 from matplotlib import pyplot  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import LogFormatter  # noqa: E402
 
 # Okabe and Ito's colours, told apart by colour-blind readers, and a marker besides.
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#F0E442')
@@ -27,6 +29,13 @@ def colour(i: int) -> str:
 def marker(i: int) -> str:
     """Of the i-th module or run."""
     return MARKERS[i % len(MARKERS)]
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic y axis whose labels need no formula."""
+    axes.set_yscale('log')
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def save(figure: Figure, out: str | Path) -> list[Path]:

@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger
 
 import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.analysis.explain.draw import draw_steps
-from agvm_mm.analysis.explain.steps import FAMILIES, FORMAT, measure, row
+from agvm_mm.analysis.explain.steps import FAMILIES, FORMAT, apart, measure, row
 from agvm_mm.analysis.predict.forecast import Plan, write
 
 
@@ -67,7 +67,7 @@ def table(results: Sequence[dict[str, Any]]) -> list[str]:
         found = row(result)
         phi = [f'{p:.3f} ± {e:.3f}' for p, e in zip(found.phi, found.error)]
         scale = [f'{value:.1f}' for value in found.noise_scale]
-        octaves = f'{found.octaves:+.2f} ± {found.octaves_error:.2f}'
+        octaves = apart(found, 2)
         lines.append(
             f'| {found.family} | {found.label} | {phi[0]} | {phi[1]} | {scale[0]} | {scale[1]} '
             f'| {octaves} |'

@@ -10,7 +10,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from ..style import colour, save
-from .steps import BACKBONE, curve, row
+from .steps import BACKBONE, apart, curve, row
 
 
 def draw_steps(results: Sequence[dict[str, Any]], out: str | Path, width: int = 20) -> list[Path]:
@@ -61,12 +61,11 @@ def _draw_step(axes: Axes, result: dict[str, Any], width: int) -> None:
             alpha=0.2,
             linewidth=0,
         )
-    found = row(result)
     axes.set_title(result['label'], fontsize='medium')
     axes.text(
         0.97,
         0.03,
-        f'{found.octaves:+.1f} ± {found.octaves_error:.1f} octaves',
+        f'apart: {apart(row(result), 1)} octaves',
         transform=axes.transAxes,
         ha='right',
         fontsize='small',

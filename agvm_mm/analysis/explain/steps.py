@@ -121,6 +121,13 @@ def _octaves(window: Window, backbone: int, head: int) -> tuple[float, float]:
     return float(torch.log2(x[head] / x[backbone])), float(error)
 
 
+def apart(found: Row, digits: int) -> str:
+    """The distance and its standard error as text; a dash where there is none."""
+    if math.isnan(found.octaves):
+        return '-'
+    return f'{found.octaves:+.{digits}f} ± {found.octaves_error:.{digits}f}'
+
+
 def curve(result: dict[str, Any], module: str, width: int) -> list[tuple[int, float, float]]:
     """Phi over training with its standard error: (update, phi, error), the mean over seeds.
 

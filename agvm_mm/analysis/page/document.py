@@ -33,7 +33,7 @@ def render_page(run: Run) -> str:
 
 def _head(run: Run) -> Iterator[str]:
     yield f'<header>{_title(run)}</header>'
-    facts = [('images an update', str(run.batch)), ('updates', str(run.updates))]
+    facts = [('images an update', str(run.batch)), ('updates, as last logged', str(run.updates))]
     if 'epoch' in run.last:
         facts.insert(0, ('epochs', str(run.last['epoch'])))
     loss = run.losses.get('loss')
