@@ -155,5 +155,7 @@ def curve(result: dict[str, Any], module: str, width: int) -> list[tuple[int, fl
 
 
 def _estimate(entry: dict[str, Any], i: int) -> VarianceEstimate:
-    parts = [torch.tensor([entry[key][i]]).double() for key in ('numerator', 'denominator')]
-    return VarianceEstimate(*parts, samples=2, images=entry['images'])
+    numerator, denominator = (
+        torch.tensor([entry[key][i]], dtype=torch.float64) for key in ('numerator', 'denominator')
+    )
+    return VarianceEstimate(numerator, denominator, samples=2, images=entry['images'])

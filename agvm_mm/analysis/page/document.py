@@ -32,7 +32,7 @@ def render_page(run: Run) -> str:
 
 
 def _head(run: Run) -> Iterator[str]:
-    yield f'<header>{_title(run)}</header>'
+    yield e.title(run.name, f'Training report of {run.folder}')
     facts = [('images an update', str(run.batch)), ('updates, as last logged', str(run.updates))]
     if 'epoch' in run.last:
         facts.insert(0, ('epochs', str(run.last['epoch'])))
@@ -41,11 +41,6 @@ def _head(run: Run) -> Iterator[str]:
         facts.append(('loss at the end', f'{loss[-1][1]:.3f}'))
     facts += [(f'{name}, last', f'{curve[-1][1]:.3f}') for name, curve in _few_scores(run)]
     yield e.tiles(facts)
-
-
-def _title(run: Run) -> str:
-    where = f'Training report of {run.folder}'
-    return f'<h1>{e.escape(run.name)}</h1>{e.paragraph(where, "soft")}'
 
 
 def _few_scores(run: Run) -> list[tuple[str, list[tuple[int, float]]]]:

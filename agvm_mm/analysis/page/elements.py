@@ -57,6 +57,11 @@ def document(title: str, body: Iterable[str]) -> str:
     )
 
 
+def title(text: str, below: str) -> str:
+    """The name of the page and a line under it."""
+    return f'<header><h1>{escape(text)}</h1>{paragraph(below, "soft")}</header>'
+
+
 def heading(text: str) -> str:
     """A section's title."""
     return f'<h2>{escape(text)}</h2>'

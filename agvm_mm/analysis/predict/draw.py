@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
-import torch
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -56,16 +56,17 @@ def prediction_figure(result: dict[str, Any]) -> Figure:
     return figure
 
 
-def _batches(result: dict[str, Any]) -> torch.Tensor:
+def _batches(result: dict[str, Any]) -> list[float]:
     small = result['plan']['images'] * result['plan']['samples']
     largest = small * max(result['plan']['multiples'], default=64)
-    return torch.logspace(0, float(torch.log2(torch.tensor(2 * largest / small))), 60, 2) * small
+    octaves = math.log2(2 * largest / small)
+    return [small * 2 ** (octaves * i / 59) for i in range(60)]
 
 
 def _draw_module(
-    axes: Axes, result: dict[str, Any], window: Window, i: int, batches: torch.Tensor
+    axes: Axes, result: dict[str, Any], window: Window, i: int, batches: list[float]
 ) -> None:
-    curves = [[float(part[i]) for part in window.phi_at(float(batch))] for batch in batches]
+    curves = [[float(part[i]) for part in window.phi_at(batch)] for batch in batches]
     middle, low, high = zip(*curves)
     axes.plot(batches, middle, color=colour(i), label='predicted')
     axes.fill_between(batches, low, high, color=colour(i), alpha=0.2, linewidth=0, label='95 %')

@@ -55,7 +55,7 @@ def small_batch_rate(settings: Config, batch: int) -> float:
     of one process.
     """
     scaling = settings.get('auto_scale_lr') or {}
-    written = (
+    written = float(
         settings.get('total_batch_size')
         or scaling.get('base_batch_size')
         or settings.train_dataloader.batch_size

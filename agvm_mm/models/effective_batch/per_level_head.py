@@ -37,7 +37,11 @@ class PerLevelRetinaHead(RetinaHead):
         """As RetinaHead: every class starts at a probability of 1 %."""
         super().init_weights()
         for level in self.levels:
-            nn.init.constant_(level['retina_cls'].bias, bias_init_with_prob(0.01))
+            self._start_rare(level)
+
+    @staticmethod
+    def _start_rare(level: Any) -> None:
+        nn.init.constant_(level['retina_cls'].bias, bias_init_with_prob(0.01))
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Class scores (B, A C, H_l, W_l) and box deltas (B, A 4, H_l, W_l) of every level."""
@@ -45,7 +49,7 @@ class PerLevelRetinaHead(RetinaHead):
         scores, deltas = zip(*outputs)
         return list(scores), list(deltas)
 
-    def forward_level(self, x: Tensor, level: nn.ModuleDict) -> tuple[Tensor, Tensor]:
+    def forward_level(self, x: Tensor, level: Any) -> tuple[Tensor, Tensor]:
         """One level through its own convolutions."""
         scores = deltas = x
         for conv in level['cls_convs']:
