@@ -43,7 +43,7 @@ def ratio_of_means(numerator: Tensor, denominator: Tensor) -> tuple[Tensor, Tens
 
 
 def effective_estimates(estimates: Tensor, momentum: float) -> Tensor:
-    r"""k of a moving average after T estimates, (M,).
+    r"""K of a moving average after T estimates, (M,).
 
     .. math:: k = \frac{(1 - m^T)(1 + m)}{(1 + m^T)(1 - m)}
     """

@@ -10,7 +10,7 @@ STYLE = """
 :root { --ink: #1d2733; --soft: #5c6b7a; --line: #dbe1e8; --wash: #f5f7f9; --accent: #0072b2; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 28px 24px 60px; max-width: 940px; color: var(--ink);
-  background: #fff; font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+  background: #fff; font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 header { border-bottom: 2px solid var(--accent); padding-bottom: 14px; margin-bottom: 20px; }
 h1 { font-size: 23px; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 18px; margin: 34px 0 10px; }
@@ -36,8 +36,8 @@ td { overflow-wrap: anywhere; }
 figure { margin: 12px 0; }
 figure svg { width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: 13.5px; margin-top: 4px; }
-pre { background: var(--wash); border: 1px solid var(--line); border-radius: 6px; padding: 10px 12px;
-  overflow-x: auto; font: 12.5px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; margin: 8px 0; }
+pre { background: var(--wash); border: 1px solid var(--line); border-radius: 6px;
+  padding: 10px 12px; overflow-x: auto; font: 12.5px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; margin: 8px 0; }
 details summary { cursor: pointer; color: var(--accent); margin: 8px 0; }
 """
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...statistics.precision import ratio_of_means
 from ..quality.gradients import GradientSource
 from ..quality.stream import block_estimates, parts
-from ...statistics.precision import ratio_of_means
 from .window import Window, summarise
 
 
