@@ -59,8 +59,9 @@ def test_a_gradient_burst_does_not_take_over():
 
 
 def test_a_module_without_gradient_is_left_out_of_the_average():
-    part = VarianceEstimate(torch.tensor([0.5, 0.0]).double(), torch.tensor([1.0, 0.0]).double(), 4, 8)
-    both = VarianceEstimate(torch.tensor([0.5, 0.2]).double(), torch.tensor([1.0, 1.0]).double(), 4, 8)
+    first, second = torch.tensor([1.0, 0.0]).double(), torch.tensor([0.0, 0.2]).double()
+    part = VarianceEstimate(0.5 * first, first, 4, 8)
+    both = VarianceEstimate(0.5 * first + second, torch.ones(2).double(), 4, 8)
     window = summarise([part, both, both, part, both])
     assert window.phi.tolist() == pytest.approx([0.5, 0.2]) and window.count == 3
 

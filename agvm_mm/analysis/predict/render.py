@@ -80,9 +80,8 @@ def verdict(result: dict[str, Any], window: Window, batch: int) -> str:
     if sure:
         return f'At batch {batch} AGVM will matter: {", ".join(sure)} relative to the anchor.'
     if all(most <= 1 + MATTERS and least >= 1 / (1 + MATTERS) for _, _, least, most in rows):
-        return (
-            f'At batch {batch} AGVM will hardly matter: all factors lie within {MATTERS:.0%} of 1.'
-        )
+        near = f'all factors lie within {MATTERS:.0%} of 1'
+        return f'At batch {batch} AGVM will hardly matter: {near}.'
     worst = max(rows, key=lambda row: math.log(row[3] / row[2]))
     return (
         f'At batch {batch} these estimates cannot tell: the factor of {worst[0]} may be '

@@ -112,9 +112,7 @@ def measure_levels(
     found = block_estimates(gradients, partition, levels)
     phis = {samples: ratio_of_means(*parts(blocks))[0] for samples, blocks in found.items()}
     scale = noise_scale(phis[levels[0]], levels[0])
-    return [
-        _level(samples, len(found[samples]), phis[samples], scale, config) for samples in levels
-    ]
+    return [_level(n, len(found[n]), phis[n], scale, config) for n in levels]
 
 
 def _level(samples: int, blocks: int, phi: Tensor, scale: Tensor, config: FactorConfig) -> Level:
