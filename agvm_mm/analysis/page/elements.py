@@ -37,7 +37,8 @@ figure { margin: 12px 0; }
 figure svg { width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: 13.5px; margin-top: 4px; }
 pre { background: var(--wash); border: 1px solid var(--line); border-radius: 6px;
-  padding: 10px 12px; overflow-x: auto; font: 12.5px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; margin: 8px 0; }
+  padding: 10px 12px; overflow-x: auto; margin: 8px 0;
+  font: 12.5px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
 details summary { cursor: pointer; color: var(--accent); margin: 8px 0; }
 """
 
