@@ -21,6 +21,7 @@ LABELS = {
     'lr': 'learning rate',
 }
 LOGARITHMIC = ('noise_scale', 'lr')
+BEYOND = 1e6  # where an endless interval ends in a figure, in its largest finite numbers
 
 
 def plot_histories(
@@ -48,11 +49,14 @@ def figure_of(histories: Sequence[History], quantities: Sequence[str]) -> Figure
         layout='constrained',
     )
     modules = list(dict.fromkeys(name for history in histories for name in history.modules()))
+    for panels, quantity in zip(axes, quantities):
+        shown = [
+            value
+            for panel, history in zip(panels, histories)
+            for value in draw_curves(panel, history, quantity, modules)
+        ]
+        scale(panels[0], quantity, shown)
     for column, history in enumerate(histories):
-        for row, quantity in enumerate(quantities):
-            draw_curves(axes[row][column], history, quantity, modules)
-            if column == 0:
-                axes[row][column].set_ylabel(LABELS[quantity])
         axes[0][column].set_title(history.name, fontsize='medium', wrap=True)
         axes[-1][column].set_xlabel('iteration')
     handles = {
@@ -66,8 +70,13 @@ def figure_of(histories: Sequence[History], quantities: Sequence[str]) -> Figure
     return figure
 
 
-def draw_curves(axes: Axes, history: History, quantity: str, modules: Sequence[str]) -> None:
-    """The curves of one quantity, a band about each where the run tells its error."""
+def draw_curves(axes: Axes, history: History, quantity: str, modules: Sequence[str]) -> list[float]:
+    """The curves of one quantity, a band about each where the run tells its error.
+
+    Returns:
+        All finite values that were drawn, for :func:`scale`.
+    """
+    shown: list[float] = []
     for module, curve in history.curves.get(quantity, {}).items():
         i = modules.index(module)
         steps, values = zip(*curve)
@@ -81,27 +90,31 @@ def draw_curves(axes: Axes, history: History, quantity: str, modules: Sequence[s
             linewidth=1.3,
             label=module,
         )
-        _shade(axes, history, quantity, module, colour(i))
-    if quantity in LOGARITHMIC:
-        logarithmic(axes)
+        shown += [*values, *_shade(axes, history, quantity, module, colour(i))]
     axes.grid(alpha=0.3)
+    return shown
 
 
-def _shade(axes: Axes, history: History, quantity: str, module: str, shade: str) -> None:
+def scale(axes: Axes, quantity: str, shown: Sequence[float]) -> None:
+    """The y axis of a quantity, over the values drawn on all panels that share it."""
+    axes.set_ylabel(LABELS[quantity])
+    if quantity in LOGARITHMIC:
+        logarithmic(axes, shown)
+
+
+def _shade(axes: Axes, history: History, quantity: str, module: str, shade: str) -> list[float]:
+    """Draw the band; the finite ends of it."""
     found = band(history, quantity, module)
     if not found:
-        return
+        return []
     steps, low, high = zip(*found)
-    # An endless interval is drawn far beyond the curves, whose range the axis keeps.
-    limit = 100 * max(value for value in low)
-    limits = axes.get_ylim()
+    finite = [value for value in (*low, *high) if math.isfinite(value)]
     axes.fill_between(
         steps,
         low,
-        [value if math.isfinite(value) else limit for value in high],
+        [value if math.isfinite(value) else BEYOND * max(finite) for value in high],
         color=shade,
         alpha=0.18,
         linewidth=0,
     )
-    if any(math.isinf(value) for value in high):
-        axes.set_ylim(limits[0], limits[1])
+    return finite

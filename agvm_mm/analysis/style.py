@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -11,7 +12,7 @@ matplotlib.use('Agg')
 from matplotlib import pyplot  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import LogFormatter  # noqa: E402
+from matplotlib.ticker import NullFormatter  # noqa: E402
 
 # Okabe and Ito's colours, told apart by colour-blind readers, and a marker besides.
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#F0E442')
@@ -31,11 +32,18 @@ def marker(i: int) -> str:
     return MARKERS[i % len(MARKERS)]
 
 
-def logarithmic(axes: Axes) -> None:
-    """A logarithmic y axis whose labels need no formula."""
+def logarithmic(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic y axis over the positive ``values``, with labels that need no formula."""
+    positive = [value for value in values if value > 0]
     axes.set_yscale('log')
-    axes.yaxis.set_major_formatter('{x:g}')
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    if not positive:
+        return
+    low, high = min(positive), max(positive)
+    margin = 1.02 * (high / low) ** 0.05
+    axes.set_ylim(low / margin, high * margin)
+    axes.yaxis.set_major_formatter('{x:.4g}')
+    # Between powers of ten only where these are few.
+    axes.yaxis.set_minor_formatter('{x:.4g}' if high < 10 * low else NullFormatter())
 
 
 def save(figure: Figure, out: str | Path) -> list[Path]:

@@ -59,6 +59,13 @@ def test_none_in_a_run_without_standard_errors():
     assert [band(history, quantity, 'neck') for quantity in LABELS] == [[], [], [], []]
 
 
+def test_an_endless_interval_leaves_the_curves_in_view():
+    figure = figure_of([_history(), _history()], ['phi', 'noise_scale'])
+    for axes in figure.axes[2:]:
+        low, high = axes.get_ylim()
+        assert axes.get_yscale() == 'log' and 0.5 < low < 2.0 and 36.0 < high < 100.0
+
+
 def test_two_runs_side_by_side_say_what_is_what():
     figure = figure_of([_history(), _history()], ['phi', 'noise_scale'])
     assert [a.get_title() for a in figure.axes[:2]] == ['run $x_', 'run $x_']

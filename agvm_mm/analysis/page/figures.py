@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..history import History
-from ..plot import LABELS, draw_curves
+from ..plot import LABELS, draw_curves, scale
 from ..predict.draw import prediction_figure
 from ..style import colour
 from .run import Curve, Run
@@ -75,8 +75,7 @@ def variance_figure(history: History) -> Figure:
     """Phi, noise scale, factor and learning rate of every module."""
     figure, axes = pyplot.subplots(2, 2, figsize=(WIDTH, 5.4), sharex=True, layout='constrained')
     for panel, quantity in zip(axes.flat, LABELS):
-        draw_curves(panel, history, quantity, history.modules())
-        panel.set_ylabel(LABELS[quantity])
+        scale(panel, quantity, draw_curves(panel, history, quantity, history.modules()))
     for panel in axes[-1]:
         panel.set_xlabel('iteration')
     handles, labels = axes[0][0].get_legend_handles_labels()

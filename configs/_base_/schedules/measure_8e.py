@@ -17,6 +17,6 @@ param_scheduler = [
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=8)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-default_hooks = dict(logger=dict(interval=16), checkpoint=dict(interval=8, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=2), checkpoint=dict(interval=8, max_keep_ckpts=1))
 custom_hooks = [dict(type='SeedEpochHook'), dict(type='VarianceTableHook')]
 randomness = dict(seed=0)
