@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-QUANTITIES = ('phi', 'noise_scale', 'factor', 'lr')
+QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'factor', 'lr')
 
 
 @dataclass

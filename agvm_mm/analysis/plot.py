@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-matplotlib.use('Agg')
-
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-
-from .history import History  # noqa: E402
-
-# Okabe and Ito's colours, told apart by colour-blind readers, and a marker besides.
-COLOURS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#F0E442')
-MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
+from .bands import band
+from .history import History
+from .style import colour, logarithmic, marker, save
 
 LABELS = {
     'phi': 'normalised variance φ',
@@ -25,6 +21,7 @@ LABELS = {
     'lr': 'learning rate',
 }
 LOGARITHMIC = ('noise_scale', 'lr')
+BEYOND = 1e6  # where an endless interval ends in a figure, in its largest finite numbers
 
 
 def plot_histories(
@@ -37,46 +34,87 @@ def plot_histories(
         quantities: keys of :data:`LABELS`.
         out: path without suffix; '.png' and '.svg' are written.
     """
+    return save(figure_of(histories, quantities), out)
+
+
+def figure_of(histories: Sequence[History], quantities: Sequence[str]) -> Figure:
+    """The figure of :func:`plot_histories`."""
     figure, axes = pyplot.subplots(
         len(quantities),
         len(histories),
-        figsize=(1.2 + 4.6 * len(histories), 0.6 + 2.3 * len(quantities)),
+        figsize=(1.2 + 4.2 * len(histories), 0.9 + 2.1 * len(quantities)),
         sharex='col',
         sharey='row',
         squeeze=False,
         layout='constrained',
     )
+    modules = list(dict.fromkeys(name for history in histories for name in history.modules()))
+    for panels, quantity in zip(axes, quantities):
+        shown = [
+            value
+            for panel, history in zip(panels, histories)
+            for value in draw_curves(panel, history, quantity, modules)
+        ]
+        scale(panels[0], quantity, shown)
     for column, history in enumerate(histories):
-        for row, quantity in enumerate(quantities):
-            _draw(axes[row][column], history, quantity)
-            if column == 0:
-                axes[row][column].set_ylabel(LABELS[quantity])
-        axes[0][column].set_title(history.name)
+        axes[0][column].set_title(history.name, fontsize='medium', wrap=True)
         axes[-1][column].set_xlabel('iteration')
-    axes[0][0].legend(fontsize='small', ncols=2)
-    paths = [Path(out).with_suffix(suffix) for suffix in ('.png', '.svg')]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
-    pyplot.close(figure)
-    return paths
+    handles = {
+        label: handle
+        for panel in axes.flat
+        for handle, label in zip(*panel.get_legend_handles_labels())
+    }
+    figure.legend(
+        handles.values(), handles.keys(), loc='outside upper center', ncols=4, fontsize='small'
+    )
+    return figure
 
 
-def _draw(axes: Axes, history: History, quantity: str) -> None:
-    modules = history.modules()
+def draw_curves(axes: Axes, history: History, quantity: str, modules: Sequence[str]) -> list[float]:
+    """The curves of one quantity, a band about each where the run tells its error.
+
+    Returns:
+        All finite values that were drawn, for :func:`scale`.
+    """
+    shown: list[float] = []
     for module, curve in history.curves.get(quantity, {}).items():
         i = modules.index(module)
         steps, values = zip(*curve)
         axes.plot(
             steps,
             values,
-            color=COLOURS[i % len(COLOURS)],
-            marker=MARKERS[i % len(MARKERS)],
+            color=colour(i),
+            marker=marker(i),
             markevery=max(1, len(steps) // 10),
             markersize=4,
             linewidth=1.3,
             label=module,
         )
-    if quantity in LOGARITHMIC:
-        axes.set_yscale('log')
+        shown += [*values, *_shade(axes, history, quantity, module, colour(i))]
     axes.grid(alpha=0.3)
+    return shown
+
+
+def scale(axes: Axes, quantity: str, shown: Sequence[float]) -> None:
+    """The y axis of a quantity, over the values drawn on all panels that share it."""
+    axes.set_ylabel(LABELS[quantity])
+    if quantity in LOGARITHMIC:
+        logarithmic(axes, shown)
+
+
+def _shade(axes: Axes, history: History, quantity: str, module: str, shade: str) -> list[float]:
+    """Draw the band; the finite ends of it."""
+    found = band(history, quantity, module)
+    if not found:
+        return []
+    steps, low, high = zip(*found)
+    finite = [value for value in (*low, *high) if math.isfinite(value)]
+    axes.fill_between(
+        steps,
+        low,
+        [value if math.isfinite(value) else BEYOND * max(finite) for value in high],
+        color=shade,
+        alpha=0.18,
+        linewidth=0,
+    )
+    return finite

@@ -9,8 +9,8 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from .cluster import Cluster
-from .plot import COLOURS, MARKERS  # also chooses the backend without a display
 from .scaling import SCHEMES, Workload, mean_step, step_cost, training_time
+from .style import COLOURS, MARKERS  # also chooses the backend without a display
 
 LABELS = {
     'ddp': 'plain DDP',

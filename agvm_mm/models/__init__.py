@@ -1,4 +1,7 @@
-"""Backbones, heads and necks for the methods of this package."""
+"""Backbones, heads and necks for the methods of this package.
+
+:mod:`.effective_batch` subclasses MMDetection's heads and is imported by the configs that use it.
+"""
 
 from . import nfnet
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from torch import Tensor
+
 from ..gradients import Collector
 from ..statistics import (
     FactorConfig,
@@ -17,7 +19,7 @@ from ..statistics import (
 )
 from .settings import AGVMSettings
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class Modulator:
@@ -73,6 +75,11 @@ class Modulator:
         if self.settings.applies_at(self.update):
             return [float(factor) for factor in self.state.factors]
         return [1.0] * len(self.partition)
+
+    @property
+    def phi_error(self) -> Tensor:
+        """Standard error of the averaged normalised variance, (M,)."""
+        return self.state.phi_error(self._config.momentum)
 
     def capture(self, index: int, count: int, images: int) -> AbstractContextManager[None]:
         """Around backward pass ``index`` of ``count``, over ``images`` images of this rank."""

@@ -79,8 +79,12 @@ def learning_rates(modulator: Modulator, plan: LearningRatePlan) -> dict[str, fl
 
 
 def estimate(modulator: Modulator, found: VarianceEstimate) -> dict[str, float]:
-    """Phi of this step, and the averaged noise scale and factor; nothing that is not finite."""
-    columns = {'phi': found.phi, 'factor': modulator.state.factors}
+    """Averaged phi, its standard error, noise scale and factor; nothing that is not finite."""
+    columns = {
+        'phi': modulator.state.phi,
+        'phi_se': modulator.phi_error,
+        'factor': modulator.state.factors,
+    }
     if found.images > 0:
         columns['noise_scale'] = noise_scale(modulator.state.phi, found.images)
     return {

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from .estimate import VarianceEstimate
+from .precision import effective_estimates
 
 AVERAGES = ('moments', 'factor')
 
@@ -50,7 +51,16 @@ class FactorConfig:
     eps: float = 1e-6
 
 
-COLUMNS = ('factor', 'numerator', 'denominator', 'scale', 'estimates')
+COLUMNS = (
+    'factor',
+    'numerator',
+    'denominator',
+    'scale',
+    'estimates',
+    'numerator_square',
+    'product',
+    'denominator_square',
+)
 """Keys of a module in a checkpoint, in the order of :class:`FactorState`."""
 
 
@@ -64,6 +74,9 @@ class FactorState:
         denominator: moving average of the scaled denominators of phi, from 0.
         scale: denominator of each module's last estimate.
         estimates: how many estimates of each module entered.
+        numerator_square: sum of squared weights times squared scaled numerators.
+        product: sum of squared weights times the product of both scaled parts.
+        denominator_square: sum of squared weights times squared scaled denominators.
     """
 
     factors: Tensor
@@ -71,6 +84,9 @@ class FactorState:
     denominator: Tensor
     scale: Tensor
     estimates: Tensor
+    numerator_square: Tensor
+    product: Tensor
+    denominator_square: Tensor
 
     @property
     def phi(self) -> Tensor:
@@ -79,6 +95,21 @@ class FactorState:
         Both averages start at 0 with the same weights, so the start-up bias cancels.
         """
         return torch.where(self.estimates > 0, self.numerator / self.denominator, torch.nan)
+
+    def phi_error(self, momentum: float) -> Tensor:
+        """Standard error of :attr:`phi`; NaN before the second estimate.
+
+        The equation is that of :mod:`.precision`, with the residuals multiplied out.
+
+        Args:
+            momentum: of the averages.
+        """
+        phi = self.phi
+        spread = self.numerator_square - 2 * phi * self.product
+        spread = (spread + phi.square() * self.denominator_square).clamp(min=0)
+        count = effective_estimates(self.estimates, momentum)
+        error = torch.sqrt(spread * count / (count - 1)) / self.denominator
+        return torch.where(self.estimates > 1, error, torch.nan)
 
     def to_dict(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
         """Plain numbers by module, as a checkpoint keeps them."""
@@ -161,10 +192,18 @@ def _average(state: FactorState, estimate: VarianceEstimate, momentum: float) ->
     before = torch.where(state.estimates > 0, state.scale, present)
     scale = torch.maximum(before, present / LARGEST_WEIGHT)
     weight = (1 - momentum) * valid
+    numerator, denominator = estimate.numerator / scale, estimate.denominator / scale
+
+    def squares(before: Tensor, product: Tensor) -> Tensor:
+        return (1 - weight).square() * before + weight.square() * product
+
     return replace(
         state,
-        numerator=(1 - weight) * state.numerator + weight * estimate.numerator / scale,
-        denominator=(1 - weight) * state.denominator + weight * estimate.denominator / scale,
+        numerator=(1 - weight) * state.numerator + weight * numerator,
+        denominator=(1 - weight) * state.denominator + weight * denominator,
         scale=torch.where(estimate.valid, present, state.scale),
         estimates=state.estimates + valid,
+        numerator_square=squares(state.numerator_square, numerator * numerator),
+        product=squares(state.product, numerator * denominator),
+        denominator_square=squares(state.denominator_square, denominator * denominator),
     )

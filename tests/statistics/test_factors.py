@@ -12,6 +12,7 @@ from agvm_mm.statistics import (
     FactorState,
     VarianceEstimate,
     init_factors,
+    moment_estimate,
     update_factors,
 )
 
@@ -167,3 +168,36 @@ def test_scaling_by_the_estimate_before_leaves_the_ratio_of_expectations():
         denominator = torch.rand(1, generator=generator).item() * 1.6 + 0.2
         state = update_factors(state, _estimate([0.5], [denominator]), config)
     assert state.phi[0].item() == pytest.approx(0.5, abs=0.02)
+
+
+def _noisy(modules: int, generator: torch.Generator, scale: float) -> VarianceEstimate:
+    """8 sample gradients of 100 numbers, unit noise, S = 10: phi = 25 / 35."""
+    g = torch.randn(8, modules, 100, generator=generator, dtype=torch.float64)
+    g = scale * (g + math.sqrt(10 / 100))
+    return moment_estimate(g.square().sum(2).mean(0), g.mean(0).square().sum(1), 8, 16)
+
+
+@pytest.mark.parametrize(('momentum', 'updates'), [(0.9, 60), (0.97, 25)])
+def test_the_interval_of_phi_holds_the_truth_as_often_as_it_says(momentum, updates):
+    """400 independent modules of one truth; before and after the average has forgotten."""
+    config, generator = FactorConfig(momentum=momentum), torch.Generator().manual_seed(0)
+    state = init_factors(400)
+    for t in range(updates):
+        state = update_factors(state, _noisy(400, generator, 0.98**t), config)
+    distance = (state.phi - 25 / 35).abs() / state.phi_error(momentum)
+    assert 0.88 < float((distance < 1.96).double().mean()) < 0.99
+
+
+def test_the_standard_error_is_that_of_the_weights():
+    """One module with equal denominators: the error of a weighted mean, by hand."""
+    config = FactorConfig(momentum=0.5)
+    values = [0.2, 0.5, 0.4]
+    state = _run(config, [_estimate([value], [1.0]) for value in values])
+    weights = [0.125, 0.25, 0.5]
+    mean = sum(w * v for w, v in zip(weights, values)) / sum(weights)
+    spread = sum((w * (v - mean)) ** 2 for w, v in zip(weights, values)) / sum(weights) ** 2
+    count = sum(weights) ** 2 / sum(w**2 for w in weights)
+    expected = math.sqrt(spread * count / (count - 1))
+    assert float(state.phi_error(0.5)) == pytest.approx(expected, rel=1e-12)
+    first = _run(config, [_estimate([0.2], [1.0])])
+    assert bool(first.phi_error(0.5).isnan().all())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class GradientSource:
         train: updates made by the config's own optimizer before the first gradient is drawn.
         checkpoint: weights to load instead of the config's initial ones.
         seed: of weights, data order and sampling.
+        device: of the model.
     """
 
     def __init__(
@@ -36,17 +37,22 @@ class GradientSource:
         train: int = 0,
         checkpoint: str | None = None,
         seed: int = 0,
+        device: str = 'cpu',
     ) -> None:
         patch_config_packages()
-        settings = Config.fromfile(config)
+        self.settings: Config = Config.fromfile(config)
+        settings = self.settings
         init_default_scope(settings.get('default_scope', 'mmdet'))
         torch.manual_seed(seed)
         self.model: Any = revert_sync_batchnorm(MODELS.build(settings.model))
         self.model.init_weights()
         if checkpoint is not None:
             load_checkpoint(self.model, checkpoint, map_location='cpu')
+        self.model.to(device)
+        self.images = images
         loader = {**settings.train_dataloader, 'batch_size': images}
         self._loader = Runner.build_dataloader(loader, seed=seed)
+        self._epoch = 0
         self._batches = self._endless()
         self.model.train()
         self._train(settings, train)
@@ -56,19 +62,34 @@ class GradientSource:
         """``count`` sample gradients, each a list of one tensor a parameter, float32."""
         for _ in range(count):
             self.model.zero_grad(set_to_none=True)
-            data = self.model.data_preprocessor(next(self._batches), True)
+            data = self.model.data_preprocessor(self.next_batch(), True)
             loss, _ = self.model.parse_losses(self.model(**data, mode='loss'))
             loss.backward()
             yield [
                 torch.zeros_like(p) if p.grad is None else p.grad for p in self.partition.parameters
             ]
 
+    def __len__(self) -> int:
+        """Images of the data set."""
+        return len(self._loader.dataset)
+
+    def divide(self, modules: Mapping[str, Sequence[str]] | None) -> None:
+        """Take other modules than the model's top-level children; see `agvm.modules`."""
+        self.partition = partition_parameters(self.model, modules)
+
+    def next_batch(self) -> Any:
+        """The next micro-batch, as the data loader gives it."""
+        return next(self._batches)
+
+    def restart(self) -> None:
+        """Begin a new epoch: no image of the next ones comes twice while the data last."""
+        self._batches = self._endless()
+
     def _endless(self) -> Iterator[Any]:
-        epoch = 0
         while True:
-            self._loader.sampler.set_epoch(epoch)
+            self._loader.sampler.set_epoch(self._epoch)
+            self._epoch += 1
             yield from self._loader
-            epoch += 1
 
     def _train(self, settings: Config, updates: int) -> None:
         plain = dict(
@@ -78,4 +99,4 @@ class GradientSource:
         )
         wrapper: OptimWrapper = build_optim_wrapper(self.model, plain)
         for _ in range(updates):
-            self.model.train_step(next(self._batches), wrapper)
+            self.model.train_step(self.next_batch(), wrapper)

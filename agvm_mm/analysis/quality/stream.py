@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 
 from ...gradients.norms import squared_norms
-from ...statistics import FactorConfig, ModulePartition, moment_estimate, noise_scale
+from ...statistics import (
+    FactorConfig,
+    ModulePartition,
+    VarianceEstimate,
+    moment_estimate,
+    noise_scale,
+)
 from ...statistics.factors import target_factors
+from ...statistics.precision import ratio_of_means
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,11 @@ class _Block:
 
     def __init__(self, samples: int, partition: ModulePartition) -> None:
         self.samples = samples
-        self.blocks = 0
+        self.estimates: list[VarianceEstimate] = []
         self._partition = partition
         self._mean = [torch.zeros_like(p) for p in partition.parameters]
-        self._squares = torch.zeros(len(partition), dtype=torch.float64)
+        self._squares = partition.sum(squared_norms(self._mean, partition.module_of.device))
         self._seen = 0
-        self.numerator = torch.zeros_like(self._squares)
-        self.denominator = torch.zeros_like(self._squares)
 
     def add(self, gradient: Sequence[Tensor], squares: Tensor) -> None:
         torch._foreach_add_(self._mean, list(gradient), alpha=1 / self.samples)
@@ -56,13 +61,38 @@ class _Block:
 
     def _close(self) -> None:
         b = self._partition.sum(squared_norms(self._mean, self._squares.device))
-        found = moment_estimate(self._squares / self.samples, b, self.samples)
-        self.numerator += found.numerator
-        self.denominator += found.denominator
-        self.blocks += 1
+        a = self._squares / self.samples
+        self.estimates.append(moment_estimate(a.cpu(), b.cpu(), self.samples))
         self._seen = 0
         self._squares.zero_()
         torch._foreach_zero_(self._mean)
+
+
+def block_estimates(
+    gradients: Iterable[Sequence[Tensor]], partition: ModulePartition, levels: Sequence[int]
+) -> dict[int, list[VarianceEstimate]]:
+    """One pass over the sample gradients; every N of ``levels`` gets as many blocks as fit.
+
+    Args:
+        gradients: sample gradients, one tensor a parameter.
+        partition: of the parameters.
+        levels: the N.
+
+    Returns:
+        The estimate of every block, by N.
+    """
+    blocks = [_Block(samples, partition) for samples in levels]
+    for gradient in gradients:
+        squares = partition.sum(squared_norms(gradient, partition.module_of.device))
+        for block in blocks:
+            block.add(gradient, squares)
+    return {block.samples: block.estimates for block in blocks}
+
+
+def parts(estimates: Sequence[VarianceEstimate]) -> tuple[Tensor, Tensor]:
+    """Numerators and denominators, (K, M) each."""
+    numerators = torch.stack([estimate.numerator for estimate in estimates])
+    return numerators, torch.stack([estimate.denominator for estimate in estimates])
 
 
 def measure_levels(
@@ -71,7 +101,7 @@ def measure_levels(
     levels: Sequence[int],
     config: FactorConfig,
 ) -> list[Level]:
-    """One pass over the sample gradients; every N of ``levels`` gets as many blocks as fit.
+    """All modules at every N, from one stream of sample gradients.
 
     Args:
         gradients: at least the largest of ``levels``, one tensor a parameter.
@@ -79,23 +109,18 @@ def measure_levels(
         levels: the N, smallest first.
         config: anchor and clamp of the factors.
     """
-    blocks = [_Block(samples, partition) for samples in levels]
-    for gradient in gradients:
-        squares = partition.sum(squared_norms(gradient, partition.module_of.device))
-        for block in blocks:
-            block.add(gradient, squares)
-    first = blocks[0].numerator / blocks[0].denominator
-    scale = noise_scale(first, blocks[0].samples)
-    return [_level(block, scale, config) for block in blocks]
+    found = block_estimates(gradients, partition, levels)
+    phis = {samples: ratio_of_means(*parts(blocks))[0] for samples, blocks in found.items()}
+    scale = noise_scale(phis[levels[0]], levels[0])
+    return [_level(n, len(found[n]), phis[n], scale, config) for n in levels]
 
 
-def _level(block: _Block, scale: Tensor, config: FactorConfig) -> Level:
-    phi = block.numerator / block.denominator
+def _level(samples: int, blocks: int, phi: Tensor, scale: Tensor, config: FactorConfig) -> Level:
     return Level(
-        block.samples,
-        block.blocks,
+        samples,
+        blocks,
         phi.tolist(),
-        (1 / (1 + block.samples / (2 * scale))).tolist(),
+        (1 / (1 + samples / (2 * scale))).tolist(),
         target_factors(phi, config).tolist(),
-        noise_scale(phi, block.samples).tolist(),
+        noise_scale(phi, samples).tolist(),
     )

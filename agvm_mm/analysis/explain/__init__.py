@@ -1,0 +1,1 @@
+"""The effective-batch experiment: sources of independent gradients removed one by one."""

@@ -1,0 +1,35 @@
+"""Values of a config that MMEngine has dumped, read and never executed."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+
+def read_literals(text: str) -> dict[str, Any]:
+    """Top-level assignments of literals and ``dict(...)``; anything else is left out."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return {}
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = _value(node.value)
+            except (ValueError, RecursionError):
+                continue
+    return found
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        if node.args or any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError('a dict that is made from others')
+        return {str(keyword.arg): _value(keyword.value) for keyword in node.keywords}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_value(entry) for entry in node.elts]
+    if isinstance(node, ast.Dict):
+        keys = [ast.literal_eval(key) for key in node.keys if key is not None]
+        return dict(zip(map(str, keys), map(_value, node.values)))
+    return ast.literal_eval(node)

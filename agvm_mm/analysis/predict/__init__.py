@@ -1,0 +1,1 @@
+"""Noise scales from small batches, and what they say of large ones."""

@@ -1,0 +1,177 @@
+"""One prediction as plain numbers: run it, keep it as JSON, read it back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...statistics import FactorConfig
+from ..quality.gradients import GradientSource
+from .check import check
+from .record import Record, agvm_keys, record, small_batch_rate
+from .window import Window, summarise
+
+FORMAT = 'agvm_mm prediction 1'
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run, for every seed alike.
+
+    Args:
+        config: path of a training config.
+        checkpoint: weights to start from instead of the config's initial ones.
+        images: in a micro-batch.
+        samples: micro-batches of an update, N.
+        updates: optimizer updates.
+        window: the last of them, from which the noise scales are taken.
+        rate: learning rate; None for the config's, scaled to the small batch.
+        multiples: of the small batch at which phi is measured too; empty for none.
+        blocks: estimates at the largest multiple.
+        device: 'cpu', 'cuda' ...
+    """
+
+    config: str
+    checkpoint: str | None = None
+    images: int = 1
+    samples: int = 4
+    updates: int = 200
+    window: int = 100
+    rate: float | None = None
+    multiples: Sequence[int] = ()
+    blocks: int = 4
+    device: str = 'cpu'
+
+    @property
+    def batch(self) -> int:
+        """Images of the small batch."""
+        return self.images * self.samples
+
+
+def run(plan: Plan, seeds: Sequence[int]) -> dict[str, Any]:
+    """Everything that was measured, ready for JSON.
+
+    Raises:
+        ValueError: a set-up that AGVM refuses; fewer than three estimates in a window.
+    """
+    result: dict[str, Any] = {}
+    for seed in seeds:
+        source = GradientSource(
+            plan.config, plan.images, 0, plan.checkpoint, seed, device=plan.device
+        )
+        source.divide(agvm_keys(source.settings).get('modules'))
+        if not result:
+            result = _header(plan, source)
+        result['seeds'].append(_run_seed(plan, source, seed))
+    return result
+
+
+def _header(plan: Plan, source: GradientSource) -> dict[str, Any]:
+    keys = agvm_keys(source.settings)
+    return {
+        'format': FORMAT,
+        'name': Path(plan.config).stem,
+        'plan': {**asdict(plan), 'multiples': list(plan.multiples)},
+        'rate': plan.rate or small_batch_rate(source.settings, plan.batch),
+        'data': len(source),
+        'modules': list(source.partition.names),
+        'anchor': keys.get('anchor', 'backbone'),
+        'clamp': list(keys.get('clamp', (0.5, 10.0))),
+        'seeds': [],
+    }
+
+
+def _run_seed(plan: Plan, source: GradientSource, seed: int) -> dict[str, Any]:
+    records = record(source, plan.updates, plan.samples, plan.rate)
+    kept = records[-plan.window :]
+    if len(kept) < 3:
+        raise ValueError(
+            f'{len(kept)} of {plan.updates} updates gave a finite estimate; at least 3 are needed: '
+            'raise --updates, or lower --lr if the loss diverged.'
+        )
+    found = {
+        'seed': seed,
+        'updates': [kept[0].update, kept[-1].update],
+        'estimates': [_row(entry) for entry in records],
+        'window': _window_dict(summarise([entry.estimate for entry in kept])),
+    }
+    if plan.multiples:
+        small, measured = check(source, plan.samples, plan.window, plan.multiples, plan.blocks)
+        found['same_weights'] = _window_dict(small)
+        found['measured'] = [
+            {**asdict(entry), 'phi': entry.phi.tolist(), 'error': entry.error.tolist()}
+            for entry in measured
+        ]
+    return found
+
+
+def _row(entry: Record) -> dict[str, Any]:
+    return {
+        'update': entry.update,
+        'images': entry.estimate.images,
+        'numerator': entry.estimate.numerator.tolist(),
+        'denominator': entry.estimate.denominator.tolist(),
+    }
+
+
+def _window_dict(window: Window) -> dict[str, Any]:
+    return {**asdict(window), 'phi': window.phi.tolist(), 'error': window.error.tolist()}
+
+
+def read_window(entry: dict[str, Any]) -> Window:
+    """A window of the JSON."""
+    phi, error = (_tensor(entry[key]) for key in ('phi', 'error'))
+    return Window(phi, error, int(entry['count']), float(entry['images']))
+
+
+def pooled(result: dict[str, Any], key: str = 'window') -> Window:
+    """The mean over seeds of x = 1/phi - 1, as a window."""
+    windows = [read_window(seed[key]) for seed in result['seeds']]
+    x = torch.stack([1 / window.phi - 1 for window in windows]).mean(0)
+    errors = torch.stack([window.error / window.phi.square() for window in windows])
+    phi = 1 / (1 + x)
+    error = errors.square().sum(0).sqrt() / len(windows) * phi.square()
+    return Window(phi, error, sum(window.count for window in windows), windows[0].images)
+
+
+def factor_config(result: dict[str, Any]) -> FactorConfig:
+    """Anchor and clamp of the prediction."""
+    low, high = result['clamp']
+    return FactorConfig(result['modules'].index(result['anchor']), clamp=(low, high))
+
+
+def write(result: dict[str, Any], path: Path) -> None:
+    """Keep it as JSON; NaN as JSON has none becomes null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_finite(result), indent=1))
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Inverse of :func:`write`.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    result = json.loads(Path(path).read_text())
+    if not isinstance(result, dict) or result.get('format') != FORMAT:
+        raise ValueError(f'{path} holds no prediction of predict_batch_size.py.')
+    return result
+
+
+def _tensor(values: Sequence[float | None]) -> Tensor:
+    numbers = [float('nan') if value is None else value for value in values]
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,154 @@
+"""The tables and the sentence of a prediction, as text."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from .forecast import factor_config, pooled, read_window
+from .window import Window
+
+# A factor this far from 1 changes the learning rate by more than schedules are usually tuned to.
+MATTERS = 0.1
+
+
+def tables(result: dict[str, Any], batches: Sequence[int]) -> str:
+    """All that is printed of a prediction."""
+    window = pooled(result)
+    parts = [_text(noise_table(result, window)), _text(batch_table(result, window, batches))]
+    parts += [verdict(result, window, batch) for batch in batches]
+    if 'measured' in result['seeds'][0]:
+        parts += ['', _text(error_table(result))]
+    return '\n'.join(parts)
+
+
+def noise_table(result: dict[str, Any], window: Window) -> Table:
+    """Noise scale of every module: estimate and interval."""
+    first, last = result['seeds'][0]['updates']
+    seeds = len(result['seeds'])
+    table = Table(
+        title=f'Noise scales of {result["name"]} at updates {first} to {last}, batch '
+        f'{window.images:g}, {seeds} seed{"s" if seeds > 1 else ""}',
+        caption='At a batch of B_simple one update gains half of what an endless batch would gain: '
+        'from there on the module hardly profits.',
+    )
+    table.add_column('module')
+    for column in ('phi ± s.e.', 'B_simple (images)', '95 % interval'):
+        table.add_column(column, justify='right')
+    scale, low, high = window.noise_scale()
+    for i, name in enumerate(result['modules']):
+        table.add_row(
+            name,
+            f'{window.phi[i]:.3f} ± {window.error[i]:.3f}',
+            _images(scale[i]),
+            f'{_images(low[i])} to {_images(high[i])}',
+        )
+    return table
+
+
+def batch_table(result: dict[str, Any], window: Window, batches: Sequence[int]) -> Table:
+    """Predicted phi and factor of every module at every batch, with intervals."""
+    config = factor_config(result)
+    table = Table(title='Predicted phi and factor [95 % interval]')
+    table.add_column('module')
+    for column in ('batch', 'phi', 'factor'):
+        table.add_column(column, justify='right')
+    found = [(window.phi_at(batch), window.factors_at(batch, config)) for batch in batches]
+    for i, name in enumerate(result['modules']):
+        for j, (batch, pair) in enumerate(zip(batches, found)):
+            cells = [_interval(*(part[i] for part in triple)) for triple in pair]
+            table.add_row(name if j == 0 else '', str(batch), *cells)
+    return table
+
+
+def verdict(result: dict[str, Any], window: Window, batch: int) -> str:
+    """Whether AGVM will matter at ``batch``, in one sentence."""
+    factor, low, high = window.factors_at(batch, factor_config(result))
+    rows = list(zip(result['modules'], factor.tolist(), low.tolist(), high.tolist()))
+    sure = [
+        f'{name} x{value:.2f}'
+        for name, value, least, most in rows
+        if least > 1 + MATTERS or most < 1 / (1 + MATTERS)
+    ]
+    if sure:
+        return f'At batch {batch} AGVM will matter: {", ".join(sure)} relative to the anchor.'
+    if all(most <= 1 + MATTERS and least >= 1 / (1 + MATTERS) for _, _, least, most in rows):
+        near = f'all factors lie within {MATTERS:.0%} of 1'
+        return f'At batch {batch} AGVM will hardly matter: {near}.'
+    worst = max(rows, key=lambda row: math.log(row[3] / row[2]))
+    return (
+        f'At batch {batch} these estimates cannot tell: the factor of {worst[0]} may be '
+        f'{worst[2]:.2f} to {worst[3]:.2f}; raise --updates and --window, or --samples.'
+    )
+
+
+def errors(result: dict[str, Any], key: str) -> dict[int, Tensor]:
+    """Relative error of phi, predicted / measured - 1, (seeds, M) by batch.
+
+    Args:
+        result: with a check.
+        key: the window that predicts: 'window' or 'same_weights'.
+    """
+    found: dict[int, list[Tensor]] = {}
+    for seed in result['seeds']:
+        window = read_window(seed[key])
+        for entry in seed['measured']:
+            measured = torch.tensor(entry['phi'], dtype=torch.float64)
+            predicted = window.phi_at(entry['batch'])[0]
+            found.setdefault(entry['batch'], []).append(predicted / measured - 1)
+    return {batch: torch.stack(rows) for batch, rows in found.items()}
+
+
+def error_table(result: dict[str, Any]) -> Table:
+    """Relative errors by module and batch, the mean over seeds and their spread."""
+    training, same = errors(result, 'window'), errors(result, 'same_weights')
+    table = Table(title='Predicted phi / measured phi - 1, mean over seeds (± s.d.)')
+    for column in ('module', 'batch'):
+        table.add_column(column)
+    columns = ('measured phi (± s.e.)', 'from the training window', 'from the same weights')
+    for column in columns:
+        table.add_column(column, justify='right')
+    for i, name in enumerate(result['modules']):
+        for j, entry in enumerate(result['seeds'][0]['measured']):
+            batch = entry['batch']
+            rows = [seed['measured'][j] for seed in result['seeds']]
+            phi = sum(row['phi'][i] for row in rows) / len(rows)
+            spread = [row['error'][i] for row in rows]
+            error = math.nan if None in spread else math.hypot(*spread) / len(rows)
+            table.add_row(
+                name if j == 0 else '',
+                str(batch),
+                f'{phi:.3f} ± {error:.3f}',
+                _percent(training[batch][:, i]),
+                _percent(same[batch][:, i]),
+            )
+    return table
+
+
+def _percent(values: Tensor) -> str:
+    mean = f'{100 * float(values.mean()):+.1f} %'
+    return mean if len(values) < 2 else f'{mean} (± {100 * float(values.std()):.1f})'
+
+
+def _interval(value: Tensor, low: Tensor, high: Tensor) -> str:
+    return f'{value:.3f} [{low:.3f}, {high:.3f}]'
+
+
+def _images(value: Tensor) -> str:
+    number = float(value)
+    if math.isnan(number):
+        return '-'
+    return '∞' if math.isinf(number) else f'{number:.1f}' if number < 100 else f'{number:.0f}'
+
+
+def _text(table: Table) -> str:
+    text = io.StringIO()
+    Console(file=text, width=110).print(table)
+    return text.getvalue()

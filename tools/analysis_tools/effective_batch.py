@@ -1,0 +1,103 @@
+"""The paper's effective-batch experiment: does the head's variance approach the backbone's?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import MMLogger
+
+import agvm_mm  # noqa: F401  registers what configs name
+from agvm_mm.analysis.explain.draw import draw_steps
+from agvm_mm.analysis.explain.steps import FAMILIES, FORMAT, apart, measure, row
+from agvm_mm.analysis.predict.forecast import Plan, write
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'what', nargs='+', help=f'{" ".join(FAMILIES)}, or JSON files of earlier calls'
+    )
+    parser.add_argument('--updates', type=int, default=150)
+    parser.add_argument('--window', type=int, help='the last updates; default half of them')
+    parser.add_argument('--samples', type=int, default=16, help='micro-batches of one image')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--json', type=Path, help='file for all numbers')
+    parser.add_argument('--figure', help='path without suffix; PNG and SVG')
+    args = parser.parse_args()
+    if args.window is None:
+        args.window = max(3, args.updates // 2)
+    for key, least in dict(updates=3, window=3, samples=2).items():
+        if getattr(args, key) < least:
+            parser.error(
+                f'--{key} is {getattr(args, key)}; allowed is a whole number, at least {least}'
+            )
+    if args.window > args.updates:
+        parser.error(f'--window is {args.window}; allowed is at most --updates ({args.updates})')
+    for name in args.what:
+        if name not in FAMILIES and not name.endswith('.json'):
+            parser.error(f'{name!r} is unknown; allowed is {", ".join(FAMILIES)} or a JSON file')
+    return args
+
+
+def read(path: str) -> list[dict[str, Any]]:
+    """The steps that an earlier call has measured."""
+    content = json.loads(Path(path).read_text())
+    if not isinstance(content, dict) or content.get('format') != FORMAT:
+        raise ValueError(f'{path} holds no measurement of effective_batch.py.')
+    return list(content['steps'])
+
+
+def table(results: Sequence[dict[str, Any]]) -> list[str]:
+    """A Markdown table, one line a step."""
+    lines = [
+        '| detector | step | phi backbone | phi head | B_simple backbone | B_simple head '
+        '| octaves apart |',
+        '|---|---|---|---|---|---|---|',
+    ]
+    for result in results:
+        found = row(result)
+        phi = [f'{p:.3f} ± {e:.3f}' for p, e in zip(found.phi, found.error)]
+        scale = [f'{value:.1f}' for value in found.noise_scale]
+        octaves = apart(found, 2)
+        lines.append(
+            f'| {found.family} | {found.label} | {phi[0]} | {phi[1]} | {scale[0]} | {scale[1]} '
+            f'| {octaves} |'
+        )
+    return lines
+
+
+def main() -> None:
+    """Measure or read, print, write, draw."""
+    args = parse_args()
+    MMLogger.get_current_instance().setLevel(logging.WARNING)  # every initialised tensor
+    plan = Plan('', samples=args.samples, updates=args.updates, window=args.window,
+                device=args.device)  # fmt: skip
+    results: list[dict[str, Any]] = []
+    try:
+        for name in args.what:
+            if name in FAMILIES:
+                for result in measure(name, plan, args.seeds):
+                    results.append(result)
+                    if args.json is not None:  # after each step: a long run may be cut off
+                        write({'format': FORMAT, 'steps': results}, args.json)
+            else:
+                results += read(name)
+    except (OSError, ValueError, json.JSONDecodeError) as error:
+        sys.exit(str(error))
+    print('\n'.join(table(results)))
+    if args.figure is not None:
+        for path in draw_steps(results, args.figure):
+            print(path)
+
+
+if __name__ == '__main__':
+    main()

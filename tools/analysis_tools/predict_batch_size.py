@@ -1,0 +1,101 @@
+"""How large a batch each module can take, from a few hundred small-batch updates."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.logging import MMLogger
+
+import agvm_mm  # noqa: F401  registers what configs name
+from agvm_mm.analysis.predict.draw import draw_prediction
+from agvm_mm.analysis.predict.forecast import Plan, read, run, write
+from agvm_mm.analysis.predict.render import tables
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='a training config, or the JSON file of an earlier call')
+    parser.add_argument(
+        '--batch', nargs='+', type=int, default=[32, 256, 1024], help='predict for these'
+    )
+    parser.add_argument('--checkpoint', help='weights to start from')
+    parser.add_argument('--images', type=int, default=1, help='in a micro-batch')
+    parser.add_argument('--samples', type=int, default=4, help='micro-batches of an update')
+    parser.add_argument('--updates', type=int, default=200)
+    parser.add_argument('--window', type=int, help='the last updates; default half of them')
+    parser.add_argument('--lr', type=float, help="default: the config's, scaled to the batch")
+    parser.add_argument(
+        '--check',
+        nargs='+',
+        type=int,
+        default=[],
+        metavar='TIMES',
+        help='measure phi at these multiples of the small batch, such as 4 16 64',
+    )
+    parser.add_argument('--blocks', type=int, default=4, help='estimates at the largest multiple')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--json', type=Path, help='file for all numbers')
+    parser.add_argument('--figure', help='path without suffix; PNG and SVG')
+    args = parser.parse_args()
+    fault = find_fault(args)
+    if fault:
+        parser.error(fault)
+    return args
+
+
+def find_fault(args: argparse.Namespace) -> str | None:
+    """What is wrong with the arguments, in one sentence."""
+    if args.window is None:
+        args.window = max(3, args.updates // 2)
+    least = dict(images=1, samples=2, updates=3, window=3, blocks=1)
+    for key, bound in least.items():
+        if getattr(args, key) < bound:
+            return f'--{key} is {getattr(args, key)}; allowed is a whole number, at least {bound}'
+    for key in ('batch', 'check'):
+        if min(getattr(args, key), default=1) < 1:
+            return f'--{key} holds {min(getattr(args, key))}; allowed is whole numbers, at least 1'
+    if args.window > args.updates:
+        return f'--window is {args.window}; allowed is at most --updates ({args.updates})'
+    return None
+
+
+def main() -> None:
+    """Run or read, print, write, draw."""
+    args = parse_args()
+    try:
+        if args.config.endswith('.json'):
+            result = read(args.config)
+        else:
+            MMLogger.get_current_instance().setLevel(logging.WARNING)  # every initialised tensor
+            plan = Plan(
+                args.config,
+                args.checkpoint,
+                args.images,
+                args.samples,
+                args.updates,
+                args.window,
+                args.lr,
+                tuple(args.check),
+                args.blocks,
+                args.device,
+            )
+            result = run(plan, args.seeds)
+    except (OSError, ValueError, json.JSONDecodeError) as error:
+        sys.exit(str(error))
+    if args.json is not None:
+        write(result, args.json)
+    print(tables(result, args.batch))
+    if args.figure is not None:
+        for path in draw_prediction(result, args.figure):
+            print(path)
+
+
+if __name__ == '__main__':
+    main()
