@@ -2,10 +2,12 @@
 #   make test                            .venv, made on the first call
 #   make test PYTHON=/path/to/python     a machine with a working stack, used as it is
 #   make test STACK=upstream             .venv-upstream with OpenMMLab's own releases
-# BASE_PYTHON is the interpreter from which an environment is made.
+# BASE_PYTHON is the interpreter from which an environment is made; WORKERS is how many tests run at
+# once in the default suite.
 
 STACK ?= onedl
 BASE_PYTHON ?= python3
+WORKERS ?= 2
 VENV := $(if $(filter upstream,$(STACK)),.venv-upstream,.venv)
 RUN := $(or $(PYTHON),$(CURDIR)/$(VENV)/bin/python)
 
@@ -24,7 +26,7 @@ help: ## this list
 
 setup: ## the environment alone; every other target does this first
 ifdef PYTHON
-	@"$(PYTHON)" tools/setup_env.py --check mmcv._ext mmengine mmdet
+	@"$(PYTHON)" tools/setup_env.py --check mmcv._ext mmengine mmdet xdist
 else
 	@command -v "$(BASE_PYTHON)" >/dev/null || \
 		{ echo "$(BASE_PYTHON) was not found: install Python 3.10 or later, or name one in BASE_PYTHON." >&2; exit 1; }
@@ -35,7 +37,7 @@ demo: setup ## a first run on the CPU
 	@PYTHON="$(RUN)" bash tools/demo.sh
 
 test: setup ## the default suite
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -n $(WORKERS) -m 'not slow'
 
 test-slow: setup ## the slow suite: real models, long runs
 	$(PYTEST) -m slow

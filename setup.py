@@ -42,10 +42,12 @@ setup(
             'mypy',
             'pytest',
             'pytest-timeout',
+            'pytest-xdist',
             'pytorch_optimizer',
             'rich',
             'ruff',
             'tensorboard',
+            'torchmetrics',
         ],
     },
     classifiers=[

@@ -1,7 +1,8 @@
 # Measuring without modulating: one process, 16 micro-batches of one image in an update, of which
 # every one is an estimation step. It wants train_dataloader.batch_size=1.
 _base_ = 'mmdet::_base_/default_runtime.py'
-custom_imports = dict(imports=['agvm_mm', 'agvm_mm.models.effective_batch'], allow_failed_imports=False)
+custom_imports = dict(
+    imports=['agvm_mm', 'agvm_mm.models.effective_batch'], allow_failed_imports=False)
 
 optim_wrapper = dict(
     type='AGVMOptimWrapper',
