@@ -10,8 +10,8 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
-from ..optim import AGVMMixin
 from ..checks import is_number, require
+from ..optim import AGVMMixin
 from .augmentation import GrowingAugment, find_augments
 from .preprocessor import LowFrequencyMixin
 from .presets import BUDGETS

@@ -12,8 +12,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.optim import Optimizer
 
-from ..optim.optimizers import restart_adan
 from ..checks import is_count
+from ..optim.optimizers import restart_adan
 
 
 @HOOKS.register_module()
