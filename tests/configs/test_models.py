@@ -42,10 +42,18 @@ def without_weights(cfg: Any) -> Any:
     return [without_weights(value) for value in cfg] if isinstance(cfg, list) else cfg
 
 
+def model_of(path: Path) -> Any:
+    """Without the preprocessor of a curriculum, with which tests/curriculum trains."""
+    model = without_weights(plain(load(path))['model'])
+    kind = model['data_preprocessor']['type'].lower()
+    model['data_preprocessor']['type'] = kind.replace('lowfreq', '')
+    return model
+
+
 def test_no_model_is_left_out() -> None:
-    models = [without_weights(plain(load(path))['model']) for path in MODEL_PATHS]
+    models = [model_of(path) for path in MODEL_PATHS]
     for path in PATHS:
-        assert without_weights(plain(load(path))['model']) in models, path.name
+        assert model_of(path) in models, path.name
 
 
 @pytest.mark.parametrize('path', MODEL_PATHS, ids=lambda path: path.stem)
