@@ -27,10 +27,11 @@ def real_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _fresh_globals() -> None:
-    """Scalars and the default scope of one test must not reach the next."""
-    from mmengine.logging import MessageHub
+    """Scalars, log levels and the default scope of one test must not reach the next."""
+    from mmengine.logging import MessageHub, MMLogger
     from mmengine.registry import DefaultScope
 
     MessageHub._instance_dict.clear()
+    MMLogger._instance_dict.clear()
     DefaultScope._instance_dict.clear()
     DefaultScope.get_instance('tests', scope_name='mmdet')
