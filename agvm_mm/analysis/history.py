@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ..work_dir import find_scalars, parse_lines, read_lines
 
 QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'factor', 'lr')
 
@@ -41,8 +41,8 @@ def read_history(work_dir: str | Path) -> History:
     """
     folder = Path(work_dir)
     merged: dict[tuple[str, str], dict[int, float]] = {}
-    for path in sorted(folder.glob('*/vis_data/scalars.json')):
-        for entry in _entries(path):
+    for path in find_scalars(folder):
+        for entry in parse_lines(read_lines(path)):
             for key, value in entry.items():
                 place = _place(key)
                 if place is not None and isinstance(value, (int, float)) and math.isfinite(value):
@@ -56,16 +56,6 @@ def read_history(work_dir: str | Path) -> History:
     for (quantity, module), curve in merged.items():
         history.curves.setdefault(quantity, {})[module] = sorted(curve.items())
     return history
-
-
-def _entries(path: Path) -> Iterator[dict[str, float]]:
-    for line in path.read_text().splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the last line of a run that was killed while writing it
-        if isinstance(entry, dict) and 'step' in entry:
-            yield entry
 
 
 def _place(key: str) -> tuple[str, str] | None:

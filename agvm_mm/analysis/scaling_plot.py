@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from .cluster import Cluster
 from .scaling import SCHEMES, Workload, mean_step, step_cost, training_time
-from .style import COLOURS, MARKERS  # also chooses the backend without a display
+from .style import COLOURS, MARKERS, save  # also chooses the backend without a display
 
 LABELS = {
     'ddp': 'plain DDP',
@@ -54,12 +54,7 @@ def plot_scaling(
     _draw(axes[2], SCHEMES, gpus, minutes, f'minutes for {workload.epochs:g} epochs')
     axes[2].legend(fontsize='small')
     figure.suptitle(f'{cluster.name}: {workload.images_per_gpu:g} images a GPU (modelled)')
-    paths = [Path(out).with_suffix(suffix) for suffix in ('.png', '.svg')]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
-    pyplot.close(figure)
-    return paths
+    return save(figure, out)
 
 
 def _draw(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch.distributed as dist
@@ -46,7 +46,7 @@ def bind(
     _require_dense(network)
     partition = partition_parameters(network, settings.modules)
     _require_anchor(settings, partition, network)
-    _require_optimized(partition, optimizer)
+    require_optimized(zip(partition.parameter_names, partition.parameters), optimizer, 'AGVM')
     preconditioner = build_preconditioner(optimizer) if settings.precondition else None
     collector = build_collector(settings.estimator, partition, communicator, preconditioner)
     return Modulator(settings, partition, collector, updates)
@@ -181,14 +181,21 @@ def _require_anchor(settings: AGVMSettings, partition: ModulePartition, network:
     raise ValueError(f'{WHERE}.anchor is {settings.anchor!r}, which {why}; allowed is {allowed}.')
 
 
-def _require_optimized(partition: ModulePartition, optimizer: Optimizer) -> None:
+def require_optimized(
+    trainable: Iterable[tuple[str, nn.Parameter]], optimizer: Optimizer, method: str
+) -> None:
+    """Refuse a trainable parameter that ``optimizer`` does not hold.
+
+    Raises:
+        ValueError: names it.
+    """
     optimized = {id(p) for group in optimizer.param_groups for p in group['params']}
-    for name, parameter in zip(partition.parameter_names, partition.parameters):
+    for name, parameter in trainable:
         if id(parameter) not in optimized:
             raise ValueError(
                 f'the trainable parameter {name!r} is not in the optimizer '
-                f'{type(optimizer).__name__}; AGVM needs one optimizer for the whole model: freeze '
-                'the parameter or mend optim_wrapper.constructor.'
+                f'{type(optimizer).__name__}; {method} needs one optimizer for the whole model: '
+                'freeze the parameter or mend optim_wrapper.constructor.'
             )
 
 

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from ..gradients import ProcessGroupCommunicator, SingleProcess
 from ..kfac import KFAC, KFACSettings, from_state, gather, rescale_weights, to_state
 from ..kfac.settings import WHERE
-from .binding import data_parallel, unwrapped
+from .binding import data_parallel, require_optimized, unwrapped
 from .kfac_report import scalars, start
 
 
@@ -157,14 +157,8 @@ class KFACPart:
                 "images of a batch; derive it from mmengine's BaseModel, or set "
                 f'{WHERE}=None.'
             )
-        optimized = {id(p) for group in self._optimizer.param_groups for p in group['params']}
-        for name, parameter in network.named_parameters():
-            if parameter.requires_grad and id(parameter) not in optimized:
-                raise ValueError(
-                    f'the trainable parameter {name!r} is not in the optimizer '
-                    f'{type(self._optimizer).__name__}; K-FAC needs one optimizer for the whole '
-                    'model: freeze the parameter or mend optim_wrapper.constructor.'
-                )
+        trainable = ((name, p) for name, p in network.named_parameters() if p.requires_grad)
+        require_optimized(trainable, self._optimizer, 'K-FAC')
 
 
 __all__ = ['KFACPart']

@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..work_dir import find_scalars, parse_lines, read_lines
+
 NO_SCORES = ('step', 'time', 'data_time')
 CURVES = ('phi', 'noise_scale', 'factor')
 
@@ -26,8 +28,8 @@ def distil(work_dir: Path, **facts: Any) -> dict[str, Any]:
     Raises:
         ValueError: the run has no evaluation at its end.
     """
-    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    entries = [json.loads(line) for path in logs[-1:] for line in path.read_text().splitlines()]
+    logs = find_scalars(work_dir)
+    entries = [entry for path in logs[-1:] for entry in parse_lines(read_lines(path))]
     if not entries or 'loss' in entries[-1]:
         raise ValueError(f'{work_dir} holds no run that ended with an evaluation.')
     training = [entry for entry in entries if 'loss' in entry]

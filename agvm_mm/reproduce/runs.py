@@ -12,16 +12,14 @@ checkpoint is opened.
 
 from __future__ import annotations
 
-import ast
-import json
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..work_dir import find_scalars, parse_lines, read_lines, read_literals
 from .results import read_result
 
 ETA = re.compile(r' - (?:Epoch|Iter)\(train\) .*? eta: ((?:\d+ days?, )?\d+:\d\d:\d\d)')
@@ -74,7 +72,7 @@ def find_runs(work_root: Path, stem: str, key: str, now: float | None = None) ->
 
 
 def _read_run(folder: Path, key: str, seed: int | None, now: float | None) -> Run | None:
-    logs = sorted(folder.glob('*/vis_data/scalars.json'))
+    logs = find_scalars(folder)
     if not logs:
         return None
     state = _State()
@@ -101,45 +99,28 @@ class _State:
 
     def add(self, path: Path, key: str) -> None:
         """Continue with a log, or start anew where it does not resume the earlier ones."""
-        lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+        lines = read_lines(path)
         training = [line for line in lines if ITERATION in line]
-        first = next(_entries(training), {})
+        first = next(parse_lines(training), {})
         if first and first['step'] <= self._first_step:
             self.scores.clear()
         if first:
             self._first_step = self._first_step or first['step']
-            self.last = next(_entries(reversed(training)), first)
-        for entry in _entries(line for line in lines if ITERATION not in line):
+            self.last = next(parse_lines(reversed(training)), first)
+        for entry in parse_lines(line for line in lines if ITERATION not in line):
             self.scores[int(entry['step'])] = entry.get(key)
-
-
-def _entries(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the last line of a run that was killed while writing it
-        if isinstance(entry, dict) and 'step' in entry:
-            yield entry
 
 
 def _read_length(config: Path) -> tuple[str, int | None]:
     """Unit and number of ``train_cfg.max_epochs`` or ``max_iters`` in a config MMEngine wrote."""
     try:
-        tree = ast.parse(config.read_text(encoding='utf-8'))
-    except (OSError, SyntaxError):
+        text = config.read_text(encoding='utf-8')
+    except OSError:
         return 'epoch', None
-    for node in tree.body:
-        if (
-            isinstance(node, ast.Assign)
-            and getattr(node.targets[0], 'id', '') == 'train_cfg'
-            and isinstance(node.value, ast.Call)
-        ):
-            for keyword in node.value.keywords:
-                if keyword.arg in ('max_epochs', 'max_iters') and isinstance(
-                    keyword.value, ast.Constant
-                ):
-                    return keyword.arg[len('max_') : -1], int(str(keyword.value.value))
+    train_cfg = read_literals(text).get('train_cfg')
+    for unit in ('epoch', 'iter'):
+        if isinstance(train_cfg, dict) and train_cfg.get(f'max_{unit}s') is not None:
+            return unit, int(train_cfg[f'max_{unit}s'])
     return 'epoch', None
 
 

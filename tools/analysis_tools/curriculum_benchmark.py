@@ -15,12 +15,15 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from agvm_mm.analysis.time_to_target import compare, summarise
-from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
+from agvm_mm.launch.runner import load_config
+from agvm_mm.launch.sweep import Training, run_all
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = {
@@ -40,47 +43,38 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--train', type=int, default=400, help='scenes to draw')
     parser.add_argument('--size', type=int, default=128, help='side of a scene in pixels')
     parser.add_argument('--jobs', type=int, default=2, help='runs at the same time')
-    parser.add_argument('--one', choices=ARMS, help='train one arm with the first seed, then end')
     return parser.parse_args()
 
 
-def train(args: argparse.Namespace) -> None:
-    """Train one arm in this process, as tools/train.py would."""
-    path = ROOT / f'{TASKS[args.task][1].format(ARMS[args.one])}.py'
-    cfg = load_config(str(path), work_dir=str(args.out))
+def plan(args: argparse.Namespace, arm: str, seed: int) -> Training:
+    """The training of one arm, with a clock."""
+    path = ROOT / f'{TASKS[args.task][1].format(ARMS[arm])}.py'
+    cfg = load_config(str(path))
+    options: dict[str, Any] = {
+        'custom_hooks': [*cfg.custom_hooks, dict(type='TrainingClockHook')]
+    }
     if args.epochs is not None:
-        cfg.train_cfg.max_epochs = args.epochs
-        for entry in cfg.param_scheduler:
+        options['train_cfg.max_epochs'] = args.epochs
+        for i, entry in enumerate(cfg.param_scheduler):
             if entry.get('by_epoch', True):
-                entry['end'] = args.epochs
-    cfg.custom_hooks = [*cfg.custom_hooks, dict(type='TrainingClockHook')]
-    runner = build_runner(cfg, prepare_training(cfg, TrainOptions(seed=args.seeds[0])))
-    runner.train()
+                options[f'param_scheduler.{i}.end'] = args.epochs
+    return Training(path, args.out.resolve() / f'{args.task}_{arm}_{seed}', seed, options)
 
 
-def launch(args: argparse.Namespace, arm: str, seed: int) -> list[dict[str, Any]]:
-    """Train one arm in a process of its own, unless it was before, and return its curve."""
-    work_dir = args.out.resolve() / f'{args.task}_{arm}_{seed}'
-    curve, done = work_dir / 'curve.jsonl', work_dir / 'done'
-    if not done.exists():
-        work_dir.mkdir(parents=True, exist_ok=True)
-        curve.unlink(missing_ok=True)
-        command = [sys.executable, __file__, args.task, str(work_dir), '--one', arm]
-        command += ['--seeds', str(seed)]
-        command += [] if args.epochs is None else ['--epochs', str(args.epochs)]
-        data = {'AGVM_MM_DATA': str(args.out.resolve())} if args.task == 'detection' else {}
-        paths = [str(ROOT), os.environ.get('PYTHONPATH', '')]
-        threads = {'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
-        with (work_dir / 'output.txt').open('w') as output:
-            subprocess.run(
-                command,
-                env={**os.environ, **threads, **data},
-                check=True,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        done.touch()
-    return [json.loads(line) for line in curve.read_text().splitlines()]
+def train(trainings: Iterable[Training], jobs: int) -> None:
+    """Make the trainings that were not made before, each in a process of its own."""
+    missing = [one for one in trainings if not (one.work_dir / 'done').exists()]
+    for training in missing:
+        (training.work_dir / 'curve.jsonl').unlink(missing_ok=True)
+    for training, code in run_all(missing, jobs):
+        if code:
+            sys.exit(f'a run failed, see {training.work_dir}/output.txt')
+        (training.work_dir / 'done').touch()
+
+
+def read_curve(training: Training) -> list[dict[str, Any]]:
+    """What the clock has written."""
+    return [json.loads(line) for line in (training.work_dir / 'curve.jsonl').open()]
 
 
 def draw_scenes(args: argparse.Namespace) -> None:
@@ -95,16 +89,16 @@ def draw_scenes(args: argparse.Namespace) -> None:
 def main() -> None:
     """Run all arms, write the numbers, print what they say."""
     args = parse_args()
-    if args.one is not None:
-        train(args)
-        return
     args.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
     if args.task == 'detection':
+        os.environ['AGVM_MM_DATA'] = str(args.out.resolve())
         draw_scenes(args)
     metric = TASKS[args.task][0]
     pairs = [(arm, seed) for seed in args.seeds for arm in ARMS]
-    with ThreadPoolExecutor(args.jobs) as pool:
-        curves = dict(zip(pairs, pool.map(lambda pair: launch(args, *pair), pairs)))
+    trainings = {pair: plan(args, *pair) for pair in pairs}
+    train(trainings.values(), args.jobs)
+    curves = {pair: read_curve(training) for pair, training in trainings.items()}
     found = [
         compare(curves['baseline', seed], curves['curriculum', seed], metric)
         for seed in args.seeds

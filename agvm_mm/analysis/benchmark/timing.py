@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ def time_cases(bench: Workbench, repeats: int, warmup: int) -> dict[Key, Ratio]:
             elapsed = _time(bench, case)
             if number >= 0:
                 seconds[_key(case)].append(elapsed)
+        if dist.get_rank() == 0:
+            print(f'round {number + 1} of {repeats}', file=sys.stderr, flush=True)
     plain = np.array(seconds[PLAIN, False])
     return {key: _ratio(np.array(values), plain) for key, values in seconds.items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...optim.settings import AGVMSettings
+from ...work_dir import find_scalars, parse_lines, read_lines, read_literals
 from ..history import History, read_history
 from ..predict.forecast import read
-from .literals import read_literals
 
 Curve = list[tuple[int, float]]
 ENVIRONMENT = re.compile(r'^-{20,}\nSystem environment:\n(.*?)^-{20,}$', re.MULTILINE | re.DOTALL)
@@ -112,13 +111,13 @@ def read_run(work_dir: str | Path) -> Run:
         FileNotFoundError: no log of MMEngine.
     """
     run = Run(Path(work_dir))
-    logs = sorted(run.folder.glob('*/vis_data/scalars.json'))
+    logs = find_scalars(run.folder)
     if not logs:
         raise FileNotFoundError(
             f'{run.folder} holds no */vis_data/scalars.json; give the work directory of a run.'
         )
     for path in logs:
-        for entry in _entries(path):
+        for entry in parse_lines(read_lines(path)):
             _add(run, entry)
     for curves in (run.losses, run.scores):
         for key, curve in curves.items():
@@ -146,16 +145,6 @@ def _read_texts(run: Run, log: Path) -> None:
         found = NOT_FINITE.search(text)
         if found and run.skipped is None:
             run.skipped = int(found[1])
-
-
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the last line of a run that was killed while writing it
-        if isinstance(entry, dict) and isinstance(entry.get('step'), int):
-            yield entry
 
 
 def _add(run: Run, entry: dict[str, Any]) -> None:

@@ -1,12 +1,8 @@
-# Generated scenes with six shapes as things and three backgrounds as stuff, read from
-# $AGVM_MM_DATA/scenes/ or data/scenes/, the folder of scenes_detection.py:
-#   python tools/dataset_converters/generate_scenes.py data/scenes \
-#       --train 400 --val 100 --size 96 96
-# Objects come from the instance file and stuff from the semantic maps, because MMDetection's
+# The scenes of scenes_detection.py, six shapes as things and three backgrounds as stuff. Objects come
+# from the instance file and stuff from the semantic maps, because MMDetection's
 # LoadPanopticAnnotations and CocoPanopticMetric need the package panopticapi.
-dataset_type = 'CocoDataset'
+_base_ = './scenes_detection.py'
 data_root = '{{$AGVM_MM_DATA:data}}/scenes/'
-metainfo = dict(classes=('circle', 'square', 'triangle', 'star', 'cross', 'ring'))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -22,31 +18,12 @@ test_pipeline = [
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_train2017.json',
-        data_prefix=dict(img='train2017/', seg='annotations/semantic_train2017/'),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_val2017.json',
-        data_prefix=dict(img='val2017/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+        data_prefix=dict(seg='annotations/semantic_train2017/'), pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(
+    _delete_=True,
     type='PanopticQualityMetric',
     ann_file=data_root + 'annotations/panoptic_val2017.json',
     seg_prefix=data_root + 'annotations/panoptic_val2017/')
