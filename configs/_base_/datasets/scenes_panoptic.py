@@ -1,5 +1,5 @@
-# The scenes of scenes_detection.py, six shapes as things and three backgrounds as stuff. Objects come
-# from the instance file and stuff from the semantic maps, because MMDetection's
+# The scenes of scenes_detection.py, six shapes as things and three backgrounds as stuff. Objects
+# come from the instance file and stuff from the semantic maps, because MMDetection's
 # LoadPanopticAnnotations and CocoPanopticMetric need the package panopticapi.
 _base_ = './scenes_detection.py'
 data_root = '{{$AGVM_MM_DATA:data}}/scenes/'
