@@ -23,7 +23,7 @@ import torch
 from mmengine.config import Config
 
 from agvm_mm.launch.sweep import Training, run_all
-from agvm_mm.reproduce.results import distil, write_result
+from agvm_mm.work_dir import distil, write_result
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENES = '--train 1024 --val 256 --size 64 64 --objects 1 4 --seed 0'

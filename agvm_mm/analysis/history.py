@@ -1,4 +1,4 @@
-"""The per-module curves of a work directory, from the JSON lines that MMEngine writes."""
+"""The per-module curves of a run, from its work directory or from what was kept of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..work_dir import find_scalars, parse_lines, read_lines
+from ..work_dir import find_scalars, parse_lines, read_lines, read_result
 
+Curves = dict[str, dict[str, list[tuple[int, float]]]]
 QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'factor', 'lr')
 
 
@@ -16,12 +17,12 @@ class History:
     """Curves of one run.
 
     Args:
-        name: the work directory's name.
+        name: of the work directory or of the file.
         curves: quantity -> module -> [(iteration, value)], in order of iteration.
     """
 
     name: str
-    curves: dict[str, dict[str, list[tuple[int, float]]]] = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
 
     def modules(self) -> list[str]:
         """Modules in the order in which they were logged."""
@@ -31,15 +32,39 @@ class History:
         return list(names)
 
 
-def read_history(work_dir: str | Path) -> History:
-    """All ``*/vis_data/scalars.json`` below ``work_dir``, resumed runs joined.
+def read_history(run: str | Path) -> History:
+    """The curves of a work directory, resumed runs joined, or of one result.
 
     Where a resumed run repeats iterations, the later log counts.
 
+    Args:
+        run: folder with ``*/vis_data/scalars.json``, or a JSON file of tools/miniature.py.
+
     Raises:
         FileNotFoundError: no log with AGVM's scalars.
+        ValueError: the file is not a result.
     """
-    folder = Path(work_dir)
+    path = Path(run)
+    history = History(path.resolve().stem if path.is_file() else path.resolve().name)
+    history.curves = _kept(path) if path.is_file() else _logged(path)
+    if not history.curves:
+        raise FileNotFoundError(
+            f"{path} holds no */vis_data/scalars.json with AGVM's curves; give the work "
+            'directory of a run with AGVMOptimWrapper, or its result as JSON.'
+        )
+    return history
+
+
+def _kept(path: Path) -> Curves:
+    curves: Curves = {}
+    for quantity, by_module in read_result(path).get('modules', {}).items():
+        for module, curve in by_module.items():
+            points = [(int(step), float(value)) for step, value in curve if math.isfinite(value)]
+            curves.setdefault(quantity, {})[module] = points
+    return curves
+
+
+def _logged(folder: Path) -> Curves:
     merged: dict[tuple[str, str], dict[int, float]] = {}
     for path in find_scalars(folder):
         for entry in parse_lines(read_lines(path)):
@@ -47,15 +72,10 @@ def read_history(work_dir: str | Path) -> History:
                 place = _place(key)
                 if place is not None and isinstance(value, (int, float)) and math.isfinite(value):
                     merged.setdefault(place, {})[int(entry['step'])] = float(value)
-    if not merged:
-        raise FileNotFoundError(
-            f"{folder} holds no */vis_data/scalars.json with AGVM's curves; give the work "
-            'directory of a run with AGVMOptimWrapper.'
-        )
-    history = History(folder.resolve().name)
+    curves: Curves = {}
     for (quantity, module), curve in merged.items():
-        history.curves.setdefault(quantity, {})[module] = sorted(curve.items())
-    return history
+        curves.setdefault(quantity, {})[module] = sorted(curve.items())
+    return curves
 
 
 def _place(key: str) -> tuple[str, str] | None:

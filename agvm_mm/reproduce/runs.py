@@ -5,9 +5,9 @@
     <work root>/<name of the config>_seed<N>.json
 
 The first form, the default of tools/train.py, is one run of unknown seed; the second is one run a
-seed; the third is what :mod:`.results` keeps of a finished run. Only text is read: the JSON lines,
-the log and the config that MMEngine writes beside them, the last as literals and never as code. No
-checkpoint is opened.
+seed; the third is what :mod:`agvm_mm.work_dir.results` keeps of a finished run. Only text is read:
+the JSON lines, the log and the config that MMEngine writes beside them, the last as literals and
+never as code. No checkpoint is opened.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..work_dir import find_scalars, parse_lines, read_lines, read_literals
-from .results import read_result
+from ..work_dir import find_scalars, parse_lines, read_lines, read_literals, read_result
 
 ETA = re.compile(r' - (?:Epoch|Iter)\(train\) .*? eta: ((?:\d+ days?, )?\d+:\d\d:\d\d)')
 ITERATION = '"iter": '  # stands in every training line and in no line of an evaluation

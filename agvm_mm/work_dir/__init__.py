@@ -1,6 +1,15 @@
-"""The text that MMEngine writes into a work directory; needs neither torch nor MMEngine."""
+"""What a run leaves behind as text; needs neither torch nor MMEngine."""
 
 from .literals import read_literals
+from .results import distil, read_result, write_result
 from .scalars import find_scalars, parse_lines, read_lines
 
-__all__ = ['find_scalars', 'parse_lines', 'read_lines', 'read_literals']
+__all__ = [
+    'distil',
+    'find_scalars',
+    'parse_lines',
+    'read_lines',
+    'read_literals',
+    'read_result',
+    'write_result',
+]

@@ -9,6 +9,7 @@ import pytest
 from launcher import run_tool
 
 from agvm_mm.analysis import read_history
+from agvm_mm.work_dir import distil, write_result
 
 
 def _log(folder: Path, run: str, entries: list[dict[str, float]], tail: str = '') -> None:
@@ -49,6 +50,18 @@ def test_a_folder_without_curves_is_named(tmp_path):
     _log(tmp_path, '20260101_000000', [{'step': 1, 'loss': 2.0}])
     with pytest.raises(FileNotFoundError, match=tmp_path.name):
         read_history(tmp_path)
+
+
+def test_a_kept_result_has_the_curves_of_its_work_directory(tmp_path):
+    _log(tmp_path / 'run', '20260101_000000', [_entry(10, 0.5), _entry(20, 0.25)])
+    with (tmp_path / 'run/20260101_000000/vis_data/scalars.json').open('a') as log:
+        log.write(json.dumps({'step': 20, 'coco/bbox_mAP': 0.3}))
+    write_result(tmp_path / 'run_seed0.json', distil(tmp_path / 'run'))
+    kept, logged = read_history(tmp_path / 'run_seed0.json'), read_history(tmp_path / 'run')
+    assert kept.name == 'run_seed0'
+    for quantity in ('phi', 'factor'):
+        assert kept.curves[quantity] == logged.curves[quantity]
+    assert kept.curves['noise_scale'] == {'neck': []}
 
 
 def test_the_tool_writes_png_and_svg(tmp_path):

@@ -12,7 +12,9 @@ from agvm_mm.analysis.plot import LABELS, plot_histories
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('work_dirs', nargs='+', help='work directories, one column each')
+    parser.add_argument(
+        'runs', nargs='+', help='work directories or results as JSON, one column each'
+    )
     parser.add_argument('--out', default='variance', help='path without suffix; PNG and SVG')
     parser.add_argument(
         '--quantities', nargs='+', choices=list(LABELS), default=list(LABELS), help='rows'
@@ -24,8 +26,8 @@ def main() -> None:
     """Read, draw, say where."""
     args = parse_args()
     try:
-        histories = [read_history(folder) for folder in args.work_dirs]
-    except FileNotFoundError as error:
+        histories = [read_history(run) for run in args.runs]
+    except (FileNotFoundError, ValueError) as error:
         sys.exit(str(error))
     for path in plot_histories(histories, args.quantities, args.out):
         print(path)

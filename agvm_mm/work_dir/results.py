@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..work_dir import find_scalars, parse_lines, read_lines
+from .scalars import find_scalars, parse_lines, read_lines
 
 NO_SCORES = ('step', 'time', 'data_time')
 CURVES = ('phi', 'noise_scale', 'factor')
