@@ -2,13 +2,14 @@
 
 from .all_pairs import AllPairs
 from .build import ESTIMATORS, build_collector
-from .collector import Collector, Preconditioner
+from .collector import BlockPreconditioner, Collector, Preconditioner
 from .communicator import Communicator, ProcessGroupCommunicator, SingleProcess
 from .half_split import HalfSplitMicroBatches, HalfSplitRanks
 
 __all__ = [
     'ESTIMATORS',
     'AllPairs',
+    'BlockPreconditioner',
     'Collector',
     'Communicator',
     'HalfSplitMicroBatches',

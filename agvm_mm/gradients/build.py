@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..statistics import ModulePartition
 from .all_pairs import AllPairs
-from .collector import Collector, Preconditioner
+from .collector import BlockPreconditioner, Collector, Preconditioner
 from .communicator import Communicator
 from .half_split import HalfSplitMicroBatches, HalfSplitRanks
 
@@ -16,11 +16,15 @@ def build_collector(
     partition: ModulePartition,
     communicator: Communicator,
     preconditioner: Preconditioner | None = None,
+    blocks: BlockPreconditioner | None = None,
 ) -> Collector:
-    """The collector of ``estimator``, one of :data:`ESTIMATORS`, for these ranks."""
+    """The collector of ``estimator``, one of :data:`ESTIMATORS`, for these ranks.
+
+    ``blocks`` is for 'half_split': all pairs would need P on every rank, for every sample.
+    """
     if estimator == 'all_pairs':
         return AllPairs(partition, communicator, preconditioner)
     if estimator == 'half_split':
         kind = HalfSplitRanks if communicator.size > 1 else HalfSplitMicroBatches
-        return kind(partition, communicator, preconditioner)
+        return kind(partition, communicator, preconditioner, blocks)
     raise ValueError(f'unknown estimator {estimator!r}; known are {", ".join(ESTIMATORS)}.')

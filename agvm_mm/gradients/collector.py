@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Callable, Optional
+from typing import Callable, Optional, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,16 @@ from .communicator import Communicator
 
 Preconditioner = Callable[[nn.Parameter], Optional[Tensor]]
 """Diagonal D of the optimizer for a parameter, same shape; None before it is known."""
+
+
+class BlockPreconditioner(Protocol):
+    """A preconditioner that takes several parameters at once, each block on one rank."""
+
+    def blocks(self) -> Sequence[Sequence[int]]:
+        """This rank's blocks: positions of their parameters in the partition."""
+
+    def apply(self, block: int, gradients: Sequence[Tensor]) -> Tensor | None:
+        """P g of one of :meth:`blocks`, in any shape; None before P is known."""
 
 
 class Collector(ABC):

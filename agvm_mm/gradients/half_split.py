@@ -10,20 +10,38 @@ Source: Xue et al., NeurIPS 2022, section 3.2; Qin et al., "SimiGrad", NeurIPS 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, reduce
 
 import torch
 from torch import Tensor, nn
 
-from ..statistics import VarianceEstimate, cosine_estimate
-from .collector import Collector
+from ..statistics import ModulePartition, VarianceEstimate, cosine_estimate
+from .collector import BlockPreconditioner, Collector, Preconditioner
+from .communicator import Communicator
 from .norms import inner_product
 
 
 class _HalfSplit(Collector):
-    """Holds the first half's mean gradient, flat, and compares it with the rest."""
+    """Holds the first half's mean gradient, flat, and compares it with the rest.
+
+    Args:
+        partition: see :class:`Collector`.
+        communicator: likewise.
+        preconditioner: likewise.
+        blocks: measure P g with P spread over the ranks.
+    """
+
+    def __init__(
+        self,
+        partition: ModulePartition,
+        communicator: Communicator,
+        preconditioner: Preconditioner | None = None,
+        blocks: BlockPreconditioner | None = None,
+    ) -> None:
+        super().__init__(partition, communicator, preconditioner)
+        self.blocks = blocks
 
     def start(self, count: int) -> None:
         """See :class:`Collector`."""
@@ -48,19 +66,26 @@ class _HalfSplit(Collector):
             share: part of the sample gradients that is in the first half; the buffer holds the
                 first mean times this share.
         """
-        zero = torch.zeros((), dtype=torch.float64, device=self.device)
-        rows = []
-        for i, (gradient, part) in enumerate(zip(self.gradients(), self._first)):
-            mean = torch.zeros_like(part) if gradient is None else gradient
-            a = self.preconditioned(i, part / share)
-            b = self.preconditioned(i, (mean - part) / (1 - share))
-            if a is None or b is None:
-                rows.append(torch.stack([zero, zero, zero]))
-            else:
-                rows.append(
-                    torch.stack([inner_product(a, b), inner_product(a, a), inner_product(b, b)])
-                )
-        return [self.partition.sum(column) for column in torch.stack(rows).unbind(1)]
+        means = self.gradients()
+        count = len(means)
+        rows = torch.zeros(count, 3, dtype=torch.float64, device=self.device)
+        members = [[i] for i in range(count)] if self.blocks is None else self.blocks.blocks()
+        for number, block in enumerate(members):
+            a = self._apply(number, [self._first[i] / share for i in block])
+            b = self._apply(number, [self._second(means[i], i) / (1 - share) for i in block])
+            if a is not None and b is not None:
+                products = [inner_product(a, b), inner_product(a, a), inner_product(b, b)]
+                rows[block[0]] = torch.stack(products)
+        return [self.partition.sum(column) for column in rows.unbind(1)]
+
+    def _apply(self, number: int, gradients: Sequence[Tensor]) -> Tensor | None:
+        if self.blocks is None:
+            return self.preconditioned(number, gradients[0])
+        return self.blocks.apply(number, gradients)
+
+    def _second(self, mean: Tensor | None, i: int) -> Tensor:
+        first: Tensor = self._first[i]
+        return -first if mean is None else mean - first
 
     def _release(self) -> None:
         del self._flat, self._first
@@ -100,6 +125,9 @@ class HalfSplitRanks(_HalfSplit):
             self.communicator.reduce_half_to_first(self._flat)
         if self.communicator.rank == 0:
             self._flat /= size
+        if self.blocks is not None:
+            self.communicator.start_broadcast(self._flat, 0).wait()
+        if self.communicator.rank == 0 or self.blocks is not None:
             sums = self._compare((size // 2) / size)
         else:
             sums = [torch.zeros(len(self.partition), dtype=torch.float64, device=self.device)] * 3

@@ -1,5 +1,6 @@
 """K-FAC: gradients preconditioned by the Fisher matrix of each layer, distributed over ranks."""
 
+from .blocks import KFACBlocks
 from .layers import ConvLayer, KroneckerLayer, Layer, LinearLayer, UnitLayer
 from .preconditioner import KFAC
 from .rescale import rescale_weights
@@ -10,6 +11,7 @@ from .traffic import Traffic
 __all__ = [
     'KFAC',
     'ConvLayer',
+    'KFACBlocks',
     'KFACSettings',
     'KroneckerLayer',
     'Layer',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -66,9 +67,14 @@ class Layer(ABC):
     def divide(self, totals: list[Tensor], images: float, positions: float) -> list[Tensor]:
         """The factors from their sums over all ranks."""
 
-    @abstractmethod
     def matrix(self) -> Tensor | None:
         """The gradient in the shape that the factors multiply; None without a gradient."""
+        parts = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        return self.join(parts) if len(parts) == len(self.parameters) else None
+
+    @abstractmethod
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """Gradients of :attr:`parameters` as one matrix; :meth:`split` takes it apart."""
 
     def write(self, matrix: Tensor) -> None:
         """Put a preconditioned matrix into the parameters' gradients."""
@@ -94,15 +100,10 @@ class KroneckerLayer(Layer):
         """See :class:`Layer`."""
         return [totals[0] / images, totals[1] / positions]
 
-    def matrix(self) -> Tensor | None:
-        """The gradient as (groups, outputs, inputs [+ 1])."""
-        columns = []
-        for parameter in self.parameters:
-            if parameter.grad is None:
-                return None
-            rows = parameter.shape[0] // self.groups
-            columns.append(parameter.grad.reshape(self.groups, rows, -1))
-        return torch.cat(columns, 2)
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """As (groups, outputs, inputs [+ 1])."""
+        rows = self.parameters[0].shape[0] // self.groups
+        return torch.cat([part.reshape(self.groups, rows, -1) for part in parts], 2)
 
     def _set_shapes(self, inputs: int, outputs: int) -> None:
         columns = inputs + int(self.has_bias)
@@ -180,10 +181,9 @@ class UnitLayer(Layer):
         """See :class:`Layer`."""
         return [totals[0] / images]
 
-    def matrix(self) -> Tensor | None:
-        """The gradient as (channels, 2, 1)."""
-        weight, bias = (parameter.grad for parameter in self.parameters)
-        return None if weight is None or bias is None else torch.stack([weight, bias], 1)[..., None]
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """As (channels, 2, 1)."""
+        return torch.stack(list(parts), 1)[..., None]
 
     def split(self, matrix: Tensor) -> list[Tensor]:
         """See :class:`Layer`."""

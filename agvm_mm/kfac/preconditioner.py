@@ -184,6 +184,21 @@ class KFAC:
             )
         self.solved[index] = self.fresh[index] = True
 
+    def apply(self, index: int, gradients: Sequence[Tensor]) -> Tensor | None:
+        """What :meth:`step` would make of other gradients of a layer of this rank.
+
+        Args:
+            index: of the layer.
+            gradients: of its parameters, in their order.
+
+        Returns:
+            The preconditioned matrix; None before the factors were inverted.
+        """
+        layer = self.layers[index]
+        if self.solutions[index] is None:
+            return None
+        return self._precondition(index, layer.join(gradients).to(layer.dtype))
+
     def _damping(self, index: int) -> float:
         unit = isinstance(self.layers[index], UnitLayer)
         return self.settings.damping * (self.settings.norm_damping if unit else 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from mmengine.model import is_model_wrapper
@@ -12,10 +12,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ..gradients import Communicator, ProcessGroupCommunicator, SingleProcess, build_collector
+from ..kfac import KFACBlocks
 from ..statistics import ModulePartition, partition_parameters
 from .modulator import Modulator
 from .precondition import build_preconditioner
-from .settings import WHERE, AGVMSettings
+from .settings import BY_KFAC, WHERE, AGVMSettings
+
+if TYPE_CHECKING:
+    from .kfac import KFACPart
 
 
 def bind(
@@ -24,6 +28,7 @@ def bind(
     optimizer: Optimizer,
     accumulative_counts: int,
     updates: int,
+    kfac: KFACPart | None,
 ) -> Modulator:
     """The modulator of ``model``; every refusal of a set-up happens here, before training.
 
@@ -33,6 +38,7 @@ def bind(
         optimizer: the optimizer that trains it.
         accumulative_counts: micro-batches in one update.
         updates: optimizer updates already made.
+        kfac: the second-order part, which sees the model later.
 
     Raises:
         ValueError: the set-up can't work; the sentence says why and where to change it.
@@ -47,9 +53,19 @@ def bind(
     partition = partition_parameters(network, settings.modules)
     _require_anchor(settings, partition, network)
     require_optimized(zip(partition.parameter_names, partition.parameters), optimizer, 'AGVM')
-    preconditioner = build_preconditioner(optimizer) if settings.precondition else None
-    collector = build_collector(settings.estimator, partition, communicator, preconditioner)
+    diagonal = build_preconditioner(optimizer) if settings.precondition is True else None
+    blocks = _kfac_blocks(kfac, partition) if settings.precondition == BY_KFAC else None
+    collector = build_collector(settings.estimator, partition, communicator, diagonal, blocks)
     return Modulator(settings, partition, collector, updates)
+
+
+def _kfac_blocks(kfac: KFACPart | None, partition: ModulePartition) -> KFACBlocks:
+    if kfac is None:
+        raise ValueError(
+            f'{WHERE}.precondition is {BY_KFAC!r} and there is no K-FAC; allowed is that with '
+            'optim_wrapper.kfac=dict(...), or else True or False.'
+        )
+    return KFACBlocks(lambda: kfac.kfac, partition)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ from ..gradients import ESTIMATORS
 from ..statistics.factors import AVERAGES
 
 WHERE = 'optim_wrapper.agvm'
+BY_KFAC = 'kfac'
 
 
 def require(holds: bool, key: str, value: Any, allowed: str, where: str = WHERE) -> None:
@@ -34,7 +35,8 @@ class AGVMSettings:
         momentum: weight of the past in the moving average, in [0, 1).
         clamp: bounds on the ratio of normalised variances, before the square root.
         eps: added to both normalised variances.
-        precondition: measure the gradient as the optimizer's second moment scales it.
+        precondition: measure the gradient as the optimizer's second moment scales it; 'kfac': as
+            K-FAC turns and scales it, with 'half_split' alone.
         apply: False to measure and log only.
     """
 
@@ -48,7 +50,7 @@ class AGVMSettings:
     momentum: float = 0.97
     clamp: Sequence[float] = (0.5, 10.0)
     eps: float = 1e-6
-    precondition: bool = False
+    precondition: bool | str = False
     apply: bool = True
 
     def __post_init__(self) -> None:
@@ -91,8 +93,15 @@ class AGVMSettings:
             _is_interval(self.clamp), 'clamp', self.clamp, 'two positive numbers, the smaller first'
         )
         require(is_number(self.eps) and self.eps > 0, 'eps', self.eps, 'a positive number')
-        for key in ('precondition', 'apply'):
-            require(isinstance(getattr(self, key), bool), key, getattr(self, key), 'True or False')
+        require(isinstance(self.apply, bool), 'apply', self.apply, 'True or False')
+        # All pairs would need the inverses of every layer on every rank.
+        by_kfac = self.precondition == BY_KFAC and self.estimator == 'half_split'
+        require(
+            isinstance(self.precondition, bool) or by_kfac,
+            'precondition',
+            self.precondition,
+            f"True or False, or {BY_KFAC!r} with estimator='half_split'",
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AGVMSettings:

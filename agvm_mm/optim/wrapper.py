@@ -220,7 +220,8 @@ class AGVMMixin(OptimWrapper):
             self._kfac.begin(model, self._updates)
 
     def _bind(self, model: nn.Module, settings: AGVMSettings) -> None:
-        modulator = bind(settings, model, self.optimizer, self._accumulative_counts, self._updates)
+        counts, updates = self._accumulative_counts, self._updates
+        modulator = bind(settings, model, self.optimizer, counts, updates, self._kfac)
         module_of = {
             id(parameter): module
             for parameter, module in zip(

@@ -32,6 +32,18 @@ def _runner(rank: int, folder: Path, hook: bool, flexible: bool) -> Any:
     return summary(whole), summary(resumed), saved
 
 
+def _preconditioned(rank: int, folder: Path) -> Any:
+    agvm = dict(interval=1, momentum=0.5, estimator='half_split', precondition='kfac')
+    KFAC_RUNNER['agvm'] = agvm
+    return _runner(rank, folder, True, False)[:2]
+
+
+def test_a_measurement_in_its_geometry_resumes(tmp_path: Path) -> None:
+    whole, resumed = run_ranks(_preconditioned, 2, tmp_path)[0]
+    assert torch.equal(whole['weights'], resumed['weights'])
+    assert whole['state'] == resumed['state']
+
+
 @pytest.mark.parametrize('flexible', [False, True], ids=['runner', 'flexible'])
 def test_both_runners_save_the_factors_of_all_ranks(tmp_path: Path, flexible: bool) -> None:
     whole, resumed, saved = run_ranks(_runner, 2, tmp_path, True, flexible)[0]

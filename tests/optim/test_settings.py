@@ -37,7 +37,7 @@ from agvm_mm.optim.settings import AGVMSettings
         (dict(anchor=None), r'agvm\.anchor is None'),
         (dict(modules=['backbone']), r"agvm\.modules is \['backbone'\]; allowed is None or a dict"),
         (dict(modules=dict(backbone='backbone')), r'agvm\.modules is .* list of parameter-name'),
-        (dict(precondition=1), r'agvm\.precondition is 1; allowed is True or False'),
+        (dict(precondition=1), r'agvm\.precondition is 1; allowed is True or False, or'),
         (dict(apply='yes'), r"agvm\.apply is 'yes'"),
         (dict(alpha=0.9), r"unknown key 'alpha'; known are anchor, modules, estimator"),
     ],

@@ -56,7 +56,7 @@ PLAUSIBLE = {
     'clamp': st.tuples(NUMBERS | st.floats(-0.5, 3.0), st.floats(0.0, 20.0))
     | st.lists(st.floats(0.1, 10.0), max_size=3).map(sorted),
     'eps': NUMBERS | st.floats(-1e-6, 1e-3),
-    'precondition': st.booleans(),
+    'precondition': st.sampled_from([True, False, 'kfac', 'k_fac']),
     'apply': st.booleans(),
 }
 LIKELY = st.one_of(st.just({}), st.fixed_dictionaries({}, optional=PLAUSIBLE))
@@ -67,7 +67,8 @@ def _require_usable(found: AGVMSettings, given_values: dict[str, Any]) -> None:
     """The given values are kept, and a modulator can use them."""
     for key, value in given_values.items():
         assert getattr(found, key) is value
-        assert isinstance(value, bool) is (key in ('precondition', 'apply'))
+        switch = key == 'apply' or (key == 'precondition' and value != 'kfac')
+        assert isinstance(value, bool) is switch
     low, high = found.clamp
     assert not isinstance(low, bool) and not isinstance(high, bool)
     numbers = [float(n) for n in (found.momentum, found.eps, low, high)]

@@ -1,0 +1,53 @@
+"""K-FAC as the geometry in which gradients are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Callable
+
+from torch import Tensor
+
+from ..statistics import ModulePartition
+from .preconditioner import KFAC
+
+
+class KFACBlocks:
+    """P g with the inverses that K-FAC holds, every layer on the rank that owns it.
+
+    A parameter that K-FAC leaves alone steps along its own gradient and is a block of rank 0.
+
+    Args:
+        kfac: returns the preconditioner, which begins after the measurement is set up.
+        partition: the parameters that are measured.
+    """
+
+    def __init__(self, kfac: Callable[[], KFAC], partition: ModulePartition) -> None:
+        self._kfac = kfac
+        self._partition = partition
+        self._blocks: list[Sequence[int]] | None = None
+        self._layers: list[int | None] = []
+
+    def blocks(self) -> Sequence[Sequence[int]]:
+        """See :class:`agvm_mm.gradients.BlockPreconditioner`."""
+        if self._blocks is None:
+            self._blocks = self._find()
+        return self._blocks
+
+    def apply(self, block: int, gradients: Sequence[Tensor]) -> Tensor | None:
+        """See :class:`agvm_mm.gradients.BlockPreconditioner`."""
+        layer = self._layers[block]
+        return gradients[0] if layer is None else self._kfac().apply(layer, gradients)
+
+    def _find(self) -> list[Sequence[int]]:
+        kfac = self._kfac()
+        position = {id(parameter): i for i, parameter in enumerate(self._partition.parameters)}
+        blocks: list[Sequence[int]] = []
+        for index, layer in enumerate(kfac.layers):
+            members = [position.pop(id(parameter)) for parameter in layer.parameters]
+            if kfac.owned(index):
+                blocks.append(members)
+                self._layers.append(index)
+        if kfac.communicator.rank == 0:
+            blocks += [[i] for i in position.values()]
+            self._layers += [None] * len(position)
+        return blocks
