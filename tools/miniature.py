@@ -1,11 +1,12 @@
 """Train the miniature recipes, some at a time, and keep one JSON file a run.
 
     python tools/miniature.py                          # every recipe of configs/miniature, 3 seeds
-    python tools/miniature.py --recipes 'faster-rcnn*' --tune 0.5 1 2 4
+    python tools/miniature.py --recipes 'faster-rcnn*' --tune 5
 
 Scenes are drawn first where they are missing. A run whose file is there is not repeated, so that
-the command can be stopped and given again. ``--tune`` tries each recipe's learning rate times the
-given numbers, with a seed of its own. The tables are printed by tools/reproduce.py.
+the command can be stopped and given again. ``--tune`` searches each recipe's learning rate about
+the one in its file with the given number of runs at most, and a seed of its own; the best goes into
+the file by hand. The tables are printed by tools/reproduce.py.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 
 from agvm_mm.launch.sweep import Training, run_all
-from agvm_mm.work_dir import distil, write_result
+from agvm_mm.launch.tuning import next_rates
+from agvm_mm.reproduce import TABLES
+from agvm_mm.work_dir import distil, read_result, write_result
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENES = '--train 1024 --val 256 --size 64 64 --objects 1 4 --seed 0'
@@ -38,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--recipes', nargs='+', default=['*'], help='patterns of their names')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='a run for each')
-    parser.add_argument('--tune', type=float, nargs='+', metavar='TIMES', help='try other rates')
+    parser.add_argument('--tune', type=int, metavar='RUNS', help='search the learning rates')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='runs at a time')
     parser.add_argument(
         '--results', type=Path, default=ROOT / 'docs/results/miniature', help='JSON files'
@@ -57,30 +59,40 @@ def draw_scenes() -> None:
         subprocess.run([sys.executable, script, folder, *SCENES.split()], check=True)
 
 
-def plan(args: argparse.Namespace) -> Iterator[tuple[Training, Path]]:
+def plan(args: argparse.Namespace) -> dict[Training, Path]:
     """Trainings whose result is missing, with the result's path."""
     found = {path for one in args.recipes for path in ROOT.glob(f'configs/miniature/{one}.py')}
-    for seed in [TUNING_SEED] if args.tune else args.seeds:
-        for path in sorted(found):
-            written = Config.fromfile(path).optim_wrapper.optimizer.lr
-            for rate in [written * times for times in args.tune] if args.tune else [None]:
-                name, folder = f'{path.stem}_seed{seed}', args.results
-                if rate is not None:
-                    name, folder = f'{path.stem}_lr{rate:.3g}_seed{seed}', args.results / 'tuning'
-                result = folder / f'{name}.json'
-                if not result.exists():
-                    options = {} if rate is None else {RATE: rate}
-                    yield Training(path, args.work_root / name, seed, options), result
+    todo = {}
+    for path in sorted(found):
+        if args.tune:
+            folder = args.results / 'tuning'
+            runs = {
+                f'{path.stem}_lr{rate:.3g}_seed{TUNING_SEED}': (TUNING_SEED, {RATE: rate})
+                for rate in rates(path, folder, args.tune)
+            }
+        else:
+            folder = args.results
+            runs = {f'{path.stem}_seed{seed}': (seed, {}) for seed in args.seeds}
+        for name, (seed, options) in runs.items():
+            result = folder / f'{name}.json'
+            if not result.exists():
+                todo[Training(path, args.work_root / name, seed, options)] = result
+    return todo
 
 
-def main() -> None:
-    """Train what is missing; exit with 1 if a run failed."""
-    args = parse_args()
-    torch.set_num_threads(1)
-    draw_scenes()
-    todo = dict(plan(args))
+def rates(path: Path, folder: Path, budget: int) -> list[float]:
+    """Learning rates of a recipe to try next, from the results of those that were tried."""
+    key = next(table.key for table in TABLES.values() if any(map(path.match, table.patterns)))
+    results = [read_result(one) for one in folder.glob(f'{path.stem}_lr*_seed{TUNING_SEED}.json')]
+    # A run that ends without a single detection has no score.
+    tried = {one['cfg_options'][RATE]: one['scores'].get(key, 0.0) for one in results}
+    return next_rates(tried, Config.fromfile(path).optim_wrapper.optimizer.lr, budget)
+
+
+def train(todo: dict[Training, Path], workers: int) -> int:
+    """Make the runs and keep their results; how many failed."""
     failed, start = 0, time.time()
-    for done, (training, code) in enumerate(run_all(todo, args.workers), 1):
+    for done, (training, code) in enumerate(run_all(todo, workers), 1):
         outcome = f'failed, see {training.work_dir}/output.txt'
         if code == 0:
             result = distil(
@@ -97,7 +109,17 @@ def main() -> None:
         minutes = (time.time() - start) / 60
         name = todo[training].stem
         print(f'[{done}/{len(todo)}, {minutes:.0f} min] {name}: {outcome}', flush=True)
-    sys.exit(1 if failed else 0)
+    return failed
+
+
+def main() -> None:
+    """Train what is missing; exit with 1 if a run failed."""
+    args = parse_args()
+    torch.set_num_threads(1)
+    draw_scenes()
+    while todo := plan(args):
+        if train(todo, args.workers):
+            sys.exit(1)
 
 
 if __name__ == '__main__':

@@ -114,8 +114,14 @@ def test_any_number_of_ranks_measures_the_same(
     ('changes', 'match'),
     [
         (dict(kfac=None), r"agvm\.precondition is 'kfac' and there is no K-FAC"),
-        (dict(agvm=dict(AGVM, estimator='all_pairs')), "precondition is 'kfac'.*estimator='half_split'"),
-        (dict(agvm=dict(AGVM, precondition='adam')), "precondition is 'adam'.*True or False, or 'kfac'"),
+        (
+            dict(agvm=dict(AGVM, estimator='all_pairs')),
+            "precondition is 'kfac'.*estimator='half_split'",
+        ),
+        (
+            dict(agvm=dict(AGVM, precondition='adam')),
+            "precondition is 'adam'.*True or False, or 'kfac'",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused(changes: dict[str, Any], match: str) -> None:

@@ -1,0 +1,30 @@
+"""The search for a learning rate that every method of a comparison gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def next_rates(tried: Mapping[float, float], first: float, budget: int) -> list[float]:
+    """Rates to try next; none when the best one lies between two others or the budget is spent.
+
+    ``first`` and half of it come first, then the rate a factor of 2 beyond the best one for as long
+    as that is the lowest or the highest. Of equal scores the lower rate counts as better: where
+    nothing is learned the search goes down.
+
+    Args:
+        tried: score by learning rate, more is better.
+        first: where the search begins.
+        budget: runs at most.
+    """
+    if budget < 2:
+        raise ValueError(f'the budget is {budget}; allowed are at least 2 runs.')
+    missing = [rate for rate in (first / 2, first) if rate not in tried]
+    if missing:
+        return missing
+    best = max(tried, key=lambda rate: (tried[rate], -rate))
+    if len(tried) >= budget:
+        return []
+    if best == min(tried):
+        return [best / 2]
+    return [best * 2] if best == max(tried) else []
