@@ -11,7 +11,9 @@ import pytest
 from launcher import run_tool
 
 from agvm_mm.analysis.explain.draw import draw_steps
-from agvm_mm.analysis.explain.steps import FAMILIES, FOLDER, FORMAT, HEADS, curve, row
+from agvm_mm.analysis.explain.steps import FAMILIES, FORMAT, HEADS, curve, row
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'effective_batch'
 
 
 def _result(family: str, phis: tuple[float, float], label: str = 'a step') -> dict[str, Any]:
@@ -50,7 +52,7 @@ def test_the_curve_is_a_sliding_window():
 
 def test_every_step_has_its_config():
     names = [step.config for steps in FAMILIES.values() for step in steps]
-    assert len(set(names)) == 7 and all((FOLDER / f'{name}.py').is_file() for name in names)
+    assert len(set(names)) == 7 and all((CONFIGS / f'{name}.py').is_file() for name in names)
 
 
 def test_the_figure_and_the_table_come_from_the_file(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.analysis.explain.draw import draw_steps
 from agvm_mm.analysis.explain.steps import FAMILIES, FORMAT, apart, measure, row
 from agvm_mm.analysis.predict.forecast import Plan, write
+
+# Relative to where the tool is called, as a name in the file of numbers should be.
+CONFIGS = Path(os.path.relpath(Path(__file__).parents[2] / 'configs/effective_batch'))
 
 
 def parse_args() -> argparse.Namespace:
@@ -85,7 +89,7 @@ def main() -> None:
     try:
         for name in args.what:
             if name in FAMILIES:
-                for result in measure(name, plan, args.seeds):
+                for result in measure(name, plan, args.seeds, CONFIGS):
                     results.append(result)
                     if args.json is not None:  # after each step: a long run may be cut off
                         write({'format': FORMAT, 'steps': results}, args.json)

@@ -26,7 +26,6 @@ from ..predict.forecast import Plan, pooled, run
 from ..predict.window import Window, summarise
 
 FORMAT = 'agvm_mm effective batch 1'
-FOLDER = Path(__file__).resolve().parents[3] / 'configs' / 'effective_batch'
 BACKBONE = 'backbone'
 
 
@@ -36,7 +35,7 @@ class Step:
 
     Args:
         label: what was changed.
-        config: stem of the file in ``configs/effective_batch``.
+        config: stem of its file.
     """
 
     label: str
@@ -59,16 +58,19 @@ FAMILIES = {
 HEADS = {'retinanet': 'bbox_head', 'faster-rcnn': 'roi_head.bbox_head'}
 
 
-def measure(family: str, plan: Plan, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
+def measure(
+    family: str, plan: Plan, seeds: Sequence[int], configs: Path
+) -> Iterator[dict[str, Any]]:
     """Run the steps of a family one after the other.
 
     Args:
         family: key of :data:`FAMILIES`.
         plan: of every step; its config is replaced.
         seeds: of every step.
+        configs: folder of the steps' configs.
     """
     for step in FAMILIES[family]:
-        settings = {**plan.__dict__, 'config': str(FOLDER / f'{step.config}.py')}
+        settings = {**plan.__dict__, 'config': str(configs / f'{step.config}.py')}
         yield {
             'family': family,
             'label': step.label,
