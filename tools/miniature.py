@@ -3,7 +3,8 @@
     python tools/miniature.py                          # every recipe of configs/miniature, 3 seeds
     python tools/miniature.py --recipes 'faster-rcnn*' --tune 5
 
-Scenes are drawn first where they are missing. A run whose file is there is not repeated, so that
+Scenes are drawn first where they are missing, and then the weights are trained from which all runs
+of a detector and dataset start. A run whose file is there is not repeated, so that
 the command can be stopped and given again. ``--tune`` searches each recipe's learning rate about
 the one in its file with the given number of runs at most, and a seed of its own; the best goes into
 the file by hand. The tables are printed by tools/reproduce.py.
@@ -28,9 +29,10 @@ from agvm_mm.reproduce import TABLES
 from agvm_mm.work_dir import distil, read_result, write_result
 
 ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / 'configs/miniature'
 SCENES = '--train 1024 --val 256 --size 64 64 --objects 1 4 --seed 0'
 RATE = 'optim_wrapper.optimizer.lr'
-TUNING_SEED = 100
+START_SEED, TUNING_SEED = 1000, 100
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,11 +61,34 @@ def draw_scenes() -> None:
         subprocess.run([sys.executable, script, folder, *SCENES.split()], check=True)
 
 
+def chosen(args: argparse.Namespace) -> list[Path]:
+    """The recipes, by name."""
+    return sorted({path for one in args.recipes for path in FOLDER.glob(f'{one}.py')})
+
+
+def train_starts(args: argparse.Namespace) -> None:
+    """The weights that recipes start from: those of SGD at batch 16 from random ones."""
+    todo = {}
+    for weights in sorted({Path(Config.fromfile(path).load_from) for path in chosen(args)}):
+        if not weights.is_file():
+            model, _, data = weights.stem.rpartition('_')
+            recipe = FOLDER / f'{model}_sgd_2xb8-256it_{data}.py'
+            work_dir = args.work_root / f'start_{weights.stem}'
+            todo[Training(recipe, work_dir, START_SEED, {'load_from': None})] = weights
+    for training, code in run_all(todo, args.workers):
+        if code:
+            sys.exit(f'a run failed, see {training.work_dir}/output.txt')
+        todo[training].parent.mkdir(exist_ok=True)
+        [checkpoint] = training.work_dir.glob('iter_*.pth')
+        shutil.move(checkpoint, todo[training])
+        shutil.rmtree(training.work_dir)
+        print(f'{todo[training]} is made', flush=True)
+
+
 def plan(args: argparse.Namespace) -> dict[Training, Path]:
     """Trainings whose result is missing, with the result's path."""
-    found = {path for one in args.recipes for path in ROOT.glob(f'configs/miniature/{one}.py')}
     todo = {}
-    for path in sorted(found):
+    for path in chosen(args):
         if args.tune:
             folder = args.results / 'tuning'
             runs = {
@@ -117,6 +142,7 @@ def main() -> None:
     args = parse_args()
     torch.set_num_threads(1)
     draw_scenes()
+    train_starts(args)
     while todo := plan(args):
         if train(todo, args.workers):
             sys.exit(1)

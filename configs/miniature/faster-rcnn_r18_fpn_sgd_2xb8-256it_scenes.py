@@ -8,6 +8,7 @@ _base_ = [
     '../_base_/datasets/miniature_detection.py',
     '../_base_/schedules/miniature_16.py',
 ]
+load_from = '{{$AGVM_MM_DATA:data}}/miniature/start/faster-rcnn_r18_fpn_scenes.pth'
 custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
 
 model = dict(roi_head=dict(bbox_head=dict(num_classes=6)))

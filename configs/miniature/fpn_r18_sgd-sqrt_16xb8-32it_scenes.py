@@ -8,6 +8,7 @@ _base_ = [
     '../_base_/datasets/miniature_semantic.py',
     '../_base_/schedules/miniature_128.py',
 ]
+load_from = '{{$AGVM_MM_DATA:data}}/miniature/start/fpn_r18_scenes.pth'
 custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
 
 default_scope = 'mmseg'

@@ -8,6 +8,7 @@ _base_ = [
     '../_base_/datasets/miniature_panoptic.py',
     '../_base_/schedules/miniature_16.py',
 ]
+load_from = '{{$AGVM_MM_DATA:data}}/miniature/start/panoptic-fpn_r18_fpn_scenes.pth'
 custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
 
 optim_wrapper = dict(

@@ -51,6 +51,15 @@ def test_only_the_method_differs_within_a_family(path: Path) -> None:
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
+def test_a_family_starts_from_the_weights_of_its_standard_recipe(path: Path) -> None:
+    start = Path(load(path).load_from)
+    model, _, data = start.stem.rpartition('_')
+    assert start.parts[-3:-1] == ('miniature', 'start')
+    standard = recipe_of(path.with_name(f'{model}_sgd_2xb8-256it_{data}.py'))
+    assert (standard.model, standard.dataset) == family(path)
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
 def test_agvm_is_on_where_the_name_says_so(path: Path) -> None:
     agvm = load(path).optim_wrapper.agvm
     assert (agvm is not None) == recipe_of(path).method.startswith('agvm-')

@@ -99,6 +99,7 @@ def reduce_config(cfg: Any, micro_batches: int) -> None:
     segmentation = cfg.default_scope == 'mmseg'
     images = 2 if segmentation else 1  # UPerNet's 1 x 1 pooling needs two for its BN
     cfg.model = ConfigDict(without_weights(plain(cfg)['model']))
+    cfg.load_from = None
     shrink(cfg._cfg_dict)
     cfg.total_batch_size = RANKS * images * micro_batches
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
