@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from .cluster import Cluster
 from .scaling import SCHEMES, Workload, mean_step, step_cost, training_time
-from .style import COLOURS, MARKERS, save  # also chooses the backend without a display
+from .style import COLOURS, MARKERS, logarithmic, save  # also chooses the backend without a display
 
 LABELS = {
     'ddp': 'plain DDP',
@@ -64,11 +64,14 @@ def _draw(
     value: Callable[[str, int], float],
     label: str,
 ) -> None:
+    shown = []
     for scheme in schemes:
         i = SCHEMES.index(scheme)
+        values = [value(scheme, count) for count in gpus]
+        shown += values
         axes.plot(
             gpus,
-            [value(scheme, count) for count in gpus],
+            values,
             color=COLOURS[i],
             marker=MARKERS[i],
             markersize=4,
@@ -76,7 +79,7 @@ def _draw(
             label=LABELS[scheme],
         )
     axes.set_xscale('log', base=2)
-    axes.set_yscale('log')
+    logarithmic(axes, shown)
     axes.set_xticks(gpus, [str(count) for count in gpus], rotation=45, fontsize='small')
     axes.set_xlabel('GPUs')
     axes.set_ylabel(label)

@@ -38,12 +38,12 @@ def draw_steps(results: Sequence[dict[str, Any]], out: str | Path, width: int = 
             _draw_step(panel, result, width)
         for panel in panels[len(steps) :]:
             panel.axis('off')
+        panels[0].legend(fontsize='small', loc='best')
         panels[0].set_ylabel(f'{steps[0]["family"]}\nnormalised variance φ')
     for column in range(columns):
         last = max(k for k, steps in enumerate(table) if len(steps) > column)
         axes[last][column].set_xlabel('update')
         axes[last][column].tick_params(labelbottom=True)
-    axes[0][0].legend(fontsize='small', loc='lower left')
     return save(figure, out)
 
 
@@ -61,14 +61,7 @@ def _draw_step(axes: Axes, result: dict[str, Any], width: int) -> None:
             alpha=0.2,
             linewidth=0,
         )
-    axes.set_title(result['label'], fontsize='medium')
-    axes.text(
-        0.97,
-        0.03,
-        f'apart: {apart(row(result), 1)} octaves',
-        transform=axes.transAxes,
-        ha='right',
-        fontsize='small',
-    )
+    distance = f'apart: {apart(row(result), 1)} octaves'
+    axes.set_title(f'{result["label"]}\n{distance}', fontsize='medium')
     axes.set_ylim(0, 1.2)
     axes.grid(alpha=0.3)
