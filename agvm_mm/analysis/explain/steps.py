@@ -26,7 +26,13 @@ from ..predict.forecast import Plan, pooled, run
 from ..predict.window import Window, summarise
 
 FORMAT = 'agvm_mm effective batch 1'
-FOLDER = Path(__file__).resolve().parents[3] / 'configs' / 'effective_batch'
+PACKAGE = Path(__file__).resolve().parents[2]
+# An installed package has the configs within, in .mim; in a checkout they lie beside it.
+FOLDER = next(
+    path / 'configs' / 'effective_batch'
+    for path in (PACKAGE / '.mim', PACKAGE.parent)
+    if path.is_dir()
+)
 BACKBONE = 'backbone'
 
 
