@@ -12,7 +12,7 @@ MIM = ('configs', 'tools', 'model-index.yml')
 
 
 class BuildWithMim(build_py):
-    """Adds .mim to the package: copies in what is built, links in the source for an editable one."""
+    """Adds .mim to the package: copies, or for an editable installation links in the checkout."""
 
     def run(self) -> None:
         """Build."""
