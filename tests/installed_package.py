@@ -31,8 +31,8 @@ def import_everything(documented: list[str]) -> None:
 def load_every_config(mim: Path) -> int:
     from mmengine.config import Config
 
-    # MMEngine reads the model index of a package anew for every base.
-    config_utils._get_cfg_metainfo = cache(config_utils._get_cfg_metainfo)
+    # MMEngine reads all metafiles of a package anew for every base.
+    config_utils.load = cache(config_utils.load)
     paths = sorted(mim.glob('configs/**/*.py'))
     for path in paths:
         Config.fromfile(path)

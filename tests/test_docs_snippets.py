@@ -65,6 +65,10 @@ class SmallNet(nn.Module):
         self.backbone, self.neck, self.rpn_head = (nn.Conv2d(3, 3, 1) for _ in range(3))
 
 
+def is_ours(component: Any) -> bool:
+    return component is not None and component.__module__.startswith('agvm_mm.')
+
+
 def build_each(cfg: Any) -> int:
     """Build components of ours and the optimizer wrapper; the number of things built."""
     hooks = [*cfg.get('custom_hooks', []), *cfg.get('default_hooks', {}).values()]
@@ -74,7 +78,7 @@ def build_each(cfg: Any) -> int:
         (registry, entry)
         for registry, entries in ((registries.HOOKS, hooks), (registries.MODELS, parts))
         for entry in entries
-        if registry.get(entry['type']).__module__.startswith('agvm_mm.')
+        if is_ours(registry.module_dict.get(entry['type']))
     ]
     for registry, entry in found:
         registry.build({key: value for key, value in entry.items() if key != '_delete_'})

@@ -27,6 +27,7 @@ DEMO = 'configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb4-10e_scenes.py'
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         any(importlib.util.find_spec(name) is None for name in ('pip', 'setuptools', 'wheel')),
         reason='needs pip, setuptools and wheel',
