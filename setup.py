@@ -1,10 +1,47 @@
 """Package metadata; everything else about the tools is in pyproject.toml."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+# What mim and MMEngine's get_config look for in the folder .mim of an installed package.
+MIM = ('configs', 'tools', 'model-index.yml')
+
+
+class BuildWithMim(build_py):
+    """Adds .mim to the package: copies, or for an editable installation links in the checkout."""
+
+    def run(self) -> None:
+        """Build."""
+        if self.editable_mode:
+            _link_mim(ROOT / 'agvm_mm' / '.mim')
+        else:
+            package = Path(self.build_lib) / 'agvm_mm'
+            # Files that have gone since the build before would be packed as well.
+            shutil.rmtree(package, ignore_errors=True)
+            entry = ('agvm_mm', str(ROOT), str(package / '.mim'), _mim_files())
+            self.data_files = [*self.data_files, entry]
+        super().run()
+
+
+def _mim_files() -> list[str]:
+    found = [path for name in MIM for path in (ROOT / name, *(ROOT / name).rglob('*'))]
+    return sorted(
+        str(path.relative_to(ROOT))
+        for path in found
+        if path.is_file() and '__pycache__' not in path.parts
+    )
+
+
+def _link_mim(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in MIM:
+        if not (folder / name).exists():
+            (folder / name).symlink_to(Path('..', '..', name))
+
 
 version: dict[str, str] = {}
 exec((ROOT / 'agvm_mm' / 'version.py').read_text(), version)
@@ -19,6 +56,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['agvm_mm', 'agvm_mm.*']),
     package_data={'agvm_mm': ['py.typed']},
+    cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.9',
     # MMEngine comes under two sets of distribution names that install the same packages, so the
     # user chooses one by an extra; asking for either here would pull it in beside the other.

@@ -6,9 +6,10 @@ Importing the package registers every component with MMEngine's root registries:
     optim_wrapper = dict(type='AGVMOptimWrapper', ...)
 """
 
-from .compat import require_stack
+from .compat import patch_config_packages, require_stack
 
 require_stack()
+patch_config_packages()
 
 from . import (  # noqa: E402  registers on import
     curriculum,

@@ -41,15 +41,17 @@ def require_stack() -> None:
 
 
 def patch_config_packages() -> None:
-    """Make ``_base_ = 'mmseg::...'`` work where the fork installed MMSegmentation.
+    """Make ``agvm_mm::...`` a name of our configs, and ``_base_ = 'mmseg::...'`` work everywhere.
 
-    MMEngine looks a package's configs up by the name of its distribution, ``mmsegmentation`` for
-    ``mmseg``, and the fork's is called otherwise; MMEngine does accept the package's own name.
-    Only entries whose distribution is absent while the package can be imported are changed. Call
-    it before ``Config.fromfile``: bases are resolved before ``custom_imports``.
+    MMEngine looks a package's configs up by the name of its distribution in a table of OpenMMLab's
+    own packages: ``mmsegmentation`` for ``mmseg``, where the fork's is called otherwise; MMEngine
+    does accept the package's own name. Entries whose distribution is absent while the package can
+    be imported are changed, and ours is added. Importing agvm_mm calls it; as bases are resolved
+    before ``custom_imports``, the import has to come before ``Config.fromfile``.
     """
     from mmengine.config.utils import MODULE2PACKAGE
 
+    MODULE2PACKAGE['agvm_mm'] = 'agvm_mm'
     for module, distribution in MODULE2PACKAGE.items():
         if module != distribution and not _has_distribution(distribution) and _importable(module):
             MODULE2PACKAGE[module] = module

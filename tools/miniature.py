@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tune', type=int, metavar='RUNS', help='search the learning rates')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='runs at a time')
     parser.add_argument(
-        '--results', type=Path, default=ROOT / 'docs/results/miniature', help='JSON files'
+        '--results', type=Path, default=Path('docs/results/miniature'), help='JSON files'
     )
     parser.add_argument(
         '--work-root', type=Path, default=Path('work_dirs/miniature'), help='work directories'

@@ -15,13 +15,15 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+# An installed package has this file in its folder .mim.
+PACKAGE = ROOT.parent if ROOT.name == '.mim' else ROOT / 'agvm_mm'
 WIDTH = 140
 
 # The package itself registers components with MMEngine on import, which takes longer than all that
 # is done here and is not needed: stand in for it, so that only agvm_mm.reproduce is loaded.
 if 'agvm_mm' not in sys.modules:
     package: Any = ModuleType('agvm_mm')
-    package.__path__ = [str(ROOT / 'agvm_mm')]
+    package.__path__ = [str(PACKAGE)]
     sys.modules['agvm_mm'] = package
 
 from rich.console import Console  # noqa: E402

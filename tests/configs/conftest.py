@@ -13,9 +13,9 @@ from agvm_mm.compat import patch_config_packages
 
 @pytest.fixture(scope='session', autouse=True)
 def _packages() -> Iterator[None]:
-    """Bases of mmseg resolve; MMEngine reads the model index of a package once, not per file."""
+    """Bases of mmseg resolve; MMEngine reads the metafiles of a package once, not per base."""
     patch_config_packages()
-    original = config_utils._get_cfg_metainfo
-    config_utils._get_cfg_metainfo = cache(original)
+    original = config_utils.load
+    config_utils.load = cache(original)
     yield
-    config_utils._get_cfg_metainfo = original
+    config_utils.load = original

@@ -109,7 +109,7 @@ def reduce_config(cfg: Any, micro_batches: int) -> None:
     else:
         cfg.train_dataloader.dataset.indices = UPDATES * cfg.total_batch_size
         cfg.train_cfg.update(max_epochs=1, val_interval=1)
-    cfg.optim_wrapper.agvm.update(begin=0, interval=1)
+    cfg.optim_wrapper.agvm = {**cfg.optim_wrapper.get('agvm', {}), 'begin': 0, 'interval': 1}
     if cfg.optim_wrapper.type == 'AGVMAmpOptimWrapper':  # mmcv's NMS has no half precision here
         cfg.optim_wrapper.type = 'AGVMOptimWrapper'
         cfg.optim_wrapper.pop('loss_scale')
@@ -174,6 +174,18 @@ def score_key(path: Path) -> str:
 
 @pytest.mark.parametrize('path', TRAINED, ids=lambda path: path.stem)
 def test_two_updates_and_an_evaluation(path: Path, data_root: Path) -> None:
+    check_training(path, data_root)
+
+
+def test_the_example_of_the_readme(data_root: Path) -> None:
+    example = (ROOT / 'README.md').read_text().split('```python\n')[1].split('```')[0]
+    path = data_root / 'faster-rcnn_readme.py'
+    path.write_text(example)
+    check_training(path, data_root)
+
+
+def check_training(path: Path, data_root: Path) -> None:
+    """Every module of the model moves, the same way on both ranks, and the result has a score."""
     ranks = run_ranks(train, RANKS, path, data_root, timeout=280)
     for result in ranks:
         assert len(result['losses']) == UPDATES * count_micro_batches(path)

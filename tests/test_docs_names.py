@@ -1,0 +1,71 @@
+"""Public names have a docstring, and what a config can name is described in the pages."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from docs_pages import PAGES
+from mmengine import registry as registries
+
+import agvm_mm
+
+SENTENCE = re.compile(r'[A-Z`"].* .*\.')
+# Chosen by the tools, never by a config.
+INTERNAL = {'UpdateParamSchedulerHook'}
+
+
+def public() -> Iterator[tuple[str, Any]]:
+    """Packages, and the classes and functions that they export."""
+    packages = [info.name for info in pkgutil.walk_packages(agvm_mm.__path__, 'agvm_mm.')
+                if info.ispkg]  # fmt: skip
+    for name in ['agvm_mm', *packages]:
+        package = importlib.import_module(name)
+        yield name, package
+        for symbol in getattr(package, '__all__', []):
+            value = getattr(package, symbol)
+            if inspect.isclass(value) or inspect.isroutine(value):
+                yield f'{name}.{symbol}', value
+
+
+def registered() -> dict[str, Any]:
+    """Components of ours by the name that a config gives."""
+    found = {}
+    for kind in vars(registries).values():
+        if isinstance(kind, registries.Registry):
+            found.update(
+                (name, value)
+                for name, value in kind.module_dict.items()
+                if value.__module__.startswith('agvm_mm.')
+            )
+    return found
+
+
+SYMBOLS = {**dict(public()), **registered()}
+COMPONENTS = sorted(registered())
+
+
+@pytest.mark.parametrize('name', SYMBOLS)
+def test_a_docstring_begins_with_a_sentence(name: str) -> None:
+    text = vars(SYMBOLS[name]).get('__doc__') if inspect.isclass(SYMBOLS[name]) else (
+        SYMBOLS[name].__doc__)  # fmt: skip
+    first, _, rest = (text or '').partition('\n')
+    assert SENTENCE.fullmatch(first), f'the docstring of {name} begins with {first!r}'
+    assert not rest.split('\n')[0].strip(), f'the first line of {name} goes on'
+
+
+@pytest.mark.parametrize('name', COMPONENTS)
+def test_a_component_is_described(name: str) -> None:
+    if name in INTERNAL:
+        pytest.skip('chosen by the tools')
+    assert any(re.search(rf'\b{name}\b', page.read_text()) for page in PAGES)
+
+
+def test_there_are_symbols() -> None:
+    assert len(COMPONENTS) > 20 and len(SYMBOLS) > 60
+    assert {'AGVMOptimWrapper', 'LARSOptimizer', 'NFNet', *INTERNAL} <= set(COMPONENTS)
