@@ -106,8 +106,7 @@ def main() -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         curves = dict(zip(pairs, pool.map(lambda pair: launch(args, *pair), pairs)))
     found = [
-        compare(curves['baseline', seed], curves['curriculum', seed], metric)
-        for seed in args.seeds
+        compare(curves['baseline', seed], curves['curriculum', seed], metric) for seed in args.seeds
     ]
     result = dict(
         task=args.task,

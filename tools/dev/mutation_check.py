@@ -4,37 +4,40 @@
     python tools/dev/mutation_check.py --only kfac --jobs 2
 
 ``mutants.json`` beside this file lists the mutants: a name, a file, a fragment of its source that
-occurs there once, what replaces it, and the arguments with which pytest has to fail. The checkout
+occurs there once, what replaces it, and the tests of which one has to fail, by name. The checkout
 is copied, the chosen tests have to pass in the copy as it is, and then every mutant is put into the
-copy alone. The exit code is 1 if a mutant survives, and 2 if the list does not fit the checkout.
+copy alone. torch and MMEngine are imported once: every run of pytest is forked from this process.
+The exit code is 1 if a mutant survives, and 2 if the list does not fit the checkout.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
+import importlib
 import json
+import multiprocessing
 import os
-import queue
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Callable, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name('mutants.json')
+PRELOAD = ('pytest', 'hypothesis', 'torch.distributed', 'mmengine.runner', 'mmdet.models')
+FORK = multiprocessing.get_context('fork')
 LEFT_OUT = ('.*', '__pycache__', '*.egg-info', 'work_dirs', 'build', 'dist')
 TIME_LIMIT = 300  # seconds; a mutant that makes the ranks wait for each other is noticed by it
+GREEN_LIMIT = 3600  # of all tests together
 FAILURE = re.compile(r'^(?:FAILED|ERROR) (\S+)', re.MULTILINE)
-Result = TypeVar('Result')
 TESTS_FAILED = 1  # of pytest's exit codes; every other one but 0 means that nothing was tested
 
 
@@ -51,7 +54,7 @@ class Mutant:
         file: path below the root of the checkout.
         old: source that occurs in the file exactly once.
         new: what replaces it.
-        tests: arguments of pytest, one of whose tests has to fail.
+        tests: files and names of tests for pytest, one of which has to fail.
     """
 
     name: str
@@ -117,34 +120,52 @@ def copy_checkout(target: Path) -> Path:
     return target
 
 
-def run_tests(root: Path, tests: Sequence[str]) -> tuple[int, str]:
+def run_tests(root: Path, tests: Sequence[str], limit: float = TIME_LIMIT) -> tuple[int, str]:
     """Exit code and output of pytest in the copy ``root``; the code is 1 after the time limit."""
-    paths = [str(root), os.environ.get('PYTHONPATH', '')]
+    with tempfile.TemporaryFile() as output:
+        process = FORK.Process(target=_pytest, args=(root, tests, output.fileno()))
+        process.start()
+        process.join(limit)
+        late = process.exitcode is None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid or 0, signal.SIGKILL)  # with the ranks that tests have started
+        process.join()
+        output.seek(0)
+        text = output.read().decode(errors='replace')
+    if late:
+        return TESTS_FAILED, f'FAILED limit-of-{limit:g}-s'
+    return process.exitcode or 0, text
+
+
+def _pytest(root: Path, tests: Sequence[str], output: int) -> None:
+    """What the forked process does: pytest, with the copy in the place of the checkout."""
+    os.setsid()
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    sys.stdout = sys.stderr = open(1, 'w', closefd=False)  # noqa: SIM115  until the end
+    os.chdir(root)
+    others = os.environ.get('PYTHONPATH', '').split(os.pathsep)
+    kept = [path for path in others if path and Path(path).resolve() != ROOT]
+    os.environ['PYTHONPATH'] = os.pathsep.join([str(root), *kept])
+    os.environ['PYTHONDONTWRITEBYTECODE'] = '1'
     # Bytecode is told apart by size and by seconds, so a mutant could run as the one before.
-    environment = {
-        **os.environ,
-        'PYTHONPATH': os.pathsep.join(filter(None, paths)),
-        'PYTHONDONTWRITEBYTECODE': '1',
-    }
-    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', *tests]
-    try:
-        done = subprocess.run(
-            command, cwd=root, env=environment, timeout=TIME_LIMIT, capture_output=True, text=True
-        )
-    except subprocess.TimeoutExpired:
-        return TESTS_FAILED, f'FAILED {TIME_LIMIT}-s-limit'
-    return done.returncode, done.stdout + done.stderr
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(root), *(path for path in sys.path if Path(path).resolve() != ROOT)]
+    code = importlib.import_module('pytest').main(['-x', '-q', '-p', 'no:cacheprovider', *tests])
+    sys.stdout.flush()
+    os._exit(int(code))
 
 
-def check_green(root: Path, tests: tuple[str, ...]) -> None:
-    """Run tests without a mutant.
+def check_green(root: Path, mutants: Sequence[Mutant]) -> None:
+    """Run the tests of all mutants on the copy ``root`` as it is.
 
     Raises:
-        ListError: they do not pass, or there are none.
+        ListError: one does not pass, or is not there.
     """
-    code, output = run_tests(root, tests)
+    tests = sorted({test for mutant in mutants for test in mutant.tests})
+    code, output = run_tests(root, tests, GREEN_LIMIT)
     if code != 0:
-        raise ListError(f'{" ".join(tests)} does not pass without a mutant:\n{output[-3000:]}')
+        raise ListError(f'the tests do not pass without a mutant:\n{output[-3000:]}')
 
 
 def try_mutant(root: Path, mutant: Mutant) -> Outcome:
@@ -171,29 +192,36 @@ def try_mutant(root: Path, mutant: Mutant) -> Outcome:
 
 
 def run_all(mutants: Sequence[Mutant], jobs: int) -> list[Outcome]:
-    """Every mutant, ``jobs`` at a time, each job in its own copy.
+    """Every mutant, ``jobs`` at a time, each job in a copy of its own.
 
     Raises:
         ListError: the list does not fit the checkout.
     """
     for mutant in mutants:
         mutant.applied(ROOT)
+    for module in PRELOAD:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
     with tempfile.TemporaryDirectory() as folder:
-        copies: queue.Queue[Path] = queue.Queue()
-        for job in range(jobs):
-            copies.put(copy_checkout(Path(folder) / str(job)))
+        check_green(copy_checkout(Path(folder) / 'green'), mutants)
+        with ProcessPoolExecutor(jobs, FORK, _take_copy, (Path(folder),)) as pool:
+            outcomes = []
+            for outcome in pool.map(_try_in_own_copy, mutants):
+                print(_row(outcome), file=sys.stderr, flush=True)
+                outcomes.append(outcome)
+            return outcomes
 
-        def green(tests: tuple[str, ...]) -> None:
-            _in_a_copy(copies, partial(check_green, tests=tests))
 
-        def tried(mutant: Mutant) -> Outcome:
-            outcome = _in_a_copy(copies, partial(try_mutant, mutant=mutant))
-            print(_row(outcome), file=sys.stderr, flush=True)
-            return outcome
+_own: list[Path] = []
+"""The copy of this job; empty in the process that starts the jobs."""
 
-        with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(green, sorted({mutant.tests for mutant in mutants})))
-            return list(pool.map(tried, mutants))
+
+def _take_copy(folder: Path) -> None:
+    _own.append(copy_checkout(folder / str(os.getpid())))
+
+
+def _try_in_own_copy(mutant: Mutant) -> Outcome:
+    return try_mutant(_own[0], mutant)
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
@@ -207,14 +235,6 @@ def _row(outcome: Outcome) -> str:
     killer = f'`{test.removeprefix("tests/")}`' if test else '**survived**'
     mutant = outcome.mutant
     return f'| {mutant.name} | {mutant.file} | {killer} | {outcome.seconds:.0f} |'
-
-
-def _in_a_copy(copies: queue.Queue[Path], action: Callable[[Path], Result]) -> Result:
-    root = copies.get()
-    try:
-        return action(root)
-    finally:
-        copies.put(root)
 
 
 def parse_args() -> argparse.Namespace:

@@ -57,7 +57,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         work_dir = args.work_dir or Path(folder)
         try:
-            options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
+            options = Options(
+                **{field.name: getattr(args, field.name) for field in fields(Options)}
+            )
             records, killed = run(work_dir / 'killed', options)
             reference = run(work_dir / 'whole', options, kill=False)[0] if args.compare else None
         except (SoakError, ValueError) as error:
