@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .. import checks
-from ..checks import any_of, is_count, is_number, require_known
+from ..checks import any_of, is_count, is_number, is_one_of, require_known
 from ..gradients import ESTIMATORS
 from ..statistics.factors import AVERAGES
 
@@ -59,9 +59,14 @@ class AGVMSettings:
             self.modules,
             'None or a dict from module name to a list of parameter-name prefixes',
         )
-        require(self.estimator in ESTIMATORS, 'estimator', self.estimator, any_of(ESTIMATORS))
         require(
-            self.average is None or self.average in AVERAGES,
+            is_one_of(self.estimator, ESTIMATORS),
+            'estimator',
+            self.estimator,
+            any_of(ESTIMATORS),
+        )
+        require(
+            self.average is None or is_one_of(self.average, AVERAGES),
             'average',
             self.average,
             f'None or {any_of(AVERAGES)}',
