@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -36,6 +36,11 @@ def is_number(value: Any) -> bool:
         return math.isfinite(value)
     except OverflowError:  # a whole number beyond the range of float
         return False
+
+
+def is_one_of(value: Any, names: Iterable[str]) -> bool:
+    """Whether ``value`` is one of the names; an array is not, and nor is what cannot be hashed."""
+    return isinstance(value, str) and value in names
 
 
 def any_of(names: Sequence[str]) -> str:

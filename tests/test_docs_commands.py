@@ -35,13 +35,11 @@ def options(script: Path) -> frozenset[str]:
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     files = [(ROOT / module.replace('.', '/')).with_suffix('.py') for module in modules if module]
     trees = [tree, *(ast.parse(path.read_text()) for path in files if path.is_file())]
-    calls = [node for one in trees for node in ast.walk(one) if isinstance(node, ast.Call)]
     return frozenset(
-        argument.value
-        for call in calls
-        if isinstance(call.func, ast.Attribute) and call.func.attr == 'add_argument'
-        for argument in call.args
-        if isinstance(argument, ast.Constant) and str(argument.value).startswith('--')
+        str(node.value)
+        for one in trees
+        for node in ast.walk(one)
+        if isinstance(node, ast.Constant) and OPTION.fullmatch(str(node.value))
     )
 
 

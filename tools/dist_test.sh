@@ -16,5 +16,5 @@ shift 3
 source "$TOOLS/rendezvous.sh"
 
 export PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}"
-exec "${PYTHON:-python}" -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc_per_node="$GPUS" \
+exec "${PYTHON:-python}" "${TORCHRUN[@]}" "${RENDEZVOUS[@]}" --nproc_per_node="$GPUS" \
     "$TOOLS/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "$@"

@@ -15,5 +15,5 @@ shift 2
 source "$TOOLS/rendezvous.sh"
 
 export PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}"
-exec "${PYTHON:-python}" -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc_per_node="$GPUS" \
+exec "${PYTHON:-python}" "${TORCHRUN[@]}" "${RENDEZVOUS[@]}" --nproc_per_node="$GPUS" \
     "$TOOLS/train.py" "$CONFIG" --launcher pytorch "$@"

@@ -1,5 +1,10 @@
-# Sourced by dist_train.sh and dist_test.sh: sets RENDEZVOUS, torchrun's options for where ranks meet.
+# Sourced by dist_train.sh and dist_test.sh: sets TORCHRUN, what starts the ranks, and RENDEZVOUS, its
+# options for where they meet.
 NNODES=${NNODES:-1}
+TORCHRUN=(-m torch.distributed.run)
+if ((NNODES == 1)); then
+    TORCHRUN=("$TOOLS/torchrun_loopback.py")
+fi
 if ((NNODES == 1)) && [[ -z ${PORT:-} ]]; then
     # Port 0: torchrun takes a free one, so that two launches on a machine never meet.
     RENDEZVOUS=(

@@ -10,6 +10,8 @@ from typing import Any
 
 from mmengine.fileio import load
 
+FORMATS = ('yaml', 'yml', 'json')
+
 
 @dataclass(frozen=True)
 class Link:
@@ -61,9 +63,12 @@ def read_cluster(path: str | Path) -> Cluster:
     """The cluster that a file describes.
 
     Raises:
-        ValueError: a key is missing, unknown or out of range.
+        ValueError: a key is missing, unknown or out of range, or the file is of another kind.
     """
-    values = load(str(path))
+    kind = Path(path).suffix.lstrip('.')
+    if kind not in FORMATS:  # MMEngine would take a pickle, which can run code
+        raise ValueError(f'{path} ends in {kind!r}; allowed are {", ".join(FORMATS)}.')
+    values = load(str(path), file_format=kind)
     if not isinstance(values, Mapping):
         raise ValueError(f'{path} holds {values!r}; it must be a mapping from key to value.')
     return _cluster(values, str(path))

@@ -50,7 +50,7 @@ class PanopticQualityMetric(BaseMetric):
 
     def __init__(self, ann_file: str, seg_prefix: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        content = load(ann_file)
+        content = load(ann_file, file_format='json')  # a pickle could run code
         self.ann_file = ann_file
         self.folder = Path(seg_prefix)
         self.names = [category['name'] for category in content['categories']]

@@ -74,7 +74,7 @@ class KFAC:
         self.solved = [False] * count
         self.fresh = [False] * count
         self.schedule = StaleSchedule(count, settings.statistics_interval, settings.stale_threshold)
-        self.averages = Averages(self.layers, self.owners, communicator, settings.momentum)
+        self.averages = Averages(self.layers, self.owners, communicator, float(settings.momentum))
         self.norms: Tensor | None = None
         self.scale = 1.0
         self._capture = Capture(self.layers)
@@ -201,7 +201,7 @@ class KFAC:
 
     def _damping(self, index: int) -> float:
         unit = isinstance(self.layers[index], UnitLayer)
-        return self.settings.damping * (self.settings.norm_damping if unit else 1.0)
+        return float(self.settings.damping * (self.settings.norm_damping if unit else 1))
 
     def _gather_preconditioned(self) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """Gradient matrices by layer, plain and preconditioned, on all ranks."""
@@ -247,4 +247,4 @@ class KFAC:
         if self.settings.kl_clip is not None:
             squares = [rates[id(layer.parameters[0])] ** 2 for layer in self.layers]
             size = found[:, 2] @ torch.tensor(squares, dtype=torch.float64)
-            self.scale = float(clip_scale(size, self.settings.kl_clip))
+            self.scale = float(clip_scale(size, float(self.settings.kl_clip)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..checks import any_of, is_count, is_number, require, require_known
+from ..checks import any_of, is_count, is_number, is_one_of, require, require_known
 from .solve import SOLVERS
 
 WHERE = 'optim_wrapper.kfac'
@@ -74,8 +74,9 @@ class KFACSettings:
             f'a multiple of statistics_interval ({self.statistics_interval})',
         )
         self._require(is_count(self.max_size, 1), 'max_size', 'a whole number, at least 1')
-        self._require(self.solver in SOLVERS, 'solver', any_of(SOLVERS))
-        self._require(self.precision in PRECISIONS, 'precision', any_of(list(PRECISIONS)))
+        self._require(is_one_of(self.solver, SOLVERS), 'solver', any_of(SOLVERS))
+        precise = is_one_of(self.precision, PRECISIONS)
+        self._require(precise, 'precision', any_of(list(PRECISIONS)))
         prefixes = isinstance(self.exclude, (list, tuple)) and all(
             isinstance(prefix, str) and prefix for prefix in self.exclude
         )

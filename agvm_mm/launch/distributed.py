@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -118,12 +119,27 @@ def _start_gloo(cfg: Config) -> None:
     if dist.is_initialized():
         return
     _set_rendezvous(cfg.launcher)
-    if os.environ['MASTER_ADDR'] in LOOPBACK:
+    local = os.environ['MASTER_ADDR'] in LOOPBACK
+    if local:
         # Else gloo takes the interface of the host's name, which need not resolve.
         os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo0' if sys.platform == 'darwin' else 'lo')
     settings: Mapping[str, Any] = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
     timeout = settings.get('timeout')
-    dist.init_process_group('gloo', timeout=None if timeout is None else timedelta(seconds=timeout))
+    limit = None if timeout is None else timedelta(seconds=timeout)
+    if local and os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':
+        rank, ranks = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
+        store = _loopback_store(rank, ranks)
+        dist.init_process_group('gloo', store=store, rank=rank, world_size=ranks, timeout=limit)
+    else:
+        dist.init_process_group('gloo', timeout=limit)
+
+
+def _loopback_store(rank: int, ranks: int) -> Any:
+    """What ``env://`` would make, but for rank 0, whose store would listen on every interface."""
+    port = int(os.environ['MASTER_PORT'])
+    listening = socket.create_server(('127.0.0.1', port)).detach() if rank == 0 else None
+    store: Any = dist.TCPStore  # type: ignore[attr-defined]
+    return store('127.0.0.1', port, ranks, rank == 0, master_listen_fd=listening)
 
 
 def _set_rendezvous(launcher: str) -> None:

@@ -29,6 +29,15 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         cfg.load_from = None if resume == 'auto' else resume
 
 
+def chosen_checkpoint(cfg: Config) -> str | None:
+    """The checkpoint that a run starts from, to resume or for its weights alone; None if none."""
+    # FlexibleRunner takes a path in `resume` itself.
+    named = cfg.resume if isinstance(cfg.get('resume'), str) else cfg.get('load_from')
+    if not named and cfg.get('resume'):
+        return _latest(Path(cfg.work_dir))
+    return named or None
+
+
 def check_resume(cfg: Config) -> list[Note]:
     """Make sure that the checkpoint to resume from, if any, can be.
 
@@ -42,9 +51,7 @@ def check_resume(cfg: Config) -> list[Note]:
     if not cfg.get('resume'):
         return []
     work_dir = Path(cfg.work_dir)
-    # FlexibleRunner takes a path in `resume` itself.
-    named = cfg.resume if isinstance(cfg.resume, str) else cfg.get('load_from')
-    name = named or _latest(work_dir)
+    name = chosen_checkpoint(cfg)
     if name is None:
         text = f'Nothing to resume in {work_dir} (no last_checkpoint): training from scratch.'
         return [Note(text, logging.WARNING)]

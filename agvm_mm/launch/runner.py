@@ -18,7 +18,8 @@ from .auto_scale import scale_lr, wants_scaling
 from .batch_size import apply_total_batch_size, effective_batch, restore_updates
 from .distributed import count_ranks, prepare_cpu
 from .errors import LaunchError, Note
-from .resume import check_resume, set_resume
+from .resume import check_resume, chosen_checkpoint, set_resume
+from .trust import require_plain
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,20 @@ def prepare_training(cfg: Config, options: TrainOptions) -> list[Note]:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': options.seed}
     set_resume(cfg, options.resume)
     notes = check_resume(cfg) + _set_batch(cfg, options, ranks)
-    compat.allow_own_checkpoints()
+    _check_trust(cfg)
     return notes + prepare_cpu(cfg)
 
 
 def prepare_testing(cfg: Config, checkpoint: str) -> list[Note]:
-    """Change ``cfg`` for testing ``checkpoint`` on this machine."""
+    """Change ``cfg`` for testing ``checkpoint`` on this machine.
+
+    Raises:
+        LaunchError: the launch cannot work.
+    """
     cfg.load_from = checkpoint
     cfg.resume = False
     count_ranks(cfg.launcher)
-    compat.allow_own_checkpoints()
+    _check_trust(cfg)
     return prepare_cpu(cfg)
 
 
@@ -113,6 +118,13 @@ def _read(path: str) -> Config:
         if not compat.has_compiled_ops() and 'mmcv._ext' in _causes(error):
             raise LaunchError(str(compat.missing_ops_message('mmdet'))) from error
         raise
+
+
+def _check_trust(cfg: Config) -> None:
+    compat.allow_own_checkpoints()
+    checkpoint = chosen_checkpoint(cfg)
+    if checkpoint is not None:
+        require_plain(checkpoint)
 
 
 def _causes(error: BaseException | None) -> str:

@@ -13,7 +13,7 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..checks import is_number, require
+from ..checks import is_number, is_one_of, require
 from ..statistics import ModulePartition
 from ..statistics.partition import default_module
 from .agc import GAIN_MODES, UnitView, clip_units_, view_transposed_units, view_units
@@ -60,8 +60,9 @@ class AdaptiveClip:
         for key in ('clip_factor', 'eps'):
             value = self.options[key]
             require(is_number(value) and value > 0, key, value, 'a positive number', WHERE)
+            self.options[key] = float(value)
         mode, exclude = self.options['gain_mode'], self.options['exclude']
-        require(mode in GAIN_MODES, 'gain_mode', mode, "'vector' or 'element'", WHERE)
+        require(is_one_of(mode, GAIN_MODES), 'gain_mode', mode, "'vector' or 'element'", WHERE)
         self._patterns = [exclude] if isinstance(exclude, str) else exclude
         allowed = "'cls', 'pred', 'none', a regular expression or a list of these"
         require(_are_patterns(self._patterns), 'exclude', exclude, allowed, WHERE)
@@ -196,10 +197,17 @@ class AdaptiveClip:
 
 
 def _are_patterns(values: Any) -> bool:
-    try:
-        return isinstance(values, (list, tuple)) and all(v and re.compile(v) for v in values)
-    except (re.error, TypeError):
+    if not isinstance(values, (list, tuple)):
         return False
+    return all(isinstance(value, str) and value and _compiles(value) for value in values)
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return True
 
 
 def _module_names(network: nn.Module, partition: ModulePartition | None) -> dict[int, str]:

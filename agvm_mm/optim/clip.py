@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import is_count, require
+from ..checks import is_count, is_one_of, require
 from .adaptive_clip import WHERE, AdaptiveClip
 
 
@@ -33,6 +33,11 @@ def split_window(
     """
     if clip_grad is None:
         return None, UpdateWindow()
+    if not isinstance(clip_grad, Mapping) or not set(clip_grad) - {'begin', 'end'}:
+        raise ValueError(
+            f'{WHERE} is {clip_grad!r}; allowed is a dict such as dict(max_norm=35) or '
+            "dict(type='agc'), or None for no clipping."
+        )
     rest = {key: value for key, value in clip_grad.items() if key not in ('begin', 'end')}
     begin, end = clip_grad.get('begin', 0), clip_grad.get('end')
     require(is_count(begin, 0), 'begin', begin, 'a whole number of updates, at least 0', WHERE)
@@ -50,6 +55,6 @@ def split_adaptive(
     clip_grad: dict[str, Any] | None,
 ) -> tuple[dict[str, Any] | None, AdaptiveClip | None]:
     """What MMEngine's wrapper clips with, or the adaptive clipping of ``type='agc'``."""
-    if clip_grad is None or clip_grad.get('type') != 'agc':
+    if clip_grad is None or not is_one_of(clip_grad.get('type'), ['agc']):
         return clip_grad, None
     return None, AdaptiveClip({key: clip_grad[key] for key in clip_grad if key != 'type'})

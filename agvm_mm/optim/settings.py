@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .. import checks
-from ..checks import any_of, is_count, is_number, require_known
+from ..checks import any_of, is_count, is_number, is_one_of, require_known
 from ..gradients import ESTIMATORS
 from ..statistics.factors import AVERAGES
 
@@ -61,9 +61,14 @@ class AGVMSettings:
             self.modules,
             'None or a dict from module name to a list of parameter-name prefixes',
         )
-        require(self.estimator in ESTIMATORS, 'estimator', self.estimator, any_of(ESTIMATORS))
         require(
-            self.average is None or self.average in AVERAGES,
+            is_one_of(self.estimator, ESTIMATORS),
+            'estimator',
+            self.estimator,
+            any_of(ESTIMATORS),
+        )
+        require(
+            self.average is None or is_one_of(self.average, AVERAGES),
             'average',
             self.average,
             f'None or {any_of(AVERAGES)}',
@@ -95,7 +100,7 @@ class AGVMSettings:
         require(is_number(self.eps) and self.eps > 0, 'eps', self.eps, 'a positive number')
         require(isinstance(self.apply, bool), 'apply', self.apply, 'True or False')
         # All pairs would need the inverses of every layer on every rank.
-        by_kfac = self.precondition == BY_KFAC and self.estimator == 'half_split'
+        by_kfac = is_one_of(self.precondition, [BY_KFAC]) and self.estimator == 'half_split'
         require(
             isinstance(self.precondition, bool) or by_kfac,
             'precondition',

@@ -107,13 +107,16 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path):
 def test_hostile_names_stay_text(tmp_path):
     folder = tmp_path / 'a"><script>b'
     entry = _entry(10) | {f'agvm/phi/{EVIL}': 0.5, f'agvm/factor/{EVIL}': 1.1, f'loss_{EVIL}': 1.0}
-    _work_dir(folder, [entry], evil=EVIL, log=LOG.replace('2.13.0', EVIL))
-    harmless = _parse(_work_dir(tmp_path / 'b', [_entry(10)]))
+    log = LOG.replace('2.13.0', EVIL) + f'WARNING - AGVM: gradients were not finite {EVIL}'
+    settings = f'anchor={EVIL!r}, estimator={EVIL!r}, modules={{{EVIL!r}: [{EVIL!r}]}}'
+    _work_dir(folder, [entry], settings, evil=EVIL, log=log)
+    warned = LOG + 'WARNING - AGVM: gradients were not finite'
+    harmless = _parse(_work_dir(tmp_path / 'b', [_entry(10)], log=warned))
     page = _parse(folder)
     assert 'script' not in page.tags and 'img' not in page.tags
     assert set(page.tags) == set(harmless.tags)
     assert not [name for name, _ in page.attributes if name.startswith('on')]
-    assert page.text.count(EVIL) >= 4  # score, optimizer, module, environment
+    assert page.text.count(EVIL) >= 5  # score, optimizer, module, environment, warning
     assert 'a"><script>b' in page.text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -156,6 +157,13 @@ def test_a_bad_file_is_refused_by_name(tmp_path, key, value, message):
     assert read_cluster(path).compute(2) == 2.0
     path.write_text(json.dumps({**values, key: value}))
     with pytest.raises(ValueError, match=message):
+        read_cluster(path)
+
+
+def test_a_pickle_is_no_cluster(tmp_path):
+    path = tmp_path / 'cluster.pkl'
+    path.write_bytes(pickle.dumps(dict(name='x')))
+    with pytest.raises(ValueError, match="ends in 'pkl'; allowed are yaml, yml, json"):
         read_cluster(path)
 
 

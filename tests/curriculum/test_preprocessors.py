@@ -134,6 +134,16 @@ class TestDetection:
         assert np.mean([overlap(m > 0, draw(s, SIZE, grid))
                         for m, s in zip(bitmaps, shapes)]) > 0.9  # COCO's own way to draw
 
+    def test_boxes_as_plain_tensors(self, batch: Any) -> None:
+        """What a pipeline with box_type=None gives: scaled and cut at the border."""
+        ours = detection()
+        ours.ratio = 3 / 7  # 48 x 72 pixels of 112 x 168
+        corners = torch.tensor([[7.0, 14.0, 70.0, 91.0], [140.0, 98.0, 182.0, 126.0]])
+        batch['data_samples'][0].gt_instances = InstanceData(bboxes=corners)
+        found = ours(batch, True)['data_samples'][0].gt_instances.bboxes
+        expected = torch.tensor([[3.0, 6.0, 30.0, 39.0], [60.0, 42.0, 72.0, 48.0]])
+        torch.testing.assert_close(found, expected)
+
     def test_all_boxes_too_small_leaves_an_empty_image(self, batch: Any) -> None:
         ours = detection(min_box_size=1000)
         ours.ratio = 0.5

@@ -96,6 +96,20 @@ class TestSchedule:
         assert count == expected and kfac.skipped == 0
 
 
+def test_factors_are_moving_averages() -> None:
+    """Inputs of 1 and then 2: A is 1, then 0.9 x 1 + 0.1 x 4; gradients of 1 and 3: G likewise."""
+    network = nn.Linear(1, 1, bias=False)
+    kfac = kfac_of(network, momentum=0.9)
+    found = []
+    for value, slope in ((1.0, 1.0), (2.0, 3.0)):
+        with kfac.capture(0, 1, 4):
+            (slope * network(torch.full((4, 1), value))).mean().backward()
+        kfac.step({})
+        kfac.advance()
+        found.append([float(factor) for factor in kfac.averages.factors[0]])
+    assert found == [pytest.approx([1.0, 1.0]), pytest.approx([1.3, 1.8])]
+
+
 class TestSolve:
     def test_a_factor_without_a_cholesky_decomposition(self) -> None:
         factor = torch.diag(torch.tensor([4.0, 1.0, -0.5]))[None]

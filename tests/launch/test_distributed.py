@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
+from listening import listening_addresses
 from mmengine.config import Config
 from torch import nn
 
@@ -35,6 +38,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 @pytest.fixture
 def torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     values = dict(WORLD_SIZE='4', RANK='1', LOCAL_RANK='1', MASTER_ADDR='127.0.0.1')
+    values['TORCHELASTIC_USE_AGENT_STORE'] = 'True'
     for name, value in values.items():
         monkeypatch.setenv(name, value)
 
@@ -109,6 +113,25 @@ def test_gloo_is_started_on_the_loopback(started: list[dict[str, Any]]) -> None:
     assert call['timeout'].total_seconds() == 60
     assert os.environ['GLOO_SOCKET_IFNAME'] in ('lo', 'lo0')
     assert os.environ['MASTER_PORT'] == '29500'
+
+
+@pytest.mark.skipif(not Path('/proc/net/tcp6').is_file(), reason='reads the tables of Linux')
+@pytest.mark.usefixtures('torchrun')
+def test_without_the_store_of_torchrun_rank_0_listens_on_the_loopback(
+    started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        port = free.getsockname()[1]
+    single = dict(WORLD_SIZE='1', RANK='0', LOCAL_RANK='0', MASTER_PORT=str(port))
+    for name, value in single.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv('TORCHELASTIC_USE_AGENT_STORE')
+    before = listening_addresses(os.getpid())
+    prepared()
+    (call,) = started
+    assert (call['rank'], call['world_size'], call['store'].port) == (0, 1, port)
+    found = listening_addresses(os.getpid())
+    assert len(found) == len(before) + 1 and '::' not in found and '0.0.0.0' not in found
 
 
 @pytest.mark.usefixtures('torchrun')

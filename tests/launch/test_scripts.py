@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +86,20 @@ def test_two_launches_at_once_train_on_cpu_ranks(tmp_path: Path) -> None:
         assert first == second
         rates = [update['lr'] for update in first]
         assert rates == pytest.approx([0.01, 0.04, 0.07, 0.1, 0.1, 0.1])
+
+
+@pytest.mark.skipif(not Path('/proc/net/tcp6').is_file(), reason='reads the tables of Linux')
+@pytest.mark.parametrize('port', [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_ranks_of_one_machine_listen_on_the_loopback_alone(tmp_path: Path, port: bool) -> None:
+    config = launch_toy.write_config(tmp_path, custom_hooks=[dict(type='RecordListening')])
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        number = str(free.getsockname()[1])
+    code, output = run('dist_train.sh', config, 2, **({'PORT': number} if port else {}))
+    assert code == 0, output
+    for rank in (0, 1):
+        own, agent = json.loads((tmp_path / 'work' / f'listening_{rank}.json').read_text())
+        assert len(own) > 0 and len(agent) > 0
+        assert {*own, *agent} == {'127.0.0.1'}
 
 
 def test_an_error_on_one_rank_is_the_exit_code(tmp_path: Path) -> None:
@@ -225,7 +241,7 @@ def test_a_launch_that_cannot_work_ends_with_one_sentence(
 def test_one_node_meets_on_a_free_port_of_the_loopback() -> None:
     code, command = run('dist_train.sh', 'c.py', 2, '--amp', PYTHON='echo')
     assert code == 0
-    assert '-m torch.distributed.run' in command
+    assert 'torchrun_loopback.py' in command
     assert '--rdzv_endpoint=127.0.0.1:0' in command
     assert '--local_addr=127.0.0.1' in command
     assert '--nproc_per_node=2' in command
@@ -241,6 +257,7 @@ def test_a_given_port_is_taken() -> None:
 def test_several_nodes_meet_at_the_first() -> None:
     nodes = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='node0')
     command = run('dist_train.sh', 'c.py', 8, PYTHON='echo', **nodes)[1]
+    assert '-m torch.distributed.run' in command
     assert '--nnodes=2 --node_rank=1 --master_addr=node0 --master_port=29500' in command
     code, output = run('dist_train.sh', 'c.py', 8, PYTHON='echo', NNODES='2', NODE_RANK='0')
     assert code == 2

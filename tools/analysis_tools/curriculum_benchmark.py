@@ -100,8 +100,7 @@ def main() -> None:
     train(trainings.values(), args.jobs)
     curves = {pair: read_curve(training) for pair, training in trainings.items()}
     found = [
-        compare(curves['baseline', seed], curves['curriculum', seed], metric)
-        for seed in args.seeds
+        compare(curves['baseline', seed], curves['curriculum', seed], metric) for seed in args.seeds
     ]
     result = dict(
         task=args.task,

@@ -19,6 +19,7 @@ from agvm_mm.analysis.quality.gram import gram_matrices
 from agvm_mm.analysis.quality.settling import ESTIMATORS, settle
 from agvm_mm.analysis.quality.spread import measure
 from agvm_mm.analysis.quality.stream import measure_levels
+from agvm_mm.launch.errors import exit_with_sentence
 from agvm_mm.statistics import FactorConfig
 from agvm_mm.statistics.factors import AVERAGES
 
@@ -127,4 +128,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()

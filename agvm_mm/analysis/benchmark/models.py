@@ -63,6 +63,21 @@ MODELS_BY_NAME = {
 }
 
 
+def model_config(name: str) -> dict[str, Any]:
+    """The ``model`` of a config, a key of :data:`MODELS_BY_NAME`."""
+    from mmengine.hub import get_config
+
+    patch_config_packages()
+    found = MODELS_BY_NAME[name]
+    config = get_config(found.config)
+    config.merge_from_dict(
+        {f'model.{key}': value for key, value in found.overrides.items()}
+        | {'model.backbone.init_cfg': None}
+    )
+    model: dict[str, Any] = config.model.to_dict()
+    return model
+
+
 def build_model(name: str, seed: int = 0) -> nn.Module:
     """The detector in training mode, the same weights on every rank.
 
@@ -71,19 +86,11 @@ def build_model(name: str, seed: int = 0) -> nn.Module:
         seed: of the weights.
     """
     import mmdet.models  # noqa: F401  registers the detectors
-    from mmengine.hub import get_config
 
-    patch_config_packages()
     if not DefaultScope.check_instance_created('benchmark'):
         DefaultScope.get_instance('benchmark', scope_name='mmdet')
-    found = MODELS_BY_NAME[name]
-    config = get_config(found.config)
-    config.merge_from_dict(
-        {f'model.{key}': value for key, value in found.overrides.items()}
-        | {'model.backbone.init_cfg': None}
-    )
     torch.manual_seed(seed)
-    model: nn.Module = revert_sync_batchnorm(MODELS.build(config.model))
+    model: nn.Module = revert_sync_batchnorm(MODELS.build(model_config(name)))
     return model.train()
 
 

@@ -15,6 +15,7 @@ from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor
 
 from ...compat import patch_config_packages
+from ...launch.trust import require_plain
 from ...statistics import ModulePartition, partition_parameters
 
 
@@ -47,6 +48,7 @@ class GradientSource:
         self.model: Any = revert_sync_batchnorm(MODELS.build(settings.model))
         self.model.init_weights()
         if checkpoint is not None:
+            require_plain(checkpoint)
             load_checkpoint(self.model, checkpoint, map_location='cpu')
         self.model.to(device)
         self.images = images
