@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
@@ -90,7 +91,7 @@ def build_model(name: str, seed: int = 0) -> nn.Module:
     if not DefaultScope.check_instance_created('benchmark'):
         DefaultScope.get_instance('benchmark', scope_name='mmdet')
     torch.manual_seed(seed)
-    model: nn.Module = revert_sync_batchnorm(MODELS.build(model_config(name)))
+    model: nn.Module = revert_sync_batchnorm(MODELS.build(ConfigDict(model_config(name))))
     return model.train()
 
 
