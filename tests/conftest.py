@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import setuptools  # noqa: F401  before distutils, or inductor's check of the compiler fails
 import torch
 
 # Rank processes are forked from this one: a thread pool of the parent would hang in the child.
