@@ -37,7 +37,7 @@ FORK = multiprocessing.get_context('fork')
 LEFT_OUT = ('.*', '__pycache__', '*.egg-info', 'work_dirs', 'build', 'dist')
 TIME_LIMIT = 300  # seconds; a mutant that makes the ranks wait for each other is noticed by it
 GREEN_LIMIT = 3600  # of all tests together
-FAILURE = re.compile(r'^(?:FAILED|ERROR) (\S+)', re.MULTILINE)
+FAILURE = re.compile(r'^(?:FAILED|ERROR) (.+?)(?: - .*)?$', re.MULTILINE)
 TESTS_FAILED = 1  # of pytest's exit codes; every other one but 0 means that nothing was tested
 
 
