@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..work_dir import find_scalars, parse_lines, read_lines, read_result
+from ..work_dir import find_scalars, module_curve, parse_lines, read_lines, read_result
 
 Curves = dict[str, dict[str, list[tuple[int, float]]]]
-QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'factor', 'lr')
 
 
 @dataclass
@@ -69,21 +68,10 @@ def _logged(folder: Path) -> Curves:
     for path in find_scalars(folder):
         for entry in parse_lines(read_lines(path)):
             for key, value in entry.items():
-                place = _place(key)
+                place = module_curve(key)
                 if place is not None and isinstance(value, (int, float)) and math.isfinite(value):
                     merged.setdefault(place, {})[int(entry['step'])] = float(value)
     curves: Curves = {}
     for (quantity, module), curve in merged.items():
         curves.setdefault(quantity, {})[module] = sorted(curve.items())
     return curves
-
-
-def _place(key: str) -> tuple[str, str] | None:
-    """``agvm/phi/neck`` -> ('phi', 'neck'); ``agvm/neck.lr`` -> ('lr', 'neck')."""
-    if not key.startswith('agvm/'):
-        return None
-    rest = key[len('agvm/') :]
-    if rest.endswith('.lr'):
-        return 'lr', rest[: -len('.lr')]
-    quantity, _, module = rest.partition('/')
-    return (quantity, module) if quantity in QUANTITIES and module else None

@@ -50,7 +50,6 @@ def load_config(
     """
     if not osp.isfile(path):
         raise LaunchError(f'the config {path} does not exist.')
-    compat.patch_config_packages()
     cfg = _read(path)
     restore_updates(cfg)
     cfg.launcher = launcher

@@ -2,11 +2,12 @@
 
 from .literals import read_literals
 from .results import distil, read_result, write_result
-from .scalars import find_scalars, parse_lines, read_lines
+from .scalars import find_scalars, module_curve, parse_lines, read_lines
 
 __all__ = [
     'distil',
     'find_scalars',
+    'module_curve',
     'parse_lines',
     'read_lines',
     'read_literals',

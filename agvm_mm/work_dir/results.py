@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .scalars import find_scalars, parse_lines, read_lines
+from .scalars import find_scalars, module_curve, parse_lines, read_lines
 
 NO_SCORES = ('step', 'time', 'data_time')
 CURVES = ('phi', 'noise_scale', 'factor')
@@ -68,10 +68,9 @@ def _curves(training: list[dict[str, Any]]) -> dict[str, dict[str, list[list[flo
     curves: dict[str, dict[str, list[list[float]]]] = {}
     for entry in training:
         for key, value in entry.items():
-            head, _, rest = key.partition('/')
-            quantity, _, module = rest.partition('/')
-            if head == 'agvm' and quantity in CURVES:
-                points = curves.setdefault(quantity, {}).setdefault(module, [])
+            place = module_curve(key)
+            if place is not None and place[0] in CURVES:
+                points = curves.setdefault(place[0], {}).setdefault(place[1], [])
                 points.append([entry['step'], _short(value)])
     return curves
 

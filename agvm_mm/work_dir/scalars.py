@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'factor', 'lr')
+
 
 def find_scalars(work_dir: Path) -> list[Path]:
     """The files of all launches, in their order."""
@@ -27,3 +29,17 @@ def parse_lines(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             continue  # the last line of a run that was killed while writing it
         if isinstance(entry, dict) and isinstance(entry.get('step'), int):
             yield entry
+
+
+def module_curve(key: str) -> tuple[str, str] | None:
+    """Quantity and module of one of AGVM's scalars; None for any other.
+
+    ``agvm/phi/neck`` -> ('phi', 'neck'); ``agvm/neck.lr`` -> ('lr', 'neck').
+    """
+    if not key.startswith('agvm/'):
+        return None
+    rest = key[len('agvm/') :]
+    if rest.endswith('.lr'):
+        return 'lr', rest[: -len('.lr')]
+    quantity, _, module = rest.partition('/')
+    return (quantity, module) if quantity in QUANTITIES and module else None

@@ -8,13 +8,12 @@ from functools import cache
 import mmengine.config.utils as config_utils
 import pytest
 
-from agvm_mm.compat import patch_config_packages
+import agvm_mm  # noqa: F401  makes bases of mmseg resolve
 
 
 @pytest.fixture(scope='session', autouse=True)
 def _packages() -> Iterator[None]:
-    """Bases of mmseg resolve; MMEngine reads the metafiles of a package once, not per base."""
-    patch_config_packages()
+    """MMEngine reads the metafiles of a package once, not per base."""
     original = config_utils.load
     config_utils.load = cache(original)
     yield

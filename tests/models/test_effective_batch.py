@@ -20,7 +20,6 @@ from mmengine.registry import MODELS, DefaultScope
 from networks import boxes, images
 
 import agvm_mm.models.effective_batch  # noqa: F401  registers the heads and the neck
-from agvm_mm.compat import patch_config_packages
 from agvm_mm.statistics import partition_parameters
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs' / 'effective_batch'
@@ -38,7 +37,6 @@ FASTER = (
 
 
 def _config(name: str) -> Any:
-    patch_config_packages()
     return Config.fromfile(FOLDER / f'{name}.py')
 
 

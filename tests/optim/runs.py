@@ -68,6 +68,17 @@ def data(rank: int, step: int) -> dict[str, Any]:
 _EXPERIMENTS = itertools.count()
 
 
+def random_classes(collate: str) -> dict[str, Any]:
+    """A loader of four images a rank, put together by the function ``collate``."""
+    return dict(
+        batch_size=4,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type=collate),
+        dataset=dict(type='RandomClasses'),
+    )
+
+
 def build_runner(
     work_dir: Path,
     optim_wrapper: dict[str, Any],
@@ -80,13 +91,7 @@ def build_runner(
     common = dict(
         model=dict(type='ThreePartNet'),
         work_dir=str(work_dir),
-        train_dataloader=dict(
-            batch_size=4,
-            num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=True),
-            collate_fn=dict(type='default_collate'),
-            dataset=dict(type='RandomClasses'),
-        ),
+        train_dataloader=random_classes('default_collate'),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=optim_wrapper,
         param_scheduler=dict(type='MultiStepLR', milestones=[3], by_epoch=True, end=9),

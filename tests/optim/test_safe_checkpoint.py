@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
-from runs import ThreePartNet
+from runs import ThreePartNet, random_classes
 
 import agvm_mm.curriculum  # noqa: F401  registers the hooks
 from agvm_mm import compat
@@ -53,13 +53,7 @@ def _config(work_dir: Path) -> Config:
         dict(
             model=dict(type='ListNet'),
             work_dir=str(work_dir),
-            train_dataloader=dict(
-                batch_size=4,
-                num_workers=0,
-                sampler=dict(type='DefaultSampler', shuffle=True),
-                collate_fn=dict(type='pseudo_collate'),
-                dataset=dict(type='RandomClasses'),
-            ),
+            train_dataloader=random_classes('pseudo_collate'),
             train_cfg=dict(by_epoch=True, max_epochs=4),
             optim_wrapper=wrapper,
             param_scheduler=[

@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
-
-from ...compat import patch_config_packages
 
 CLASSES = 3
 
@@ -64,19 +61,17 @@ MODELS_BY_NAME = {
 }
 
 
-def model_config(name: str) -> dict[str, Any]:
+def model_config(name: str) -> Any:
     """The ``model`` of a config, a key of :data:`MODELS_BY_NAME`."""
     from mmengine.hub import get_config
 
-    patch_config_packages()
     found = MODELS_BY_NAME[name]
     config = get_config(found.config)
     config.merge_from_dict(
         {f'model.{key}': value for key, value in found.overrides.items()}
         | {'model.backbone.init_cfg': None}
     )
-    model: dict[str, Any] = config.model.to_dict()
-    return model
+    return config.model
 
 
 def build_model(name: str, seed: int = 0) -> nn.Module:
@@ -91,7 +86,7 @@ def build_model(name: str, seed: int = 0) -> nn.Module:
     if not DefaultScope.check_instance_created('benchmark'):
         DefaultScope.get_instance('benchmark', scope_name='mmdet')
     torch.manual_seed(seed)
-    model: nn.Module = revert_sync_batchnorm(MODELS.build(ConfigDict(model_config(name))))
+    model: nn.Module = revert_sync_batchnorm(MODELS.build(model_config(name)))
     return model.train()
 
 

@@ -14,7 +14,6 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor
 
-from ...compat import patch_config_packages
 from ...launch.trust import require_plain
 from ...statistics import ModulePartition, partition_parameters
 
@@ -40,7 +39,6 @@ class GradientSource:
         seed: int = 0,
         device: str = 'cpu',
     ) -> None:
-        patch_config_packages()
         self.settings: Config = Config.fromfile(config)
         settings = self.settings
         init_default_scope(settings.get('default_scope', 'mmdet'))
