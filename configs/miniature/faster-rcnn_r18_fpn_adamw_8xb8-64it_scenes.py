@@ -3,7 +3,7 @@
 # Batch:    64 images per optimizer update.
 # Expected: docs/results/miniature; the table is in docs/recipes.md.
 # Command:  python tools/miniature.py --recipes faster-rcnn_r18_fpn_adamw_8xb8-64it_scenes
-_base_ = './faster-rcnn_r18_fpn_sgd-sqrt_8xb8-64it_scenes.py'
+_base_ = './faster-rcnn_r18_fpn_sgd_8xb8-64it_scenes.py'
 
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=0.006, weight_decay=0.05))

@@ -3,7 +3,7 @@
 # Batch:    128 images per optimizer update.
 # Expected: docs/results/miniature; the table is in docs/recipes.md.
 # Command:  python tools/miniature.py --recipes faster-rcnn_r18_fpn_agvm-sgd_16xb8-32it_scenes
-_base_ = './faster-rcnn_r18_fpn_sgd-sqrt_16xb8-32it_scenes.py'
+_base_ = './faster-rcnn_r18_fpn_sgd_16xb8-32it_scenes.py'
 
 optim_wrapper = dict(
     agvm=dict(_delete_=True, interval=1, begin=3, momentum=0.8),

@@ -28,6 +28,10 @@ def family(path: Path) -> tuple[str, str]:
     return recipe_of(path).model, recipe_of(path).dataset
 
 
+RULES = [path for path in PATHS if recipe_of(path).method in ('sgd-linear', 'sgd-sqrt')]
+PAIRS = [path for path in PATHS if family(path) != ('faster-rcnn_r18', 'scenes')]
+
+
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
 def test_name_header_and_lengths_agree(path: Path) -> None:
     recipe, cfg, fields = recipe_of(path), load(path), header(path)
@@ -73,12 +77,30 @@ def test_every_method_is_there_at_every_batch() -> None:
     for path in PATHS:
         recipe = recipe_of(path)
         methods.setdefault(family(path), {}).setdefault(recipe.batch, set()).add(recipe.method)
-    standard, large = {'sgd', 'agvm-sgd'}, {'sgd-sqrt', 'agvm-sgd'}
-    more = {'adamw', 'agvm-adamw', 'lars', 'lamb'}
+    pair = {'sgd', 'agvm-sgd'}
+    all_batches = pair | {'adamw', 'agvm-adamw', 'lars', 'lamb'}
+    rules = {'sgd-linear', 'sgd-sqrt'}
+    clipped = {'sgd-agc', 'agvm-sgd-agc', 'adan', 'agvm-adan'}
     assert methods.pop(('faster-rcnn_r18', 'scenes')) == {
-        16: standard | more,
-        64: large | more | {'sgd-linear'},
-        128: large | more | {'sgd-linear'},
+        16: all_batches,
+        64: all_batches | rules | clipped,
+        128: all_batches | rules,
     }
     assert len(methods) == 5
-    assert all(one == {16: standard, 128: large} for one in methods.values())
+    assert all(one == {16: pair, 128: pair} for one in methods.values())
+
+
+@pytest.mark.parametrize('path', RULES, ids=lambda path: path.stem)
+def test_a_rule_scales_the_tuned_rate_of_the_standard_batch(path: Path) -> None:
+    recipe = recipe_of(path)
+    standard = load(path.with_name('faster-rcnn_r18_fpn_sgd_2xb8-256it_scenes.py'))
+    power = {'sgd-linear': 1.0, 'sgd-sqrt': 0.5}[recipe.method]
+    rate = standard.optim_wrapper.optimizer.lr * (recipe.batch / 16) ** power
+    assert load(path).optim_wrapper.optimizer.lr == pytest.approx(rate, rel=5e-3)
+
+
+@pytest.mark.parametrize('path', PAIRS, ids=lambda path: path.stem)
+def test_the_pairs_take_the_rates_that_faster_rcnn_found(path: Path) -> None:
+    kind = path.stem[path.stem.index(recipe_of(path).method) : path.stem.rindex('_')]
+    searched = load(path.with_name(f'faster-rcnn_r18_fpn_{kind}_scenes.py'))
+    assert load(path).optim_wrapper.optimizer.lr == searched.optim_wrapper.optimizer.lr

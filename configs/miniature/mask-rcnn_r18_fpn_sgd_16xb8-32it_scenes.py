@@ -1,8 +1,8 @@
-# Purpose:  Tiny Mask R-CNN on generated scenes with SGD at batch 128, square-root rule.
+# Purpose:  Tiny Mask R-CNN on generated scenes with SGD at batch 128.
 # Hardware: one CPU core; micro-batches of 8 images.
 # Batch:    128 images per optimizer update.
 # Expected: docs/results/miniature; the table is in docs/recipes.md.
-# Command:  python tools/miniature.py --recipes mask-rcnn_r18_fpn_sgd-sqrt_16xb8-32it_scenes
+# Command:  python tools/miniature.py --recipes mask-rcnn_r18_fpn_sgd_16xb8-32it_scenes
 _base_ = [
     '../_base_/models/mask-rcnn_r18_fpn_tiny.py',
     '../_base_/datasets/miniature_instance.py',

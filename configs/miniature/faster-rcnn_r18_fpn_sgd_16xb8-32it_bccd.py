@@ -1,8 +1,8 @@
-# Purpose:  Tiny Faster R-CNN on BCCD with SGD at batch 128, square-root rule.
+# Purpose:  Tiny Faster R-CNN on BCCD with SGD at batch 128.
 # Hardware: one CPU core; micro-batches of 8 images.
 # Batch:    128 images per optimizer update.
 # Expected: docs/results/miniature; the table is in docs/recipes.md.
-# Command:  python tools/miniature.py --recipes faster-rcnn_r18_fpn_sgd-sqrt_16xb8-32it_bccd
+# Command:  python tools/miniature.py --recipes faster-rcnn_r18_fpn_sgd_16xb8-32it_bccd
 _base_ = [
     '../_base_/models/faster-rcnn_r18_fpn_tiny.py',
     '../_base_/datasets/miniature_bccd.py',

@@ -1,0 +1,8 @@
+# Purpose:  Tiny Faster R-CNN on generated scenes with AGVM on Adan at batch 64.
+# Hardware: one CPU core; micro-batches of 8 images.
+# Batch:    64 images per optimizer update.
+# Expected: docs/results/miniature; the table is in docs/recipes.md.
+# Command:  python tools/miniature.py --recipes faster-rcnn_r18_fpn_agvm-adan_8xb8-64it_scenes
+_base_ = './faster-rcnn_r18_fpn_adan_8xb8-64it_scenes.py'
+
+optim_wrapper = dict(agvm=dict(_delete_=True, interval=1, begin=6, momentum=0.9))
