@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from ..statistics import VarianceEstimate, moment_estimate
 from .collector import Collector
-from .norms import squared_norm, squared_norms, stack
+from .norms import norms, squared_norms, sums_of_squares
 
 
 class AllPairs(Collector):
@@ -36,9 +36,9 @@ class AllPairs(Collector):
     @contextmanager
     def watch(self, index: int, count: int) -> Iterator[None]:
         """See :class:`Collector`."""
-        squares: list[Tensor | None] = [None] * len(self.partition.parameters)
+        pieces: list[Tensor | None] = [None] * len(self.partition.parameters)
         handles = [
-            parameter.register_hook(partial(self._measure, squares, i))
+            parameter.register_hook(partial(self._measure, pieces, i))
             for i, parameter in enumerate(self.partition.parameters)
         ]
         try:
@@ -46,10 +46,10 @@ class AllPairs(Collector):
         finally:
             for handle in handles:
                 handle.remove()
-        self._squares += stack(squares, self.device)
+        self._squares += sums_of_squares(pieces, self.device)
 
-    def _measure(self, squares: list[Tensor | None], i: int, gradient: Tensor) -> None:
-        if squares[i] is not None:
+    def _measure(self, pieces: list[Tensor | None], i: int, gradient: Tensor) -> None:
+        if pieces[i] is not None:
             raise RuntimeError(
                 f'{self.partition.parameter_names[i]!r} received its gradient in two parts within '
                 'one backward pass, as re-entrant activation checkpointing of a shared layer '
@@ -57,18 +57,29 @@ class AllPairs(Collector):
             )
         gradient = gradient.detach()
         measured = self.preconditioned(i, gradient)
-        squares[i] = None if measured is None else squared_norm(measured)
+        pieces[i] = None if measured is None else norms(measured)
 
     def local_sums(self, passes: int) -> list[Tensor]:
         """See :class:`Collector`."""
         mean = [
-            None if gradient is None else self.preconditioned(i, gradient)
-            for i, gradient in enumerate(self.gradients())
+            None if gradient is None or not mine else self.preconditioned(i, gradient)
+            for i, (gradient, mine) in enumerate(zip(self.gradients(), self._mine))
         ]
         samples = self.partition.sum(self._squares) * passes**2
-        # Every rank holds the same mean; a share each makes the sum one copy of it.
-        shared = self.partition.sum(squared_norms(mean, self.device)) / self.communicator.size
-        return [samples, shared]
+        return [samples, self.partition.sum(squared_norms(mean, self.device))]
+
+    @cached_property
+    def _mine(self) -> list[bool]:
+        """Which parameters' mean gradients this rank measures, as every rank holds the same ones.
+
+        An equal share of the numbers each, in the order of the parameters.
+        """
+        sizes = [parameter.numel() for parameter in self.partition.parameters]
+        ranks, total, end, mine = self.communicator.size, sum(sizes), 0, []
+        for size in sizes:
+            end += size
+            mine.append((2 * end - size) * ranks // (2 * total) == self.communicator.rank)
+        return mine
 
     def estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
         """See :class:`Collector`."""

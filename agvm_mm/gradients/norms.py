@@ -20,17 +20,37 @@ def norm_dtype(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
-def squared_norm(tensor: Tensor) -> Tensor:
-    """Squared L2 norm as a float64 scalar on the tensor's device.
+def norms(tensor: Tensor) -> Tensor:
+    """L2 norms of consecutive pieces, shape (k,); the sum of their squares is that of the tensor.
 
-    Infinite for float32 rows of a norm above 1e19, as for any gradient that has diverged.
+    Infinite for float32 pieces of a norm above 1e19, as for any gradient that has diverged.
     """
     rows, rest = _rows(tensor)
-    total: Tensor = torch.linalg.vector_norm(rest, dtype=norm_dtype(tensor)).double().square()
-    if rows.numel():
-        norms = torch.linalg.vector_norm(rows, dim=1, dtype=norm_dtype(tensor))
-        total = total + norms.double().square().sum()
-    return total
+    dtype = norm_dtype(tensor)
+    pieces = [torch.linalg.vector_norm(rows, dim=1, dtype=dtype)] if rows.numel() else []
+    if rest.numel() or not pieces:
+        pieces.append(torch.linalg.vector_norm(rest, dim=0, keepdim=True, dtype=dtype))
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def sums_of_squares(pieces: Sequence[Tensor | None], device: torch.device) -> Tensor:
+    """Squared L2 norms, shape (P,), float64, from P results of :func:`norms`; None counts as zero.
+
+    All at once, because one small operation for every tensor takes longer than the norms.
+    """
+    zero = torch.zeros(1, device=device)
+    present = [zero if piece is None else piece for piece in pieces]
+    squares = torch.cat(present).double().square()
+    if len(squares) == len(present):
+        return squares
+    lengths = torch.tensor([len(piece) for piece in present], device=device)
+    sums: Tensor = torch.segment_reduce(squares, 'sum', lengths=lengths)
+    return sums
+
+
+def squared_norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:
+    """Squared L2 norms, shape (P,), float64; None counts as zero."""
+    return sums_of_squares([None if one is None else norms(one) for one in tensors], device)
 
 
 def inner_product(left: Tensor, right: Tensor) -> Tensor:
@@ -41,17 +61,6 @@ def inner_product(left: Tensor, right: Tensor) -> Tensor:
     if rows_a.numel():
         total = total + torch.linalg.vecdot(rows_a, rows_b).double().sum()
     return total
-
-
-def stack(values: Sequence[Tensor | None], device: torch.device) -> Tensor:
-    """Float64 scalars as one vector, shape (P,); None counts as zero."""
-    zero = torch.zeros((), dtype=torch.float64, device=device)
-    return torch.stack([zero if value is None else value for value in values])
-
-
-def squared_norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:
-    """Squared L2 norms, shape (P,), float64; None counts as zero."""
-    return stack([None if tensor is None else squared_norm(tensor) for tensor in tensors], device)
 
 
 def _rows(tensor: Tensor) -> tuple[Tensor, Tensor]:

@@ -172,7 +172,9 @@ def test_one_command_prints_everything_side_by_side(tmp_path):
     )
     cases = json.loads(out.read_text())['cases']
     assert len(cases) == 12
-    assert all(case['time']['rounds'] == 3 and case['time']['median'] > 0 for case in cases)
+    for case in cases:
+        assert case['time']['rounds'] == case['cpu']['rounds'] == 3
+        assert case['time']['median'] > 0 and case['cpu']['median'] > 0
     assert sum(line.startswith('| ') for line in printed.splitlines()) == 1 + len(cases)
 
 

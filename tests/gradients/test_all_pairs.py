@@ -75,6 +75,21 @@ def test_one_process_with_micro_batches_equals_ranks():
     torch.testing.assert_close(estimate.phi, expected.phi, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize('ranks', [1, 2, 3, 200])
+def test_each_mean_gradient_is_measured_by_one_rank(ranks):
+    """Equal shares of the numbers; past one parameter a rank, some ranks have none."""
+    partition = partition_parameters(_net())
+    shares = []
+    for rank in range(ranks):
+        communicator = SingleProcess()
+        communicator.size, communicator.rank = ranks, rank
+        shares.append(AllPairs(partition, communicator)._mine)
+    assert torch.tensor(shares).sum(0).tolist() == [1] * len(partition.parameters)
+    sizes = torch.tensor([p.numel() for p in partition.parameters])
+    held = torch.tensor(shares).long() @ sizes
+    assert held.max() - held.min() <= 2 * sizes.max()
+
+
 def _count_collectives(rank: int) -> tuple[int, int]:
     model = DistributedDataParallel(_net())
     communicator = ProcessGroupCommunicator(dist.group.WORLD)

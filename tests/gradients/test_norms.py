@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agvm_mm.gradients.norms import ROW, inner_product, squared_norm, squared_norms
+from agvm_mm.gradients.norms import ROW, inner_product, norms, squared_norms
+
+CPU = torch.device('cpu')
+
+
+def squared_norm(tensor: torch.Tensor) -> torch.Tensor:
+    return squared_norms([tensor], CPU)[0]
 
 
 @pytest.mark.parametrize('size', [1, ROW - 1, ROW, ROW + 1, 5_000_000])
@@ -30,6 +36,18 @@ def test_half_precision_does_not_overflow():
 
 def test_channels_last_and_missing_tensors():
     x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
-    found = squared_norms([x, None, x[:, 0]], torch.device('cpu'))
+    found = squared_norms([x, None, x[:, 0]], CPU)
     expected = [x.double().square().sum().item(), 0.0, x[:, 0].double().square().sum().item()]
     assert found.tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_tensors_of_many_and_of_few_pieces_stay_apart():
+    sizes = [3, 2 * ROW + 5, 1, ROW, 3 * ROW]
+    tensors = [torch.full((size,), 2.0) for size in sizes]
+    assert [len(norms(one)) for one in tensors] == [1, 3, 1, 1, 3]
+    found = squared_norms([*tensors, None], CPU)
+    assert found.tolist() == pytest.approx([4.0 * size for size in sizes] + [0.0], rel=1e-6)
+
+
+def test_an_empty_tensor_has_no_length():
+    assert squared_norms([torch.zeros(0), torch.ones(2)], CPU).tolist() == pytest.approx([0, 2])

@@ -48,16 +48,16 @@ def _rank(rank: int, options: Options, store: str, out: Path | None) -> None:
         kind, init_method=f'file://{store}', rank=rank, world_size=options.ranks
     )
     counts = count_cases(Workbench(options, rank, counted=True))
-    times = time_cases(Workbench(options, rank, counted=False), options.repeats, options.warmup)
+    costs = time_cases(Workbench(options, rank, counted=False), options.repeats, options.warmup)
     if rank == 0:
         machine = f'{_machine(options.device)}, {options.ranks} ranks, {kind}'
         print(
             f'{options.model}, {options.images} images a rank, {machine}, {options.repeats} rounds'
         )
-        print(table(times, counts), flush=True)
+        print(table(costs, counts), flush=True)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(numbers(options, machine, times, counts), indent=1))
+            out.write_text(json.dumps(numbers(options, machine, costs, counts), indent=1))
     dist.barrier()
     dist.destroy_process_group()
 

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from .arms import PLAIN
 from .counting import Count
-from .timing import Key, Ratio
+from .timing import Cost, Key
 
-HEADER = (
-    '| arm | step | time / DDP | quartiles | bytes / DDP | extra bytes | collectives '
-    "| extra peak KiB | extra transfers | extra scalars | gradient is DDP's |\n"
-    '|---|---|---|---|---|---|---|---|---|---|---|'
+COLUMNS = (
+    ('arm', 'step', 'time / DDP', 'quartiles', 'CPU time / DDP', 'quartiles', 'bytes / DDP')
+    + ('extra bytes', 'collectives', 'extra peak KiB', 'extra transfers', 'extra scalars')
+    + ("gradient is DDP's",)
 )
 
 
-def table(times: dict[Key, Ratio], counts: dict[Key, Count]) -> str:
+def table(costs: dict[Key, Cost], counts: dict[Key, Count]) -> str:
     """One line for each case, in Markdown; extra is above plain DDP."""
-    return '\n'.join([HEADER, *(_line(key, times[key], counts) for key in times)])
+    lines = [_row(COLUMNS), '|' + '---|' * len(COLUMNS)]
+    return '\n'.join(lines + [_line(key, costs[key], counts) for key in costs])
 
 
-def _line(key: Key, time: Ratio, counts: dict[Key, Count]) -> str:
+def _line(key: Key, cost: Cost, counts: dict[Key, Count]) -> str:
     arm, estimating = key
     count, plain = counts[key], counts[PLAIN, False]
     columns = [
         arm,
         'estimating' if estimating else 'other',
-        f'{time.median:.4f}',
-        f'{time.low:.3f} to {time.high:.3f}',
+        *(
+            text
+            for one in (cost.time, cost.cpu)
+            for text in (f'{one.median:.4f}', f'{one.low:.3f} to {one.high:.3f}')
+        ),
         f'{count.bytes / plain.bytes:.6f}',
         f'{count.bytes - plain.bytes:.0f}',
         f'{count.collectives:g}',
@@ -37,11 +42,15 @@ def _line(key: Key, time: Ratio, counts: dict[Key, Count]) -> str:
         f'{count.scalars - plain.scalars}',
         'bit for bit' if count.bitwise else 'not bitwise',
     ]
-    return '| ' + ' | '.join(columns) + ' |'
+    return _row(columns)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return '| ' + ' | '.join(cells) + ' |'
 
 
 def numbers(
-    options: Any, machine: str, times: dict[Key, Ratio], counts: dict[Key, Count]
+    options: Any, machine: str, costs: dict[Key, Cost], counts: dict[Key, Count]
 ) -> dict[str, Any]:
     """Everything, for a JSON file."""
     return {
@@ -51,9 +60,9 @@ def numbers(
             {
                 'arm': arm,
                 'estimating': estimating,
-                'time': asdict(times[arm, estimating]),
+                **asdict(costs[arm, estimating]),
                 'count': asdict(counts[arm, estimating]),
             }
-            for arm, estimating in times
+            for arm, estimating in costs
         ],
     }

@@ -1,4 +1,4 @@
-"""Step times of all cases in turn, as ratios to plain DDP's step of the same round."""
+"""Times of all cases' steps in turn, as ratios to plain DDP's step of the same round."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
@@ -18,13 +19,13 @@ Key = tuple[str, bool]
 
 @dataclass(frozen=True)
 class Ratio:
-    """Step time over plain DDP's, round by round.
+    """A time over plain DDP's, round by round.
 
     Args:
         median: of the ratios.
         low: first quartile.
         high: third quartile.
-        seconds: median step time.
+        seconds: median, not a ratio.
         rounds: how many.
     """
 
@@ -35,9 +36,23 @@ class Ratio:
     rounds: int
 
 
-def time_cases(bench: Workbench, repeats: int, warmup: int) -> dict[Key, Ratio]:
+@dataclass(frozen=True)
+class Cost:
+    """What one step takes.
+
+    Args:
+        time: until the slowest rank is through.
+        cpu: of all ranks' threads together; waiting costs none, so that it hardly depends on what
+            else the machine does.
+    """
+
+    time: Ratio
+    cpu: Ratio
+
+
+def time_cases(bench: Workbench, repeats: int, warmup: int) -> dict[Key, Cost]:
     """Rounds over all cases, each round beginning with another one: A B C, B C A, ..."""
-    seconds: dict[Key, list[float]] = {_key(case): [] for case in bench.cases}
+    seconds: dict[Key, list[list[float]]] = {_key(case): [] for case in bench.cases}
     for number in range(-warmup, repeats):
         first = number % len(bench.cases)
         for case in bench.cases[first:] + bench.cases[:first]:
@@ -47,22 +62,30 @@ def time_cases(bench: Workbench, repeats: int, warmup: int) -> dict[Key, Ratio]:
         if dist.get_rank() == 0:
             print(f'round {number + 1} of {repeats}', file=sys.stderr, flush=True)
     plain = np.array(seconds[PLAIN, False])
-    return {key: _ratio(np.array(values), plain) for key, values in seconds.items()}
+    return {key: _cost(np.array(values), plain) for key, values in seconds.items()}
 
 
 def _key(case: Case) -> Key:
     return case.arm, case.estimating
 
 
-def _time(bench: Workbench, case: Case) -> float:
-    """Seconds until the slowest rank is through."""
+def _time(bench: Workbench, case: Case) -> list[float]:
+    """Seconds until the slowest rank is through, and CPU seconds of all ranks."""
     bench.synchronize()
     dist.barrier()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     bench.run(case)
     bench.synchronize()
+    cpu = torch.tensor([time.process_time() - cpu_start], dtype=torch.float64)
     dist.barrier()
-    return time.perf_counter() - start
+    elapsed = time.perf_counter() - start
+    cpu = cpu.to(bench.device)
+    dist.all_reduce(cpu)
+    return [elapsed, float(cpu)]
+
+
+def _cost(seconds: NDArray[np.float64], plain: NDArray[np.float64]) -> Cost:
+    return Cost(*(_ratio(seconds[:, one], plain[:, one]) for one in (0, 1)))
 
 
 def _ratio(seconds: NDArray[np.float64], plain: NDArray[np.float64]) -> Ratio:
