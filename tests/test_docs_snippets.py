@@ -70,7 +70,7 @@ def is_ours(component: Any) -> bool:
 
 
 def build_each(cfg: Any) -> int:
-    """Build components of ours and the optimizer wrapper; the number of things built."""
+    """Build components of ours, logging back-ends, the optimizer wrapper; how many they are."""
     hooks = [*cfg.get('custom_hooks', []), *cfg.get('default_hooks', {}).values()]
     model = cfg.get('model', {})
     parts = [model[key] for key in ('data_preprocessor', 'backbone') if key in model]
@@ -82,12 +82,15 @@ def build_each(cfg: Any) -> int:
     ]
     for registry, entry in found:
         registry.build({key: value for key, value in entry.items() if key != '_delete_'})
+    backends = cfg.get('visualizer', {}).get('vis_backends', [])
+    for backend in backends:
+        registries.VISBACKENDS.build(dict(backend, save_dir='unused'))
     wrapper = cfg.get('optim_wrapper')
     if wrapper is not None:
         assert wrapper.optimizer.lr > 0
         built = build_optim_wrapper(SmallNet(), wrapper)
         assert type(built).__name__ == wrapper.type
-    return len(found) + (wrapper is not None)
+    return len(found) + len(backends) + (wrapper is not None)
 
 
 @NEEDS_OPS

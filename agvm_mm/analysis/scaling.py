@@ -129,8 +129,9 @@ def _no_estimate(cluster: Cluster, workload: Workload, gpus: int) -> float:
 
 
 def _all_pairs(cluster: Cluster, workload: Workload, gpus: int) -> float:
-    """Local and mean gradient read once; one small all-reduce."""
-    local = 2 * workload.gradient / cluster.memory + 2 * workload.tensors * cluster.call
+    """The local gradient read by every GPU, the mean by all together; one small all-reduce."""
+    once = workload.gradient / cluster.memory + workload.tensors * cluster.call
+    local = (1 + 1 / gpus) * once
     return local + collectives.all_reduce(cluster, gpus, 16 * (workload.modules + 1))
 
 

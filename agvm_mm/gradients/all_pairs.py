@@ -1,9 +1,9 @@
 r"""The scalar estimator: moments of all sample gradients, gradients never leave their rank.
 
 Each rank takes the squared norm of every sample gradient inside the backward pass, before the
-data-parallel wrapper averages, and the squared norm of the mean afterwards. Summed over ranks
-these are A and B of :mod:`agvm_mm.statistics.moments`, which hold the mean over all N(N-1)/2
-pairs of inner products.
+data-parallel wrapper averages, and the squared norm of its share of the mean afterwards. Summed
+over ranks these are A and B of :mod:`agvm_mm.statistics.moments`, which hold the mean over all
+N(N-1)/2 pairs of inner products.
 """
 
 from __future__ import annotations

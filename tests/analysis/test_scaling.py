@@ -93,7 +93,7 @@ def test_estimates_by_hand_on_two_flat_gpus():
 
     # Two hops of 1 ms for any all-reduce here; P = 4000 bytes.
     assert extra('ddp') == 0.0
-    assert extra('all_pairs') == pytest.approx(2 * 4e-3 + 20 * 1e-4 + 2e-3 + 64e-6)
+    assert extra('all_pairs') == pytest.approx(1.5 * (4e-3 + 10 * 1e-4) + 2e-3 + 64e-6)
     # Half of two ranks is one: nothing to reduce.
     assert extra('half_split') == pytest.approx(15 * 4e-3 + 70 * 1e-4 + 2e-3 + 88e-6)
     pair, broadcast = 1e-3 + 4e-3, 1e-3 + 12e-6
