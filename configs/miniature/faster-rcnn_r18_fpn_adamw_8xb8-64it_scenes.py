@@ -6,4 +6,4 @@
 _base_ = './faster-rcnn_r18_fpn_sgd_8xb8-64it_scenes.py'
 
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=0.006, weight_decay=0.05))
+    optimizer=dict(_delete_=True, type='AdamW', lr=0.003, weight_decay=0.05))

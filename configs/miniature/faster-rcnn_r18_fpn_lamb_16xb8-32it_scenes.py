@@ -7,4 +7,4 @@ _base_ = './faster-rcnn_r18_fpn_sgd_16xb8-32it_scenes.py'
 
 optim_wrapper = dict(
     clip_grad=None,
-    optimizer=dict(_delete_=True, type='LAMBOptimizer', lr=0.0495, weight_decay=0.01))
+    optimizer=dict(_delete_=True, type='LAMBOptimizer', lr=0.0124, weight_decay=0.01))

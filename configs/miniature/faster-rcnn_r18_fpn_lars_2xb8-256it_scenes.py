@@ -8,5 +8,5 @@ _base_ = './faster-rcnn_r18_fpn_sgd_2xb8-256it_scenes.py'
 optim_wrapper = dict(
     clip_grad=None,
     optimizer=dict(
-        _delete_=True, type='LARSOptimizer', lr=0.333, momentum=0.9, weight_decay=1e-4,
+        _delete_=True, type='LARSOptimizer', lr=0.666, momentum=0.9, weight_decay=1e-4,
         trust_coefficient=0.01))

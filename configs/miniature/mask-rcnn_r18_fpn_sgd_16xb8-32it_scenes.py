@@ -15,5 +15,5 @@ model = dict(roi_head=dict(bbox_head=dict(num_classes=6), mask_head=dict(num_cla
 optim_wrapper = dict(
     type='AGVMOptimWrapper',
     agvm=None,
-    optimizer=dict(type='SGD', lr=0.113, momentum=0.9, weight_decay=1e-4),
+    optimizer=dict(type='SGD', lr=0.0565, momentum=0.9, weight_decay=1e-4),
     clip_grad=dict(max_norm=10.0))

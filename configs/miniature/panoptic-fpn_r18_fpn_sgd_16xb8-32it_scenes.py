@@ -14,5 +14,5 @@ custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
 optim_wrapper = dict(
     type='AGVMOptimWrapper',
     agvm=None,
-    optimizer=dict(type='SGD', lr=0.113, momentum=0.9, weight_decay=1e-4),
+    optimizer=dict(type='SGD', lr=0.0565, momentum=0.9, weight_decay=1e-4),
     clip_grad=dict(max_norm=10.0))
