@@ -28,7 +28,14 @@ if 'agvm_mm' not in sys.modules:
 
 from rich.console import Console  # noqa: E402
 
-from agvm_mm.reproduce import TABLES, rows_of, to_csv, to_markdown, to_terminal  # noqa: E402
+from agvm_mm.reproduce import (  # noqa: E402
+    TABLES,
+    rows_of,
+    to_csv,
+    to_markdown,
+    to_summary,
+    to_terminal,
+)
 from agvm_mm.reproduce.commands import Hardware, PlanError  # noqa: E402
 
 
@@ -42,7 +49,12 @@ def parse_args() -> argparse.Namespace:
         '--work-root', type=Path, default=Path('work_dirs'), help='folder of the work directories'
     )
     parser.add_argument('--show', choices=['both', 'results', 'commands'], default='both')
-    parser.add_argument('--format', choices=['terminal', 'markdown', 'csv'], default='terminal')
+    parser.add_argument(
+        '--format',
+        choices=['terminal', 'markdown', 'csv', 'summary'],
+        default='terminal',
+        help='summary: what was measured alone, methods by batches',
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed that the commands name')
     parser.add_argument(
         '--gpus', type=_positive, help='GPUs of a run; the recipes name their own by default'
@@ -75,8 +87,15 @@ def main() -> None:
         }
     except PlanError as error:
         sys.exit(f'error: {error}')
+    tables = {name: (TABLES[name], rows[name]) for name in names}
     if args.format == 'csv':
-        print(to_csv({name: (TABLES[name], rows[name]) for name in names}), end='')
+        print(to_csv(tables), end='')
+        return
+    if args.format == 'summary':
+        text = to_summary(tables.values())
+        if not text:
+            sys.exit(f'error: no finished run below {args.work_root}.')
+        print(text)
         return
     # A pipe has no width of its own and must not break the rows.
     console = Console(width=None if sys.stdout.isatty() else WIDTH)

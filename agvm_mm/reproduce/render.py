@@ -40,15 +40,15 @@ def cells(row: Row) -> tuple[str, ...]:
         '' if row.plan is None else f'{row.plan.gpus} x {row.plan.images}',
         known if published else '',
         '' if published else known,
-        _measured(row),
+        measured(row),
         _difference(row),
         ', '.join('?' if seed is None else str(seed) for seed in row.seeds),
         '; '.join(row.running),
     )
 
 
-def _measured(row: Row) -> str:
-    """Mean, and sample standard deviation from two runs on."""
+def measured(row: Row) -> str:
+    """Mean, from two runs on ± sample standard deviation, and how many runs."""
     if row.mean is None:
         return ''
     spread = '' if row.spread is None else f' ± {row.spread:.2f}'
@@ -61,7 +61,8 @@ def _difference(row: Row) -> str:
     return f'{row.difference:+.2f}' + ('' if row.figure.source.published else TO_SECONDARY)
 
 
-def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each model, in their order."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.model, []).append(row)
@@ -87,7 +88,7 @@ def to_terminal(
 ) -> None:
     """Print the results and the commands, or one of them."""
     if results:
-        for model, group in _by_model(rows).items():
+        for model, group in by_model(rows).items():
             console.print(_grid(f'{table.title}: {model}, {table.metric}', group))
         for line in [*_sources(rows), *table.notes]:
             console.print(Text(line, style='dim'))
@@ -134,10 +135,10 @@ def to_markdown(table: Table, rows: Sequence[Row], results: bool, commands: bool
     """The same as Markdown."""
     lines = [f'## {table.title}', '']
     if results:
-        for model, group in _by_model(rows).items():
+        for model, group in by_model(rows).items():
             lines += [f'### {model}, {table.metric}', '']
-            lines += [_line(COLUMNS), _line(['---'] * len(COLUMNS))]
-            lines += [_line(cells(row)) for row in group]
+            lines += [markdown_line(COLUMNS), markdown_line(['---'] * len(COLUMNS))]
+            lines += [markdown_line(cells(row)) for row in group]
             lines.append('')
         lines += [f'- {line}' for line in [*_sources(rows), *table.notes]]
         lines.append('')
@@ -147,7 +148,8 @@ def to_markdown(table: Table, rows: Sequence[Row], results: bool, commands: bool
     return '\n'.join(lines)
 
 
-def _line(texts: Sequence[str]) -> str:
+def markdown_line(texts: Sequence[str]) -> str:
+    """One row of a Markdown table."""
     return '| ' + ' | '.join(texts) + ' |'
 
 

@@ -93,3 +93,29 @@ def test_a_wish_that_cannot_be_met_is_one_sentence(tmp_path: Path) -> None:
     assert text == ('error: 7 GPUs x 2 images do not divide the batch of 960 of '
                     'cascade-mask-rcnn_swin-l_fpn_adamw-linear_480xb2-11e-amp_coco.py; allowed for '
                     '--gpus is a divisor of 480.\n')
+
+
+def test_summary_has_a_line_a_method_and_what_was_measured_alone(work_root: Path) -> None:
+    text = run_tool('reproduce.py', '--work-root', work_root, '--format', 'summary')
+    title, rule, *lines = text.strip().splitlines()
+    head = '| Faster R-CNN R50-FPN on COCO 2017: box AP |'
+    assert title == f'{head} 32 | 256 | 512 | 1024 | 1536 |'
+    assert set(rule) == set('| -') and rule.count('---') == 6
+    (agvm,) = (line for line in lines if line.startswith('| AGVM + SGD |'))
+    assert agvm.count('12.00 ± 0.00 (n=3)') == 5
+    (linear,) = (line for line in lines if line.startswith('| SGD, linear lr |'))
+    assert linear.startswith('| SGD, linear lr |  | 12.00') and linear.count('12.00') == 4
+    assert 'PMD' not in text
+
+
+def test_summary_of_nothing_is_an_error(tmp_path: Path) -> None:
+    text = run_tool('reproduce.py', '--work-root', tmp_path, '--format', 'summary', fails=True)
+    assert text == f'error: no finished run below {tmp_path}.\n'
+
+
+def test_the_results_in_the_readme_are_those_of_the_files() -> None:
+    root = CONFIGS.parent
+    text = run_tool(
+        'reproduce.py', '--work-root', root / 'docs/results/miniature', '--format', 'summary'
+    )
+    assert text.strip() in (root / 'README.md').read_text()
