@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -179,7 +179,7 @@ CSV_COLUMNS = (
 )
 
 
-def to_csv(rows_by_table: dict[str, tuple[Table, Sequence[Row]]]) -> str:
+def to_csv(rows_by_table: Mapping[str, tuple[Table, Sequence[Row]]]) -> str:
     """All tables as one CSV with unrounded numbers."""
     out = io.StringIO()
     writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator='\n')
