@@ -79,15 +79,14 @@ def main() -> None:
     """Read and print."""
     args = parse_args()
     hardware = Hardware(args.gpus, args.gpus_per_node, args.seconds_per_image)
-    names = list(TABLES) if args.table == 'all' else [args.table]
     try:
-        rows = {
-            name: rows_of(TABLES[name], ROOT / 'configs', args.work_root, args.seed, hardware)
-            for name in names
+        tables = {
+            name: (table, rows_of(table, ROOT / 'configs', args.work_root, args.seed, hardware))
+            for name, table in TABLES.items()
+            if args.table in ('all', name)
         }
     except PlanError as error:
         sys.exit(f'error: {error}')
-    tables = {name: (TABLES[name], rows[name]) for name in names}
     if args.format == 'csv':
         print(to_csv(tables), end='')
         return
@@ -100,11 +99,11 @@ def main() -> None:
     # A pipe has no width of its own and must not break the rows.
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     results, commands = args.show != 'commands', args.show != 'results'
-    for name in names:
+    for table, rows in tables.values():
         if args.format == 'markdown':
-            print(to_markdown(TABLES[name], rows[name], results, commands))
+            print(to_markdown(table, rows, results, commands))
         else:
-            to_terminal(TABLES[name], rows[name], console, results, commands)
+            to_terminal(table, rows, console, results, commands)
 
 
 if __name__ == '__main__':

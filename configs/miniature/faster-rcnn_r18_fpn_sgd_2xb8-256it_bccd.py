@@ -7,13 +7,9 @@ _base_ = [
     '../_base_/models/faster-rcnn_r18_fpn_tiny.py',
     '../_base_/datasets/miniature_bccd.py',
     '../_base_/schedules/miniature_16.py',
+    '../_base_/schedules/miniature_sgd.py',
 ]
 load_from = '{{$AGVM_MM_DATA:data}}/miniature/start/faster-rcnn_r18_fpn_bccd.pth'
-custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
 
 model = dict(roi_head=dict(bbox_head=dict(num_classes=3)))
-optim_wrapper = dict(
-    type='AGVMOptimWrapper',
-    agvm=None,
-    optimizer=dict(type='SGD', lr=0.04, momentum=0.9, weight_decay=1e-4),
-    clip_grad=dict(max_norm=10.0))
+optim_wrapper = dict(optimizer=dict(lr=0.04))

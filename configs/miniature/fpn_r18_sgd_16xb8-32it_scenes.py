@@ -7,16 +7,12 @@ _base_ = [
     '../_base_/models/fpn_r18_tiny.py',
     '../_base_/datasets/miniature_semantic.py',
     '../_base_/schedules/miniature_128.py',
+    '../_base_/schedules/miniature_sgd.py',
 ]
 load_from = '{{$AGVM_MM_DATA:data}}/miniature/start/fpn_r18_scenes.pth'
-custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
 
 default_scope = 'mmseg'
 visualizer = dict(_delete_=True, type='SegLocalVisualizer', name='visualizer',
     vis_backends=[dict(type='LocalVisBackend')])
 model = dict(data_preprocessor=dict(size=(64, 64)), decode_head=dict(num_classes=9))
-optim_wrapper = dict(
-    type='AGVMOptimWrapper',
-    agvm=None,
-    optimizer=dict(type='SGD', lr=0.0565, momentum=0.9, weight_decay=1e-4),
-    clip_grad=dict(max_norm=10.0))
+optim_wrapper = dict(optimizer=dict(lr=0.0565))

@@ -7,13 +7,9 @@ _base_ = [
     '../_base_/models/mask-rcnn_r18_fpn_tiny.py',
     '../_base_/datasets/miniature_instance.py',
     '../_base_/schedules/miniature_128.py',
+    '../_base_/schedules/miniature_sgd.py',
 ]
 load_from = '{{$AGVM_MM_DATA:data}}/miniature/start/mask-rcnn_r18_fpn_scenes.pth'
-custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
 
 model = dict(roi_head=dict(bbox_head=dict(num_classes=6), mask_head=dict(num_classes=6)))
-optim_wrapper = dict(
-    type='AGVMOptimWrapper',
-    agvm=None,
-    optimizer=dict(type='SGD', lr=0.0565, momentum=0.9, weight_decay=1e-4),
-    clip_grad=dict(max_norm=10.0))
+optim_wrapper = dict(optimizer=dict(lr=0.0565))

@@ -76,10 +76,10 @@ def _time(bench: Workbench, case: Case) -> list[float]:
     start, cpu_start = time.perf_counter(), time.process_time()
     bench.run(case)
     bench.synchronize()
-    cpu = torch.tensor([time.process_time() - cpu_start], dtype=torch.float64)
+    spent = time.process_time() - cpu_start
     dist.barrier()
     elapsed = time.perf_counter() - start
-    cpu = cpu.to(bench.device)
+    cpu = torch.tensor(spent, dtype=torch.float64, device=bench.device)
     dist.all_reduce(cpu)
     return [elapsed, float(cpu)]
 
