@@ -1,4 +1,4 @@
-"""How many updates and seconds several recipes take to one loss and one score."""
+"""How many updates several recipes take to one loss and one score, and what an update costs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+
+from agvm_mm.analysis.benchmark.memory import Peak, measure_peak
+from agvm_mm.analysis.time_to_target import mean_and_sd
+
+WEIGHED = 2
+"""The iteration whose memory is measured: the optimizer has its state by then."""
 
 
 @dataclass
@@ -23,6 +32,7 @@ class Course:
         losses: mean loss of every optimizer update.
         seconds: of every update: forward, backward and step, without the loading of data.
         scores: pairs of updates made and score.
+        peak_bytes: most that one iteration held above what was there before it; 0 if not measured.
     """
 
     recipe: str
@@ -30,6 +40,7 @@ class Course:
     losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
+    peak_bytes: int = 0
 
 
 class CourseHook(Hook):
@@ -47,9 +58,13 @@ class CourseHook(Hook):
         self.metric = metric
         self._losses: list[float] = []
         self._seconds = self._started = 0.0
+        self._weighing = ExitStack()
+        self._peak: Peak | None = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """See :class:`mmengine.hooks.Hook`."""
+        if runner.iter == WEIGHED:
+            self._peak = self._weighing.enter_context(measure_peak(torch.device(get_device())))
         self._started = time.perf_counter()
 
     def after_train_iter(
@@ -58,6 +73,9 @@ class CourseHook(Hook):
         """See :class:`mmengine.hooks.Hook`."""
         self._losses.append(float(outputs['loss'].detach()))
         self._seconds += time.perf_counter() - self._started
+        if self._peak is not None:
+            self._weighing.close()
+            self.course.peak_bytes, self._peak = self._peak.bytes, None
         if runner.optim_wrapper.should_update():
             self.course.losses.append(statistics.fmean(self._losses))
             self.course.seconds.append(self._seconds)
@@ -87,7 +105,9 @@ def summarize(
     """One entry a recipe, in the order of their first run; the first recipe is the baseline.
 
     Updates to a target are the mean over seeds, None if a seed has missed it; ratios are baseline
-    over recipe, so that more is better, None likewise; seconds are the median of an update.
+    over recipe, so that more is better, None likewise; seconds are the median of an update, and
+    ``score`` is the mean over seeds of the last validation's. Ratios of seconds and memory are
+    recipe over baseline.
     """
     names = list(dict.fromkeys(course.recipe for course in courses))
     rows: list[dict[str, Any]] = []
@@ -99,12 +119,15 @@ def summarize(
             'finite': all(math.isfinite(value) for run in runs for value in run.losses),
             'updates_to_loss': _mean([updates_to_loss(r.losses, loss, window) for r in runs]),
             'updates_to_score': _mean([updates_to_score(r.scores, score) for r in runs]),
+            'score': mean_and_sd([run.scores[-1][1] for run in runs if run.scores]),
             'seconds': statistics.median(second for run in runs for second in run.seconds),
+            'peak_bytes': statistics.median(run.peak_bytes for run in runs),
         }
         first = rows[0] if rows else row
         for key in ('updates_to_loss', 'updates_to_score'):
             row[f'{key}_ratio'] = first[key] / row[key] if first[key] and row[key] else None
-        row['seconds_ratio'] = row['seconds'] / first['seconds']
+        for key in ('seconds', 'peak_bytes'):
+            row[f'{key}_ratio'] = row[key] / first[key] if first[key] else None
         rows.append(row)
     return rows
 

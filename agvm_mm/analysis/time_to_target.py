@@ -60,12 +60,13 @@ def summarise(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return dict(
         runs=len(comparisons),
         reached=len(reached),
-        ratio=_spread(reached),
-        change={key: _spread(values) for key, values in changes.items()},
+        ratio=mean_and_sd(reached),
+        change={key: mean_and_sd(values) for key, values in changes.items()},
     )
 
 
-def _spread(values: Sequence[float]) -> dict[str, float] | None:
+def mean_and_sd(values: Sequence[float]) -> dict[str, float] | None:
+    """Mean and sample standard deviation; None of nothing, deviation 0 of one value."""
     if not values:
         return None
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import nn
 
-from agvm_mm.analysis.targets import Course, summarize, updates_to_loss, updates_to_score
+from agvm_mm.analysis.targets import (
+    Course,
+    CourseHook,
+    summarize,
+    updates_to_loss,
+    updates_to_score,
+)
 
 
 def test_updates_to_a_loss_are_those_of_a_moving_mean() -> None:
@@ -25,7 +37,8 @@ def test_updates_to_a_score_are_those_of_a_validation() -> None:
 def test_ratios_are_to_the_first_recipe() -> None:
     def course(recipe: str, seed: int, length: int, seconds: float) -> Course:
         losses = [1.0] * length + [0.0] * 20
-        return Course(recipe, seed, losses, [seconds] * len(losses), [(length, 0.5)])
+        return Course(recipe, seed, losses, [seconds] * len(losses), [(length, 0.5)],
+                      peak_bytes=100 * length)  # fmt: skip
 
     courses = [course('sgd', 0, 10, 1.0), course('kfac', 0, 4, 1.5), course('sgd', 1, 14, 1.0),
                course('kfac', 1, 8, 1.5)]  # fmt: skip
@@ -34,5 +47,43 @@ def test_ratios_are_to_the_first_recipe() -> None:
     assert kfac['updates_to_loss_ratio'] == pytest.approx(13 / 7)
     assert kfac['updates_to_score_ratio'] == pytest.approx(12 / 6)
     assert (sgd['seconds_ratio'], kfac['seconds_ratio']) == (1.0, 1.5)
+    assert (kfac['score'], kfac['peak_bytes'], sgd['peak_bytes']) == (
+        {'mean': 0.5, 'sd': 0.0}, 600, 1200)  # fmt: skip
+    assert kfac['peak_bytes_ratio'] == 0.5
     [missed] = summarize(courses[:1], -1.0, 0.9, 1)
     assert missed['updates_to_loss'] is missed['updates_to_score_ratio'] is None
+
+
+class Squares(BaseModel):
+    """A million bytes of weights; a loss whose tensors are as large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(250_000))
+
+    def forward(self, inputs: list[torch.Tensor], mode: str = 'loss') -> dict[str, torch.Tensor]:
+        return {'loss': ((self.weight * inputs[0]).square()).mean()}
+
+
+def test_the_hook_writes_losses_seconds_and_the_memory_of_one_iteration(tmp_path: Path) -> None:
+    course = Course('squares', 0)
+    data = torch.full((6, 250_000), 2.0)
+    model = Squares()
+    runner = Runner(
+        model,
+        work_dir=str(tmp_path),
+        train_dataloader=dict(
+            dataset=data, batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False)
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.0),
+                                   accumulative_counts=2),
+        default_hooks=dict(logger=None, checkpoint=None),
+        custom_hooks=[],
+        log_level='ERROR',
+    )  # fmt: skip
+    runner.register_hook(CourseHook(course, 'score'))
+    runner.train()
+    assert course.losses == [pytest.approx(4.0)] * 3  # not divided by accumulation
+    assert len(course.seconds) == 3 and min(course.seconds) > 0
+    assert 2_000_000 <= course.peak_bytes < 6_000_000  # product, square, their gradients
