@@ -75,6 +75,7 @@ setup(
             'mmsegmentation>=1.2',
         ],
         'dev': [
+            'coverage>=7.10',
             'hypothesis',
             'matplotlib',
             'mypy',
