@@ -1,8 +1,10 @@
 """Optimizer wrappers and what they are made of."""
 
+from .adan import build_adan
+from .lamb import LAMBOptimizer
+from .lars import build_lars
 from .lr_plan import LearningRatePlan
 from .modulator import Modulator
-from .optimizers import LAMBOptimizer, build_adan, build_lars
 from .precondition import SecondMoment, register_second_moment
 from .settings import AGVMSettings
 from .wrapper import AGVMAmpOptimWrapper, AGVMMixin, AGVMOptimWrapper

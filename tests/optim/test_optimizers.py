@@ -15,8 +15,8 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from optimizer_case import GRADIENTS, P1, P2, build, close, parameters, set_gradients, train
 from torch import Tensor, nn
 
+from agvm_mm.optim.lamb import LAMBOptimizer
 from agvm_mm.optim.lr_plan import LearningRatePlan
-from agvm_mm.optim.optimizers import LAMBOptimizer
 
 library = pytest.importorskip('pytorch_optimizer', reason='LARS and Adan come from it')
 
@@ -235,9 +235,9 @@ class TestEvery:
 
 @pytest.mark.parametrize('name', ['LARS', 'Adan'])
 def test_absent_library_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agvm_mm.optim import optimizers
+    from agvm_mm.optim import lars
 
-    optimizers._lars_class.cache_clear()
+    lars._library_class.cache_clear()
     monkeypatch.setitem(sys.modules, 'pytorch_optimizer', None)
     with pytest.raises(ImportError, match=rf"type='{name}Optimizer' needs pytorch_optimizer;"):
         build(name, parameters(), lr=0.1)

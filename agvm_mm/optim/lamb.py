@@ -1,0 +1,117 @@
+"""LAMB, written out.
+
+pytorch_optimizer 4.1 divides its step by ``1 - beta1**t`` after the trust ratio (ten times too long
+a first step) and has no bias correction of the moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.registry import OPTIMIZERS
+from torch import Tensor
+from torch.optim import Optimizer
+
+from .precondition import SecondMoment, register_second_moment
+
+
+def is_adapted(parameter: Tensor) -> bool:
+    """Whether LARS and LAMB give this parameter a trust ratio and weight decay.
+
+    Biases and norm scales (at most one dimension) get neither, the convention of both papers'
+    authors: their norms say nothing about a sensible step.
+    """
+    return parameter.ndim > 1
+
+
+@OPTIMIZERS.register_module()
+class LAMBOptimizer(Optimizer):
+    """Adam with a trust ratio for every weight tensor.
+
+    ``r = m_hat / (sqrt(v_hat) + eps)``; ``d = r + weight_decay * w``;
+    ``w <- w - lr * ||w|| / ||d|| * d``
+
+    ``m_hat`` and ``v_hat`` are Adam's bias-corrected moments. The ratio is 1 where one of the norms
+    is 0, and for biases and norm scales, which are not decayed either (``is_adapted``). Weight
+    norms are not clamped.
+
+    Args:
+        params: Parameters, or dicts of them with options of their own.
+        lr: Learning rate: the length of a step relative to the weight.
+        betas: Decay rates of the two moments.
+        eps: Added to the root of the second moment.
+        weight_decay: Coefficient of ``w`` in the step's direction.
+
+    Raises:
+        ValueError: If an option is outside its range.
+
+    References:
+        You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes",
+        ICLR 2020, arXiv:1904.00962, Algorithm 2 with the identity as scaling function.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ValueError(
+                f'betas={betas} of LAMBOptimizer must be two numbers in [0, 1); '
+                'set them in optim_wrapper.optimizer.'
+            )
+        for name, value in dict(lr=lr, eps=eps, weight_decay=weight_decay).items():
+            if not value >= 0.0:
+                raise ValueError(
+                    f'{name}={value} of LAMBOptimizer must not be negative; '
+                    'set it in optim_wrapper.optimizer.'
+                )
+        defaults = dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Performs one update; returns the closure's loss, if there is a closure."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group['params']:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+        return loss
+
+    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        direction = self._adam_direction(parameter, group)
+        lr = group['lr']
+        if is_adapted(parameter):
+            direction.add_(parameter, alpha=group['weight_decay'])
+            ratio = parameter.norm() / direction.norm()
+            # 0/0 and x/0 are not finite, 0/x is 0: all three mean "no ratio".
+            lr = lr * torch.where(ratio.isfinite() & (ratio > 0), ratio, 1.0)
+        parameter.sub_(direction.mul_(lr))
+
+    def _adam_direction(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+        """Updates the moments by the gradient and returns ``m_hat / (sqrt(v_hat) + eps)``."""
+        state, gradient = self.state[parameter], parameter.grad
+        assert gradient is not None
+        if not state:
+            state['step'] = 0
+            state['exp_avg'] = torch.zeros_like(parameter)
+            state['exp_avg_sq'] = torch.zeros_like(parameter)
+        state['step'] += 1
+        beta1, beta2 = group['betas']
+        first = state['exp_avg'].lerp_(gradient, 1 - beta1)
+        second = state['exp_avg_sq'].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        root = (second / (1 - beta2 ** state['step'])).sqrt_().add_(group['eps'])
+        direction: Tensor = first / (1 - beta1 ** state['step']) / root
+        return direction
+
+
+register_second_moment(LAMBOptimizer, SecondMoment('exp_avg_sq', beta=1))
