@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from agvm_mm.analysis.benchmark.memory import Peak, measure_peak
 from agvm_mm.analysis.time_to_target import mean_and_sd
+from agvm_mm.markdown import markdown_table
 
 WEIGHED = 2
 """The iteration whose memory is measured: the optimizer has its state by then."""
@@ -130,6 +131,29 @@ def summarize(
             row[f'{key}_ratio'] = row[key] / first[key] if first[key] else None
         rows.append(row)
     return rows
+
+
+def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The entries of :func:`summarize` as a table; a dash for what was not reached or measured."""
+    head = ['recipe', 'updates to the loss', 'ratio', 'updates to the score', 'ratio']
+    lines = [
+        [
+            row['recipe'],
+            *(
+                _text(row[key], form)
+                for target in ('updates_to_loss', 'updates_to_score')
+                for key, form in ((target, '.0f'), (f'{target}_ratio', '.2f'))
+            ),
+            '-' if row['score'] is None else '{mean:.3f} ± {sd:.3f}'.format(**row['score']),
+            *(_text(row[f'{key}_ratio'], '.2f') for key in ('seconds', 'peak_bytes')),
+        ]
+        for row in rows
+    ]
+    return markdown_table([*head, 'last score', 'seconds an update', 'memory'], lines)
+
+
+def _text(value: float | None, form: str) -> str:
+    return '-' if value is None else format(value, form)
 
 
 def _mean(values: Sequence[int | None]) -> float | None:

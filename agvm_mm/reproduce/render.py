@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from ..markdown import markdown_table
 from .figures import Source
 from .rows import Row
 from .table import Table
@@ -137,20 +138,13 @@ def to_markdown(table: Table, rows: Sequence[Row], results: bool, commands: bool
     if results:
         for model, group in by_model(rows).items():
             lines += [f'### {model}, {table.metric}', '']
-            lines += [markdown_line(COLUMNS), markdown_line(['---'] * len(COLUMNS))]
-            lines += [markdown_line(cells(row)) for row in group]
-            lines.append('')
+            lines += [markdown_table(COLUMNS, map(cells, group)), '']
         lines += [f'- {line}' for line in [*_sources(rows), *table.notes]]
         lines.append('')
     if commands:
         block = [line for row in rows for line in _command_lines(row)]
         lines += ['```bash', *block[:-1], '```', '']
     return '\n'.join(lines)
-
-
-def markdown_line(texts: Sequence[str]) -> str:
-    """One row of a Markdown table."""
-    return '| ' + ' | '.join(texts) + ' |'
 
 
 CSV_COLUMNS = (

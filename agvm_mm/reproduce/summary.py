@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..markdown import markdown_table
 from .recipes import METHODS
-from .render import by_model, markdown_line, measured
+from .render import by_model, measured
 from .rows import Row
 from .table import Table
 
@@ -31,7 +32,7 @@ def _block(title: str, rows: Sequence[Row]) -> str:
     for row in sorted(rows, key=lambda row: order.index(row.method)):
         texts.setdefault(row.method, {})[row.batch] = measured(row)
     head = [title, *map(str, batches)]
-    lines = [markdown_line(head), markdown_line(['---'] * len(head))]
-    for method, line in texts.items():
-        lines.append(markdown_line([method, *(line.get(batch, '') for batch in batches)]))
-    return '\n'.join([*lines, ''])
+    rows_of_text = [
+        [method, *(line.get(batch, '') for batch in batches)] for method, line in texts.items()
+    ]
+    return markdown_table(head, rows_of_text) + '\n'

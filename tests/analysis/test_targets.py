@@ -16,6 +16,7 @@ from agvm_mm.analysis.targets import (
     Course,
     CourseHook,
     summarize,
+    to_markdown,
     updates_to_loss,
     updates_to_score,
 )
@@ -50,6 +51,8 @@ def test_ratios_are_to_the_first_recipe() -> None:
     assert (kfac['score'], kfac['peak_bytes'], sgd['peak_bytes']) == (
         {'mean': 0.5, 'sd': 0.0}, 600, 1200)  # fmt: skip
     assert kfac['peak_bytes_ratio'] == 0.5
+    last = to_markdown([sgd, kfac]).splitlines()[-1]
+    assert last == '| kfac | 7 | 1.86 | 6 | 2.00 | 0.500 ± 0.000 | 1.50 | 0.50 |'
     [missed] = summarize(courses[:1], -1.0, 0.9, 1)
     assert missed['updates_to_loss'] is missed['updates_to_score_ratio'] is None
 

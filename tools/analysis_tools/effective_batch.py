@@ -18,6 +18,7 @@ import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.analysis.explain.draw import draw_steps
 from agvm_mm.analysis.explain.steps import FAMILIES, FORMAT, apart, measure, row
 from agvm_mm.analysis.predict.forecast import Plan, write
+from agvm_mm.markdown import markdown_table
 
 # Relative to where the tool is called, as a name in the file of numbers should be.
 CONFIGS = Path(os.path.relpath(Path(__file__).parents[2] / 'configs/effective_batch'))
@@ -60,23 +61,16 @@ def read(path: str) -> list[dict[str, Any]]:
     return list(content['steps'])
 
 
-def table(results: Sequence[dict[str, Any]]) -> list[str]:
-    """A Markdown table, one line a step."""
-    lines = [
-        '| detector | step | phi backbone | phi head | B_simple backbone | B_simple head '
-        '| octaves apart |',
-        '|---|---|---|---|---|---|---|',
-    ]
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """One line a step."""
+    head = ['detector', 'step', 'phi backbone', 'phi head', 'B_simple backbone', 'B_simple head']
+    lines = []
     for result in results:
         found = row(result)
         phi = [f'{p:.3f} ± {e:.3f}' for p, e in zip(found.phi, found.error)]
         scale = [f'{value:.1f}' for value in found.noise_scale]
-        octaves = apart(found, 2)
-        lines.append(
-            f'| {found.family} | {found.label} | {phi[0]} | {phi[1]} | {scale[0]} | {scale[1]} '
-            f'| {octaves} |'
-        )
-    return lines
+        lines.append([found.family, found.label, *phi, *scale, apart(found, 2)])
+    return markdown_table([*head, 'octaves apart'], lines)
 
 
 def main() -> None:
@@ -97,7 +91,7 @@ def main() -> None:
                 results += read(name)
     except (OSError, ValueError, json.JSONDecodeError) as error:
         sys.exit(str(error))
-    print('\n'.join(table(results)))
+    print(table(results))
     if args.figure is not None:
         for path in draw_steps(results, args.figure):
             print(path)

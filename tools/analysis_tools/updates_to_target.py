@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mmengine.logging import MMLogger
 
-from agvm_mm.analysis.targets import Course, CourseHook, summarize
+from agvm_mm.analysis.targets import Course, CourseHook, summarize, to_markdown
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 
 
@@ -69,8 +69,7 @@ def main() -> None:
             args.out.parent.mkdir(parents=True, exist_ok=True)
             args.out.write_text(json.dumps(content, indent=1))
             print(f'{config.stem}, seed {seed}: loss {courses[-1].losses[-1]:.4f}', flush=True)
-    for row in rows:
-        print(json.dumps(row))
+    print(to_markdown(rows))
 
 
 if __name__ == '__main__':

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
+
+from agvm_mm.markdown import markdown_table
 
 from .arms import PLAIN
 from .counting import Count
@@ -19,14 +20,13 @@ COLUMNS = (
 
 def table(costs: dict[Key, Cost], counts: dict[Key, Count]) -> str:
     """One line for each case, in Markdown; extra is above plain DDP."""
-    lines = [_row(COLUMNS), '|' + '---|' * len(COLUMNS)]
-    return '\n'.join(lines + [_line(key, costs[key], counts) for key in costs])
+    return markdown_table(COLUMNS, [_cells(key, costs[key], counts) for key in costs])
 
 
-def _line(key: Key, cost: Cost, counts: dict[Key, Count]) -> str:
+def _cells(key: Key, cost: Cost, counts: dict[Key, Count]) -> list[str]:
     arm, estimating = key
     count, plain = counts[key], counts[PLAIN, False]
-    columns = [
+    return [
         arm,
         'estimating' if estimating else 'other',
         *(
@@ -42,11 +42,6 @@ def _line(key: Key, cost: Cost, counts: dict[Key, Count]) -> str:
         f'{count.scalars - plain.scalars}',
         'bit for bit' if count.bitwise else 'not bitwise',
     ]
-    return _row(columns)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return '| ' + ' | '.join(cells) + ' |'
 
 
 def numbers(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agvm_mm.markdown import markdown_table
+
 from .launch import Records
 from .plan import CLAMP, Options, draw_plan
 
@@ -67,9 +69,8 @@ def judge(
 
 def markdown(findings: Sequence[Finding]) -> str:
     """The findings as a table."""
-    lines = ['| point | found | as it should be |', '|---|---|---|']
-    rows = [f'| {f.point} | {f.found} | {"yes" if f.holds else "**no**"} |' for f in findings]
-    return '\n'.join(lines + rows)
+    rows = [(f.point, f.found, 'yes' if f.holds else '**no**') for f in findings]
+    return markdown_table(['point', 'found', 'as it should be'], rows)
 
 
 def _equal_weights(options: Options, records: Records) -> Finding:
