@@ -7,4 +7,4 @@ _base_ = './faster-rcnn_r18_fpn_sgd_8xb8-64it_scenes.py'
 
 optim_wrapper = dict(
     clip_grad=None,
-    optimizer=dict(_delete_=True, type='AdanOptimizer', lr=0.002, weight_decay=0.02))
+    optimizer=dict(_delete_=True, type='AdanOptimizer', lr=0.004, weight_decay=0.02))

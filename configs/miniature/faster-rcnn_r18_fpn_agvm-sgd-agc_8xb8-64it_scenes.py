@@ -5,4 +5,6 @@
 # Command:  python tools/miniature.py --recipes faster-rcnn_r18_fpn_agvm-sgd-agc_8xb8-64it_scenes
 _base_ = './faster-rcnn_r18_fpn_agvm-sgd_8xb8-64it_scenes.py'
 
-optim_wrapper = dict(clip_grad=dict(_delete_=True, type='agc', clip_factor=0.01))
+optim_wrapper = dict(
+    clip_grad=dict(_delete_=True, type='agc', clip_factor=0.01),
+    optimizer=dict(lr=0.16))
