@@ -21,6 +21,7 @@ from agvm_mm.markdown import markdown_table
 
 WEIGHED = 2
 """The iteration whose memory is measured: the optimizer has its state by then."""
+COSTS = ('seconds', 'cpu_seconds', 'peak_bytes')
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Course:
         seed: of the run.
         losses: mean loss of every optimizer update.
         seconds: of every update: forward, backward and step, without the loading of data.
+        cpu_seconds: the same of this process alone, which other work on the machine leaves alone.
         scores: pairs of updates made and score.
         peak_bytes: most that one iteration held above what was there before it; 0 if not measured.
     """
@@ -40,6 +42,7 @@ class Course:
     seed: int
     losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
     peak_bytes: int = 0
 
@@ -58,7 +61,7 @@ class CourseHook(Hook):
         self.course = course
         self.metric = metric
         self._losses: list[float] = []
-        self._seconds = self._started = 0.0
+        self._clocks = self._started = (0.0, 0.0)
         self._weighing = ExitStack()
         self._peak: Peak | None = None
 
@@ -66,25 +69,32 @@ class CourseHook(Hook):
         """See :class:`mmengine.hooks.Hook`."""
         if runner.iter == WEIGHED:
             self._peak = self._weighing.enter_context(measure_peak(torch.device(get_device())))
-        self._started = time.perf_counter()
+        self._started = _clocks()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """See :class:`mmengine.hooks.Hook`."""
         self._losses.append(float(outputs['loss'].detach()))
-        self._seconds += time.perf_counter() - self._started
+        passed = zip(self._clocks, _clocks(), self._started)
+        wall, cpu = (before + now - then for before, now, then in passed)
+        self._clocks = (wall, cpu)
         if self._peak is not None:
             self._weighing.close()
             self.course.peak_bytes, self._peak = self._peak.bytes, None
         if runner.optim_wrapper.should_update():
             self.course.losses.append(statistics.fmean(self._losses))
-            self.course.seconds.append(self._seconds)
-            self._losses, self._seconds = [], 0.0
+            self.course.seconds.append(self._clocks[0])
+            self.course.cpu_seconds.append(self._clocks[1])
+            self._losses, self._clocks = [], (0.0, 0.0)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """See :class:`mmengine.hooks.Hook`."""
         self.course.scores.append((len(self.course.losses), float((metrics or {})[self.metric])))
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def updates_to_loss(losses: Sequence[float], target: float, window: int) -> int | None:
@@ -122,12 +132,13 @@ def summarize(
             'updates_to_score': _mean([updates_to_score(r.scores, score) for r in runs]),
             'score': mean_and_sd([run.scores[-1][1] for run in runs if run.scores]),
             'seconds': statistics.median(second for run in runs for second in run.seconds),
+            'cpu_seconds': statistics.median(second for run in runs for second in run.cpu_seconds),
             'peak_bytes': statistics.median(run.peak_bytes for run in runs),
         }
         first = rows[0] if rows else row
         for key in ('updates_to_loss', 'updates_to_score'):
             row[f'{key}_ratio'] = first[key] / row[key] if first[key] and row[key] else None
-        for key in ('seconds', 'peak_bytes'):
+        for key in COSTS:
             row[f'{key}_ratio'] = row[key] / first[key] if first[key] else None
         rows.append(row)
     return rows
@@ -145,11 +156,11 @@ def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
                 for key, form in ((target, '.0f'), (f'{target}_ratio', '.2f'))
             ),
             '-' if row['score'] is None else '{mean:.3f} ± {sd:.3f}'.format(**row['score']),
-            *(_text(row[f'{key}_ratio'], '.2f') for key in ('seconds', 'peak_bytes')),
+            *(_text(row[f'{key}_ratio'], '.2f') for key in COSTS),
         ]
         for row in rows
     ]
-    return markdown_table([*head, 'last score', 'seconds an update', 'memory'], lines)
+    return markdown_table([*head, 'last score', 'time an update', 'CPU time', 'memory'], lines)
 
 
 def _text(value: float | None, form: str) -> str:

@@ -38,7 +38,8 @@ def test_updates_to_a_score_are_those_of_a_validation() -> None:
 def test_ratios_are_to_the_first_recipe() -> None:
     def course(recipe: str, seed: int, length: int, seconds: float) -> Course:
         losses = [1.0] * length + [0.0] * 20
-        return Course(recipe, seed, losses, [seconds] * len(losses), [(length, 0.5)],
+        return Course(recipe, seed, losses, [seconds] * len(losses),
+                      [2 * seconds] * len(losses), [(length, 0.5)],
                       peak_bytes=100 * length)  # fmt: skip
 
     courses = [course('sgd', 0, 10, 1.0), course('kfac', 0, 4, 1.5), course('sgd', 1, 14, 1.0),
@@ -52,7 +53,7 @@ def test_ratios_are_to_the_first_recipe() -> None:
         {'mean': 0.5, 'sd': 0.0}, 600, 1200)  # fmt: skip
     assert kfac['peak_bytes_ratio'] == 0.5
     last = to_markdown([sgd, kfac]).splitlines()[-1]
-    assert last == '| kfac | 7 | 1.86 | 6 | 2.00 | 0.500 ± 0.000 | 1.50 | 0.50 |'
+    assert last == '| kfac | 7 | 1.86 | 6 | 2.00 | 0.500 ± 0.000 | 1.50 | 1.50 | 0.50 |'
     [missed] = summarize(courses[:1], -1.0, 0.9, 1)
     assert missed['updates_to_loss'] is missed['updates_to_score_ratio'] is None
 
@@ -89,4 +90,5 @@ def test_the_hook_writes_losses_seconds_and_the_memory_of_one_iteration(tmp_path
     runner.train()
     assert course.losses == [pytest.approx(4.0)] * 3  # not divided by accumulation
     assert len(course.seconds) == 3 and min(course.seconds) > 0
+    assert len(course.cpu_seconds) == 3 and min(course.cpu_seconds) > 0
     assert 2_000_000 <= course.peak_bytes < 6_000_000  # product, square, their gradients
