@@ -31,21 +31,23 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--loss', type=float, required=True, help='mean over --window updates')
     parser.add_argument('--window', type=int, default=10)
     parser.add_argument('--score', type=float, required=True)
+    parser.add_argument('--total-batch-size', type=int, help='of every recipe; else as configured')
     parser.add_argument('--metric', default='coco/bbox_mAP', help='of validation')
     parser.add_argument('--out', type=Path, required=True, help='JSON file for all numbers')
     return parser.parse_args()
 
 
-def train(config: Path, seed: int, metric: str) -> Course:
+def train(config: Path, seed: int, args: argparse.Namespace) -> Course:
     """One run, its work directory thrown away."""
     course = Course(config.stem, seed)
     with tempfile.TemporaryDirectory() as folder:
         cfg = load_config(str(config), work_dir=folder)
         cfg.experiment_name = f'{config.stem}_{seed}'  # runs of one second would share their logs
         cfg.default_hooks.checkpoint = None
-        runner = build_runner(cfg, prepare_training(cfg, TrainOptions(seed=seed)))
+        options = TrainOptions(seed=seed, total_batch_size=args.total_batch_size)
+        runner = build_runner(cfg, prepare_training(cfg, options))
         MMLogger.get_current_instance().setLevel(logging.WARNING)
-        runner.register_hook(CourseHook(course, metric))
+        runner.register_hook(CourseHook(course, args.metric))
         runner.train()
     return course
 
@@ -56,7 +58,7 @@ def main() -> None:
     courses: list[Course] = []
     for seed in args.seeds:
         for config in args.configs:
-            courses.append(train(config, seed, args.metric))
+            courses.append(train(config, seed, args))
             rows = summarize(courses, args.loss, args.score, args.window)
             content = {
                 'loss': args.loss,
