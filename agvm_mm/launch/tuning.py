@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 
@@ -19,7 +20,7 @@ def next_rates(tried: Mapping[float, float], first: float, budget: int) -> list[
     """
     if budget < 2:
         raise ValueError(f'the budget is {budget}; allowed are at least 2 runs.')
-    missing = [rate for rate in (first / 2, first) if rate not in tried]
+    missing = [rate for rate in (first / 2, first) if not _is_tried(rate, tried)]
     if missing:
         return missing
     best = max(tried, key=lambda rate: (tried[rate], -rate))
@@ -28,3 +29,8 @@ def next_rates(tried: Mapping[float, float], first: float, budget: int) -> list[
     if best == min(tried):
         return [best / 2]
     return [best * 2] if best == max(tried) else []
+
+
+def _is_tried(rate: float, tried: Mapping[float, float]) -> bool:
+    """A config holds the best rate of an earlier search rounded to three digits."""
+    return any(math.isclose(rate, one, rel_tol=0.01) for one in tried)

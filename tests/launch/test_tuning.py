@@ -36,6 +36,11 @@ def test_an_interrupted_start_is_completed_first() -> None:
     assert next_rates({1.0: 0.3}, 1.0, 5) == [0.5]
 
 
+def test_a_rate_that_was_rounded_into_the_config_counts_as_tried() -> None:
+    tried = {0.0010625: 0.2, 0.00053125: 0.3, 0.002125: 0.1}
+    assert next_rates(tried, 0.00106, 6) == [0.00053125 / 2]
+
+
 def test_a_budget_below_the_start_is_refused() -> None:
     with pytest.raises(ValueError, match='the budget is 1'):
         next_rates({}, 1.0, 1)
