@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import runpy
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -92,3 +95,20 @@ def test_the_hook_writes_losses_seconds_and_the_memory_of_one_iteration(tmp_path
     assert len(course.seconds) == 3 and min(course.seconds) > 0
     assert len(course.cpu_seconds) == 3 and min(course.cpu_seconds) > 0
     assert 2_000_000 <= course.peak_bytes < 6_000_000  # product, square, their gradients
+
+
+def test_the_tool_does_not_repeat_what_its_file_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The recipes do not exist, so a run that is made after all fails."""
+    out = tmp_path / 'out.json'
+    runs = [asdict(Course(name, 0, [2.0, 1.0], [1.0] * 2, [1.0] * 2, [(2, 0.5)], 10))
+            for name in ('sgd', 'kfac')]  # fmt: skip
+    out.write_text(json.dumps({'runs': runs}))
+    tool = Path(__file__).parents[2] / 'tools/analysis_tools/updates_to_target.py'
+    argv = [str(tool), 'sgd.py', 'kfac.py', '--seeds', '0', '--loss', '1', '--window', '1']
+    monkeypatch.setattr('sys.argv', [*argv, '--score', '0.5', '--out', str(out)])
+    runpy.run_path(str(tool), run_name='__main__')
+    row = '| kfac | 2 | 1.00 | 2 | 1.00 | 0.500 ± 0.000 | 1.00 | 1.00 | 1.00 |'
+    assert row in capsys.readouterr().out
+    assert json.loads(out.read_text())['runs'][1]['losses'] == [2.0, 1.0]

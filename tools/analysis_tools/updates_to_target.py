@@ -3,7 +3,8 @@
     python tools/analysis_tools/updates_to_target.py SGD_CONFIG KFAC_CONFIG AGVM_CONFIG \
         --loss 1.0 --score 0.1 --out course.json
 
-The first recipe is the baseline. One process; a recipe for several accumulates gradients.
+The first recipe is the baseline. One process; a recipe for several accumulates gradients. Runs that
+are in the file of --out already are not repeated.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import MMLogger
 
@@ -52,25 +54,37 @@ def train(config: Path, seed: int, args: argparse.Namespace) -> Course:
     return course
 
 
+def kept(path: Path) -> list[Course]:
+    """The runs in the file of an earlier call; none if there is no file."""
+    if not path.exists():
+        return []
+    return [Course(**run) for run in json.loads(path.read_text())['runs']]
+
+
 def main() -> None:
-    """Train, write after every run, print the table."""
+    """Train what the file lacks, write after every run, print the table."""
     args = parse_args()
-    courses: list[Course] = []
-    for seed in args.seeds:
-        for config in args.configs:
-            courses.append(train(config, seed, args))
-            rows = summarize(courses, args.loss, args.score, args.window)
-            content = {
-                'loss': args.loss,
-                'score': args.score,
-                'metric': args.metric,
-                'window': args.window,
-                'summary': rows,
-                'runs': [asdict(course) for course in courses],
-            }
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(json.dumps(content, indent=1))
-            print(f'{config.stem}, seed {seed}: loss {courses[-1].losses[-1]:.4f}', flush=True)
+    wanted = [(config.stem, seed) for seed in args.seeds for config in args.configs]
+    paths = {config.stem: config for config in args.configs}
+    courses = {(course.recipe, course.seed): course for course in kept(args.out)}
+    rows: list[dict[str, Any]] = []
+    for name, seed in wanted:
+        if (name, seed) not in courses:
+            courses[name, seed] = train(paths[name], seed, args)
+            loss = courses[name, seed].losses[-1]
+            print(f'{name}, seed {seed}: loss {loss:.4f}', flush=True)
+        done = [courses[key] for key in wanted if key in courses]
+        rows = summarize(done, args.loss, args.score, args.window)
+        content = {
+            'loss': args.loss,
+            'score': args.score,
+            'metric': args.metric,
+            'window': args.window,
+            'summary': rows,
+            'runs': [asdict(course) for course in courses.values()],
+        }
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(content))
     print(to_markdown(rows))
 
 
