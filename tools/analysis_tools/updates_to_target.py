@@ -46,6 +46,7 @@ def train(config: Path, seed: int, args: argparse.Namespace) -> Course:
         cfg = load_config(str(config), work_dir=folder)
         cfg.experiment_name = f'{config.stem}_{seed}'  # runs of one second would share their logs
         cfg.default_hooks.checkpoint = None
+        cfg.visualizer.vis_backends = []  # one visualizer serves all runs of a process
         options = TrainOptions(seed=seed, total_batch_size=args.total_batch_size)
         runner = build_runner(cfg, prepare_training(cfg, options))
         MMLogger.get_current_instance().setLevel(logging.WARNING)
