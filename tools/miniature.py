@@ -114,6 +114,12 @@ def rates(path: Path, folder: Path, budget: int) -> list[float]:
     return next_rates(tried, Config.fromfile(path).optim_wrapper.optimizer.lr, budget)
 
 
+def trained_rate(work_dir: Path) -> float:
+    """The learning rate by the config that the run itself has written."""
+    written = max(work_dir.glob('*/vis_data/config.py'))
+    return float(Config.fromfile(written).optim_wrapper.optimizer.lr)
+
+
 def train(todo: dict[Training, Path], workers: int) -> int:
     """Make the runs and keep their results; how many failed."""
     failed, start = 0, time.time()
@@ -125,6 +131,7 @@ def train(todo: dict[Training, Path], workers: int) -> int:
                 config=str(training.config.relative_to(ROOT)),
                 seed=training.seed,
                 cfg_options=training.cfg_options,
+                lr=trained_rate(training.work_dir),
                 torch=torch.__version__,
             )
             write_result(todo[training], result)

@@ -15,4 +15,4 @@ default_scope = 'mmseg'
 visualizer = dict(_delete_=True, type='SegLocalVisualizer', name='visualizer',
     vis_backends=[dict(type='LocalVisBackend')])
 model = dict(data_preprocessor=dict(size=(64, 64)), decode_head=dict(num_classes=9))
-optim_wrapper = dict(optimizer=dict(lr=0.0565))
+optim_wrapper = dict(optimizer=dict(lr=0.453))

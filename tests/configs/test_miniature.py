@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,14 @@ def family(path: Path) -> tuple[str, str]:
     return recipe_of(path).model, recipe_of(path).dataset
 
 
+FPN = ('fpn_r18', 'scenes')
 RULES = [path for path in PATHS if recipe_of(path).method in ('sgd-linear', 'sgd-sqrt')]
-PAIRS = [path for path in PATHS if family(path) != ('faster-rcnn_r18', 'scenes')]
+SEARCHED = [
+    path
+    for path in PATHS
+    if family(path) in (FPN, ('faster-rcnn_r18', 'scenes')) and path not in RULES
+]
+FOLLOWERS = [path for path in PATHS if path not in RULES + SEARCHED]
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
@@ -99,8 +106,31 @@ def test_a_rule_scales_the_tuned_rate_of_the_standard_batch(path: Path) -> None:
     assert load(path).optim_wrapper.optimizer.lr == pytest.approx(rate, rel=5e-3)
 
 
-@pytest.mark.parametrize('path', PAIRS, ids=lambda path: path.stem)
-def test_the_pairs_take_the_rates_that_faster_rcnn_found(path: Path) -> None:
+@pytest.mark.parametrize('path', SEARCHED, ids=lambda path: path.stem)
+def test_a_searched_rate_is_the_best_that_was_tried(path: Path) -> None:
+    """Of equal scores the lower rate, as in the search."""
+    key = 'mIoU' if family(path) == FPN else 'coco/bbox_mAP'
+    tried = {}
+    for file in (ROOT / 'docs/results/miniature/tuning').glob(f'{path.stem}_lr*.json'):
+        result = json.loads(file.read_text())
+        rate = result['cfg_options']['optim_wrapper.optimizer.lr']
+        tried[rate] = result['scores'].get(key, 0.0)
+    best = max(tried, key=lambda rate: (tried[rate], -rate))
+    assert min(tried) < best < max(tried) or len(tried) == 6
+    assert load(path).optim_wrapper.optimizer.lr == pytest.approx(best, rel=5e-3)
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
+def test_results_are_those_of_the_rate_in_the_file(path: Path) -> None:
+    """Where they hold the rate: the first ones do not."""
+    rate = load(path).optim_wrapper.optimizer.lr
+    for file in (ROOT / 'docs/results/miniature').glob(f'{path.stem}_seed?.json'):
+        assert json.loads(file.read_text()).get('lr', rate) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize('path', FOLLOWERS, ids=lambda path: path.stem)
+def test_other_families_take_the_rates_of_the_nearest_searched_one(path: Path) -> None:
     kind = path.stem[path.stem.index(recipe_of(path).method) : path.stem.rindex('_')]
-    searched = load(path.with_name(f'faster-rcnn_r18_fpn_{kind}_scenes.py'))
+    model = 'fpn_r18' if family(path)[0] == FPN[0] else 'faster-rcnn_r18_fpn'
+    searched = load(path.with_name(f'{model}_{kind}_scenes.py'))
     assert load(path).optim_wrapper.optimizer.lr == searched.optim_wrapper.optimizer.lr
