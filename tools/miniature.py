@@ -67,12 +67,12 @@ def chosen(args: argparse.Namespace) -> list[Path]:
 
 
 def train_starts(args: argparse.Namespace) -> None:
-    """The weights that recipes start from: those of SGD at batch 16 from random ones."""
+    """The weights that recipes start from: those of its SGD at batch 16 from random ones."""
     todo = {}
     for weights in sorted({Path(Config.fromfile(path).load_from) for path in chosen(args)}):
         if not weights.is_file():
             model, _, data = weights.stem.rpartition('_')
-            recipe = FOLDER / f'{model}_sgd_2xb8-256it_{data}.py'
+            [recipe] = FOLDER.glob(f'{model}_sgd*_2xb8-256it_{data}.py')
             work_dir = args.work_root / f'start_{weights.stem}'
             todo[Training(recipe, work_dir, START_SEED, {'load_from': None})] = weights
     for training, code in run_all(todo, args.workers):

@@ -221,6 +221,12 @@ TABLES: Mapping[str, Table] = {
         'coco/bbox_mAP',
         'faster-rcnn_r18_fpn_*_scenes',
     ),
+    'miniature_nf_resnet': _miniature(
+        'Tiny Faster R-CNN without normalisation on generated scenes',
+        'box AP',
+        'coco/bbox_mAP',
+        'faster-rcnn_nf-r18_fpn_*_scenes',
+    ),
     'miniature_bccd': _miniature(
         'Tiny Faster R-CNN on BCCD', 'box AP', 'coco/bbox_mAP', 'faster-rcnn_r18_fpn_*_bccd'
     ),

@@ -30,11 +30,12 @@ def family(path: Path) -> tuple[str, str]:
 
 
 FPN = ('fpn_r18', 'scenes')
+FASTER, NORM_FREE = ('faster-rcnn_r18', 'scenes'), ('faster-rcnn_nf-r18', 'scenes')
 RULES = [path for path in PATHS if recipe_of(path).method in ('sgd-linear', 'sgd-sqrt')]
 SEARCHED = [
     path
     for path in PATHS
-    if family(path) in (FPN, ('faster-rcnn_r18', 'scenes')) and path not in RULES
+    if family(path) in (FPN, FASTER, NORM_FREE) and path not in RULES
 ]
 FOLLOWERS = [path for path in PATHS if path not in RULES + SEARCHED]
 
@@ -66,7 +67,7 @@ def test_a_family_starts_from_the_weights_of_its_standard_recipe(path: Path) -> 
     start = Path(load(path).load_from)
     model, _, data = start.stem.rpartition('_')
     assert start.parts[-3:-1] == ('miniature', 'start')
-    standard = recipe_of(path.with_name(f'{model}_sgd_2xb8-256it_{data}.py'))
+    [standard] = map(recipe_of, path.parent.glob(f'{model}_sgd*_2xb8-256it_{data}.py'))
     assert (standard.model, standard.dataset) == family(path)
 
 
@@ -88,7 +89,8 @@ def test_every_method_is_there_at_every_batch() -> None:
     all_batches = pair | {'adamw', 'agvm-adamw', 'lars', 'lamb'}
     rules = {'sgd-linear', 'sgd-sqrt'}
     clipped = {'sgd-agc', 'agvm-sgd-agc', 'adan', 'agvm-adan'}
-    assert methods.pop(('faster-rcnn_r18', 'scenes')) == {
+    assert methods.pop(NORM_FREE) == {16: {'sgd-agc'}, 64: {'sgd-agc'}}
+    assert methods.pop(FASTER) == {
         16: all_batches,
         64: all_batches | rules | clipped,
         128: all_batches | rules,

@@ -1,0 +1,19 @@
+# Purpose:  Tiny Faster R-CNN without normalisation on generated scenes with SGD and adaptive
+#           gradient clipping at batch 64.
+# Hardware: one CPU core; micro-batches of 8 images.
+# Batch:    64 images per optimizer update.
+# Expected: docs/results/miniature; the table is in docs/recipes.md.
+# Command:  python tools/miniature.py --recipes faster-rcnn_nf-r18_fpn_sgd-agc_8xb8-64it_scenes
+_base_ = [
+    '../_base_/models/faster-rcnn_nf-r18_fpn_tiny.py',
+    '../_base_/datasets/miniature_detection.py',
+    '../_base_/schedules/miniature_64.py',
+    '../_base_/schedules/miniature_sgd.py',
+]
+load_from = '{{$AGVM_MM_DATA:data}}/miniature/start/faster-rcnn_nf-r18_fpn_scenes.pth'
+
+model = dict(roi_head=dict(bbox_head=dict(num_classes=6)))
+optim_wrapper = dict(
+    clip_grad=dict(
+        _delete_=True, type='agc', clip_factor=0.01, exclude=['cls', 'skipinit_gain']),
+    optimizer=dict(lr=0.16))
