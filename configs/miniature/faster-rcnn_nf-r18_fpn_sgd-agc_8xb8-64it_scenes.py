@@ -15,5 +15,5 @@ load_from = '{{$AGVM_MM_DATA:data}}/miniature/start/faster-rcnn_nf-r18_fpn_scene
 model = dict(roi_head=dict(bbox_head=dict(num_classes=6)))
 optim_wrapper = dict(
     clip_grad=dict(
-        _delete_=True, type='agc', clip_factor=0.01, exclude=['cls', 'skipinit_gain']),
-    optimizer=dict(lr=0.16))
+        _delete_=True, type='agc', clip_factor=0.01, exclude=['pred', 'skipinit_gain']),
+    optimizer=dict(lr=0.32))
