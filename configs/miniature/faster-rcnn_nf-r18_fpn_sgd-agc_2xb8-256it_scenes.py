@@ -16,4 +16,4 @@ model = dict(roi_head=dict(bbox_head=dict(num_classes=6)))
 optim_wrapper = dict(
     clip_grad=dict(
         _delete_=True, type='agc', clip_factor=0.01, exclude=['pred', 'skipinit_gain']),
-    optimizer=dict(lr=0.16))
+    optimizer=dict(lr=0.64))

@@ -35,11 +35,9 @@ RULES = [path for path in PATHS if recipe_of(path).method in ('sgd-linear', 'sgd
 SEARCHED = [
     path
     for path in PATHS
-    if family(path) in (FPN, FASTER) and path not in RULES
+    if family(path) in (FPN, FASTER, NORM_FREE) and path not in RULES
 ]
-FOLLOWERS = [
-    path for path in PATHS if path not in RULES + SEARCHED and family(path) != NORM_FREE
-]
+FOLLOWERS = [path for path in PATHS if path not in RULES + SEARCHED]
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
