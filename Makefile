@@ -12,7 +12,8 @@ VENV := $(if $(filter upstream,$(STACK)),.venv-upstream,.venv)
 RUN := $(or $(PYTHON),$(CURDIR)/$(VENV)/bin/python)
 
 # The checkout comes first, so that a given PYTHON needs no installation of this package.
-PYTEST := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" OMP_NUM_THREADS=1 "$(RUN)" -m pytest
+TEST_PYTHON := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" OMP_NUM_THREADS=1 "$(RUN)"
+PYTEST := $(TEST_PYTHON) -m pytest
 
 # mmengine 0.10.7 cannot load its own checkpoints with the default of torch 2.6 and later.
 ifeq ($(STACK),upstream)
@@ -46,7 +47,7 @@ test-all: setup ## both suites
 	$(PYTEST)
 
 coverage: setup ## lines of the package that the default suite reaches; about twice its time
-	$(subst -m pytest,-m coverage run -m pytest,$(PYTEST)) -n $(WORKERS) -m 'not slow'
+	$(TEST_PYTHON) -m coverage run -m pytest -n $(WORKERS) -m 'not slow'
 	"$(RUN)" -m coverage combine -q
 	"$(RUN)" -m coverage report --fail-under=90
 

@@ -26,7 +26,7 @@ from mmengine.config import Config
 from agvm_mm.launch.sweep import Training, run_all
 from agvm_mm.launch.tuning import next_rates
 from agvm_mm.reproduce import TABLES
-from agvm_mm.work_dir import distil, read_result, write_result
+from agvm_mm.work_dir import distil, read_literals, read_result, write_result
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / 'configs/miniature'
@@ -67,7 +67,7 @@ def chosen(args: argparse.Namespace) -> list[Path]:
 
 
 def train_starts(args: argparse.Namespace) -> None:
-    """The weights that recipes start from: those of its SGD at batch 16 from random ones."""
+    """The weights that recipes start from: those of SGD at batch 16 from random ones."""
     todo = {}
     for weights in sorted({Path(Config.fromfile(path).load_from) for path in chosen(args)}):
         if not weights.is_file():
@@ -117,7 +117,7 @@ def rates(path: Path, folder: Path, budget: int) -> list[float]:
 def trained_rate(work_dir: Path) -> float:
     """The learning rate by the config that the run itself has written."""
     written = max(work_dir.glob('*/vis_data/config.py'))
-    return float(Config.fromfile(written).optim_wrapper.optimizer.lr)
+    return float(read_literals(written.read_text())['optim_wrapper']['optimizer']['lr'])
 
 
 def train(todo: dict[Training, Path], workers: int) -> int:

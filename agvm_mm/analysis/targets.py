@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from mmengine.runner import Runner
 
 from agvm_mm.analysis.benchmark.memory import Peak, measure_peak
 from agvm_mm.analysis.time_to_target import mean_and_sd
+from agvm_mm.hooks.stopwatch import Stopwatch
 from agvm_mm.markdown import markdown_table
 
 WEIGHED = 2
@@ -61,7 +61,7 @@ class CourseHook(Hook):
         self.course = course
         self.metric = metric
         self._losses: list[float] = []
-        self._clocks = self._started = (0.0, 0.0)
+        self._watch = Stopwatch()
         self._weighing = ExitStack()
         self._peak: Peak | None = None
 
@@ -69,32 +69,26 @@ class CourseHook(Hook):
         """See :class:`mmengine.hooks.Hook`."""
         if runner.iter == WEIGHED:
             self._peak = self._weighing.enter_context(measure_peak(torch.device(get_device())))
-        self._started = _clocks()
+        self._watch.start()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """See :class:`mmengine.hooks.Hook`."""
         self._losses.append(float(outputs['loss'].detach()))
-        passed = zip(self._clocks, _clocks(), self._started)
-        wall, cpu = (before + now - then for before, now, then in passed)
-        self._clocks = (wall, cpu)
+        self._watch.stop()
         if self._peak is not None:
             self._weighing.close()
             self.course.peak_bytes, self._peak = self._peak.bytes, None
         if runner.optim_wrapper.should_update():
             self.course.losses.append(statistics.fmean(self._losses))
-            self.course.seconds.append(self._clocks[0])
-            self.course.cpu_seconds.append(self._clocks[1])
-            self._losses, self._clocks = [], (0.0, 0.0)
+            self.course.seconds.append(self._watch.spent[0])
+            self.course.cpu_seconds.append(self._watch.spent[1])
+            self._losses, self._watch = [], Stopwatch()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """See :class:`mmengine.hooks.Hook`."""
         self.course.scores.append((len(self.course.losses), float((metrics or {})[self.metric])))
-
-
-def _clocks() -> tuple[float, float]:
-    return time.perf_counter(), time.process_time()
 
 
 def updates_to_loss(losses: Sequence[float], target: float, window: int) -> int | None:

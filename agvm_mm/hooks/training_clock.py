@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+
+from .stopwatch import Stopwatch
 
 
 @HOOKS.register_module()
@@ -24,16 +25,15 @@ class TrainingClockHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
-        self.spent = (0.0, 0.0)
-        self._since: tuple[float, float] | None = None
+        self.watch = Stopwatch()
 
     def before_train(self, runner: Runner) -> None:
         """Start the clock."""
-        self._since = _now()
+        self.watch.start()
 
     def before_val(self, runner: Runner) -> None:
         """Stop the clock."""
-        self._stop()
+        self.watch.stop()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write the line."""
@@ -41,26 +41,16 @@ class TrainingClockHook(Hook):
 
     def after_val(self, runner: Runner) -> None:
         """Go on."""
-        self._since = _now()
-
-    def _stop(self) -> None:
-        if self._since is not None:
-            passed = (now - since for now, since in zip(_now(), self._since))
-            wall, cpu = (before + more for before, more in zip(self.spent, passed))
-            self.spent, self._since = (wall, cpu), None
+        self.watch.start()
 
     @master_only
     def _write(self, runner: Runner, metrics: dict[str, Any]) -> None:
         line = dict(
             epoch=runner.epoch,
             iteration=runner.iter,
-            seconds=self.spent[0],
-            cpu_seconds=self.spent[1],
+            seconds=self.watch.spent[0],
+            cpu_seconds=self.watch.spent[1],
             metrics={key: float(value) for key, value in metrics.items()},
         )
         with (Path(runner.work_dir) / 'curve.jsonl').open('a') as file:
             file.write(json.dumps(line) + '\n')
-
-
-def _now() -> tuple[float, float]:
-    return time.perf_counter(), time.process_time()

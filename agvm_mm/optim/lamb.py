@@ -6,7 +6,7 @@ a first step) and has no bias correction of the moments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from mmengine.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .closure import Closure, evaluate
 from .precondition import SecondMoment, register_second_moment
 
 
@@ -75,12 +76,9 @@ class LAMBOptimizer(Optimizer):
         super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Closure | None = None) -> Any:
         """Performs one update; returns the closure's loss, if there is a closure."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluate(closure)
         for group in self.param_groups:
             for parameter in group['params']:
                 if parameter.grad is not None:

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import torch
 from mmengine.registry import OPTIMIZERS
 from torch.optim import Optimizer
 
+from .closure import Closure, evaluate
 from .library import import_library
 
 
@@ -65,11 +65,8 @@ def _library_class() -> Callable[..., Optimizer]:
     library = import_library('LARSOptimizer')
 
     class LARS(library.LARS):  # type: ignore[name-defined]
-        def step(self, closure: Callable[[], Any] | None = None) -> Any:
-            loss = None
-            if closure is not None:
-                with torch.enable_grad():
-                    loss = closure()
+        def step(self, closure: Closure | None = None) -> Any:
+            loss = evaluate(closure)
             with _gradients_kept(self):
                 super().step()
             return loss

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from agvm_mm.hooks import training_clock
+from agvm_mm.hooks import stopwatch, training_clock
 
 
 def test_time_in_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(training_clock, '_now', lambda: (now[0], now[0] / 2))
+    monkeypatch.setattr(stopwatch, '_now', lambda: (now[0], now[0] / 2))
     hook = training_clock.TrainingClockHook()
     runner = SimpleNamespace(epoch=0, iter=0, work_dir=str(tmp_path))
     hook.before_train(runner)

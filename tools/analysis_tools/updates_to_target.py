@@ -13,6 +13,7 @@ import argparse
 import json
 import logging
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from mmengine.logging import MMLogger
 
 from agvm_mm.analysis.targets import Course, CourseHook, summarize, to_markdown
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
+
+Run = tuple[str, int]
+"""Recipe and seed."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,31 +66,36 @@ def kept(path: Path) -> list[Course]:
     return [Course(**run) for run in json.loads(path.read_text())['runs']]
 
 
+def save(
+    args: argparse.Namespace, courses: dict[Run, Course], wanted: Iterable[Run]
+) -> list[dict[str, Any]]:
+    """Write all runs there are; returns what those of this call say."""
+    done = [courses[run] for run in wanted if run in courses]
+    rows = summarize(done, args.loss, args.score, args.window)
+    content = {
+        'loss': args.loss,
+        'score': args.score,
+        'metric': args.metric,
+        'window': args.window,
+        'summary': rows,
+        'runs': [asdict(course) for course in courses.values()],
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(content))
+    return rows
+
+
 def main() -> None:
     """Train what the file lacks, write after every run, print the table."""
     args = parse_args()
-    wanted = [(config.stem, seed) for seed in args.seeds for config in args.configs]
-    paths = {config.stem: config for config in args.configs}
+    configs = {(config.stem, seed): config for seed in args.seeds for config in args.configs}
     courses = {(course.recipe, course.seed): course for course in kept(args.out)}
-    rows: list[dict[str, Any]] = []
-    for name, seed in wanted:
+    for (name, seed), config in configs.items():
         if (name, seed) not in courses:
-            courses[name, seed] = train(paths[name], seed, args)
-            loss = courses[name, seed].losses[-1]
-            print(f'{name}, seed {seed}: loss {loss:.4f}', flush=True)
-        done = [courses[key] for key in wanted if key in courses]
-        rows = summarize(done, args.loss, args.score, args.window)
-        content = {
-            'loss': args.loss,
-            'score': args.score,
-            'metric': args.metric,
-            'window': args.window,
-            'summary': rows,
-            'runs': [asdict(course) for course in courses.values()],
-        }
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(content))
-    print(to_markdown(rows))
+            course = courses[name, seed] = train(config, seed, args)
+            save(args, courses, configs)
+            print(f'{name}, seed {seed}: loss {course.losses[-1]:.4f}', flush=True)
+    print(to_markdown(save(args, courses, configs)))  # the targets may be new where no run is
 
 
 if __name__ == '__main__':
