@@ -8,6 +8,7 @@ from typing import Any
 
 Curve = Sequence[Mapping[str, Any]]
 """Lines of ``TrainingClockHook``, in order."""
+CLOCKS = ('seconds', 'cpu_seconds')
 
 
 def time_to(curve: Curve, metric: str, target: float, clock: str = 'seconds') -> float | None:
@@ -34,25 +35,29 @@ def time_to(curve: Curve, metric: str, target: float, clock: str = 'seconds') ->
 def compare(baseline: Curve, other: Curve, metric: str) -> dict[str, Any]:
     """Final metrics of both runs, and the time of ``other`` to the baseline's final ``metric``.
 
-    The ratios are over the baseline's own whole time, so that below 1 is faster.
+    The ratios are over the baseline's own whole time, so that below 1 is faster. There is one for
+    each of ``CLOCKS``, to the target and of the whole runs.
     """
     target = baseline[-1]['metrics'][metric]
     ratios = {}
-    for clock in ('seconds', 'cpu_seconds'):
+    for clock in CLOCKS:
         reached = time_to(other, metric, target, clock)
         ratios[clock] = None if reached is None else reached / baseline[-1][clock]
     return dict(
         target=target,
         ratio=ratios,
-        whole_time_ratio=other[-1]['seconds'] / baseline[-1]['seconds'],
+        whole_ratio={clock: other[-1][clock] / baseline[-1][clock] for clock in CLOCKS},
         baseline=dict(baseline[-1]['metrics']),
         other=dict(other[-1]['metrics']),
     )
 
 
 def summarise(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds of the ratio and of every final metric's change."""
-    reached = [c['ratio']['seconds'] for c in comparisons if c['ratio']['seconds'] is not None]
+    """Mean and standard deviation over seeds of the ratios and of every final metric's change.
+
+    The ratio to the target is the mean over the runs that reached it, ``reached`` of ``runs``.
+    """
+    reached = [c['ratio'] for c in comparisons if c['ratio']['seconds'] is not None]
     changes = {
         key: [c['other'][key] - c['baseline'][key] for c in comparisons]
         for key in comparisons[0]['baseline']
@@ -60,7 +65,10 @@ def summarise(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return dict(
         runs=len(comparisons),
         reached=len(reached),
-        ratio=mean_and_sd(reached),
+        ratio={clock: mean_and_sd([one[clock] for one in reached]) for clock in CLOCKS},
+        whole_ratio={
+            clock: mean_and_sd([c['whole_ratio'][clock] for c in comparisons]) for clock in CLOCKS
+        },
         change={key: mean_and_sd(values) for key, values in changes.items()},
     )
 

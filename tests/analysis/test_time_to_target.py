@@ -28,8 +28,10 @@ def test_ratio_and_changes() -> None:
         (80, 0.3))
     first, second = compare(baseline, fast, 'ap'), compare(baseline, slow, 'ap')
     assert first['ratio'] == dict(seconds=0.4, cpu_seconds=0.4)
-    assert first['whole_time_ratio'] == 0.9 and second['ratio']['seconds'] is None
+    assert first['whole_ratio'] == dict(seconds=0.9, cpu_seconds=0.9)
+    assert second['ratio']['seconds'] is None
     found = summarise([first, second])
     assert (found['runs'], found['reached']) == (2, 1)
-    assert found['ratio'] == dict(mean=0.4, sd=0.0)
+    assert found['ratio']['seconds'] == dict(mean=0.4, sd=0.0) == found['ratio']['cpu_seconds']
+    assert found['whole_ratio']['cpu_seconds']['mean'] == pytest.approx((0.9 + 0.8) / 2)
     assert found['change']['ap']['mean'] == pytest.approx((0.2 - 0.1) / 2)
