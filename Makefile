@@ -53,4 +53,5 @@ coverage: setup ## lines of the package that the default suite reaches; about tw
 
 lint: setup ## ruff and mypy
 	"$(RUN)" -m ruff check .
+	"$(RUN)" -m ruff format --check .
 	"$(RUN)" -m mypy

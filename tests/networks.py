@@ -149,53 +149,55 @@ def _build_detector(config: dict[str, Any], seed: int) -> Any:
     return model.train()
 
 
-def tiny_retinanet(seed: int = 0) -> Any:
+def retinanet_config() -> dict[str, Any]:
     """A RetinaNet without batch normalisation, about 0.3 M parameters, real losses."""
-    return build_detector(
-        dict(
-            type='RetinaNet',
-            data_preprocessor=_PREPROCESSOR,
-            backbone=_BACKBONE,
-            neck=_NECK,
-            bbox_head=dict(
-                type='RetinaHead',
-                num_classes=3,
-                in_channels=16,
-                stacked_convs=1,
-                feat_channels=16,
-                anchor_generator=dict(
-                    type='AnchorGenerator',
-                    octave_base_scale=4,
-                    scales_per_octave=1,
-                    ratios=[1.0],
-                    strides=[4, 8, 16, 32, 64],
-                ),
-                bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
-                loss_cls=dict(
-                    type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0
-                ),
-                loss_bbox=dict(type='L1Loss', loss_weight=1.0),
+    return dict(
+        type='RetinaNet',
+        data_preprocessor=_PREPROCESSOR,
+        backbone=_BACKBONE,
+        neck=_NECK,
+        bbox_head=dict(
+            type='RetinaHead',
+            num_classes=3,
+            in_channels=16,
+            stacked_convs=1,
+            feat_channels=16,
+            anchor_generator=dict(
+                type='AnchorGenerator',
+                octave_base_scale=4,
+                scales_per_octave=1,
+                ratios=[1.0],
+                strides=[4, 8, 16, 32, 64],
             ),
-            train_cfg=dict(
-                assigner=dict(
-                    type='MaxIoUAssigner',
-                    pos_iou_thr=0.5,
-                    neg_iou_thr=0.4,
-                    min_pos_iou=0.0,
-                    ignore_iof_thr=-1,
-                ),
-                sampler=dict(type='PseudoSampler'),
-                allowed_border=-1,
-                pos_weight=-1,
-                debug=False,
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+            loss_cls=dict(
+                type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0
             ),
-            test_cfg=dict(
-                nms_pre=100,
-                min_bbox_size=0,
-                score_thr=0.05,
-                nms=dict(type='nms', iou_threshold=0.5),
-                max_per_img=20,
-            ),
+            loss_bbox=dict(type='L1Loss', loss_weight=1.0),
         ),
-        seed,
+        train_cfg=dict(
+            assigner=dict(
+                type='MaxIoUAssigner',
+                pos_iou_thr=0.5,
+                neg_iou_thr=0.4,
+                min_pos_iou=0.0,
+                ignore_iof_thr=-1,
+            ),
+            sampler=dict(type='PseudoSampler'),
+            allowed_border=-1,
+            pos_weight=-1,
+            debug=False,
+        ),
+        test_cfg=dict(
+            nms_pre=100,
+            min_bbox_size=0,
+            score_thr=0.05,
+            nms=dict(type='nms', iou_threshold=0.5),
+            max_per_img=20,
+        ),
     )
+
+
+def tiny_retinanet(seed: int = 0) -> Any:
+    """The detector of :func:`retinanet_config`."""
+    return build_detector(retinanet_config(), seed)

@@ -60,9 +60,7 @@ class CurriculumHook(Hook):
         if budget is None:
             budget = BUDGETS.get(stages, 1.0) if isinstance(stages, str) else 1.0
         require(is_number(budget) and budget > 0, 'budget', budget, 'a positive number', WHERE)
-        require(
-            statistics in STATISTICS, 'statistics', statistics, "'carry' or 'restart'", WHERE
-        )
+        require(statistics in STATISTICS, 'statistics', statistics, "'carry' or 'restart'", WHERE)
         self.budget = float(budget)
         self.whole_epochs = whole_epochs
         self.statistics = statistics
@@ -131,9 +129,7 @@ class CurriculumHook(Hook):
             self._set_strength(runner)
         if stage.replay > 1:
             rank_seed = runner.seed if runner.seed is not None else 0
-            self._buffer.extend(
-                data_batch, stage.replay, (rank_seed, runner.rank, runner.iter)
-            )
+            self._buffer.extend(data_batch, stage.replay, (rank_seed, runner.rank, runner.iter))
         if stage.lr != 1.0:
             groups = runner.optim_wrapper.optimizer.param_groups
             self._rates = [group['lr'] for group in groups]

@@ -44,7 +44,8 @@ def accumulative_counts(total: int, ranks: int, images: int) -> int:
     below = total // micro * micro
     if total != below:
         usable = (
-            f'the nearest usable are {below} and {below + micro}' if below
+            f'the nearest usable are {below} and {below + micro}'
+            if below
             else f'the smallest usable is {micro}, less needs fewer images per rank'
         )
         raise LaunchError(

@@ -197,7 +197,6 @@ LARGE = Table(
 )
 
 
-
 def _miniature(title: str, metric: str, key: str, pattern: str, scale: float = 100) -> Table:
     return Table(title, metric, key, scale, (f'miniature/{pattern}.py',), notes=(MINIATURE,))
 

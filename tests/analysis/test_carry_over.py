@@ -17,8 +17,9 @@ def stream(phis: list[float], each: int, noise: float) -> list[dict[str, list[fl
     for phi in phis:
         for _ in range(each):
             factor = (1 + noise * torch.randn(2, generator=generator)).clamp(min=0.1)
-            rows.append(dict(numerator=(factor * torch.tensor([0.5, phi])).tolist(),
-                             denominator=[1.0, 1.0]))
+            rows.append(
+                dict(numerator=(factor * torch.tensor([0.5, phi])).tolist(), denominator=[1.0, 1.0])
+            )
     return rows
 
 
@@ -40,8 +41,11 @@ def test_a_stage_that_is_too_short_is_left_out() -> None:
 
 def test_settled_factors_are_those_of_the_stage() -> None:
     estimates = from_numbers(stream([0.1, 0.9], 200, 0.0))
-    assert torch.allclose(settled(estimates, 200, 400, CONFIG)[1],
-                          torch.tensor((0.5 / 0.9) ** 0.5).double(), rtol=1e-4)
+    assert torch.allclose(
+        settled(estimates, 200, 400, CONFIG)[1],
+        torch.tensor((0.5 / 0.9) ** 0.5).double(),
+        rtol=1e-4,
+    )
 
 
 def test_what_is_not_finite_is_left_out() -> None:

@@ -10,8 +10,10 @@ from agvm_mm.analysis.time_to_target import compare, summarise, time_to
 
 
 def curve(*points: tuple[float, float]) -> list[dict[str, Any]]:
-    return [dict(seconds=t, cpu_seconds=2 * t, iteration=i, metrics=dict(ap=value))
-            for i, (t, value) in enumerate(points)]
+    return [
+        dict(seconds=t, cpu_seconds=2 * t, iteration=i, metrics=dict(ap=value))
+        for i, (t, value) in enumerate(points)
+    ]
 
 
 def test_interpolated_at_the_first_crossing() -> None:
@@ -24,8 +26,11 @@ def test_interpolated_at_the_first_crossing() -> None:
 
 
 def test_ratio_and_changes() -> None:
-    baseline, fast, slow = curve((50, 0.2), (100, 0.4)), curve((40, 0.4), (90, 0.6)), curve(
-        (80, 0.3))
+    baseline, fast, slow = (
+        curve((50, 0.2), (100, 0.4)),
+        curve((40, 0.4), (90, 0.6)),
+        curve((80, 0.3)),
+    )
     first, second = compare(baseline, fast, 'ap'), compare(baseline, slow, 'ap')
     assert first['ratio'] == dict(seconds=0.4, cpu_seconds=0.4)
     assert first['whole_ratio'] == dict(seconds=0.9, cpu_seconds=0.9)

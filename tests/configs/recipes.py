@@ -47,8 +47,16 @@ def parse(path: Path) -> Recipe:
     assert match, f'{path.name} does not follow the naming rule'
     part = match.groupdict()
     images = int(part['images'])
-    return Recipe(path, part['algorithm'], part['backbone'], part['method'],
-                  int(part['gpus']) * images, images, part['length'], part['dataset'])
+    return Recipe(
+        path,
+        part['algorithm'],
+        part['backbone'],
+        part['method'],
+        int(part['gpus']) * images,
+        images,
+        part['length'],
+        part['dataset'],
+    )
 
 
 PATHS = find_recipes()

@@ -26,7 +26,8 @@ def without_curriculum(path: Path) -> dict[str, Any]:
     for entries in (cfg, base):
         entries['default_hooks'].pop('param_scheduler')
         entries['custom_hooks'] = [
-            hook for hook in entries.get('custom_hooks', []) if hook['type'] != 'CurriculumHook']
+            hook for hook in entries.get('custom_hooks', []) if hook['type'] != 'CurriculumHook'
+        ]
         entries['optim_wrapper'].pop('clip_grad', None)
     assert cfg == base
     return base
@@ -34,8 +35,13 @@ def without_curriculum(path: Path) -> dict[str, Any]:
 
 def test_there_is_one_of_every_kind() -> None:
     assert [path.name.split('_sgd')[0] for path in PATHS] == [
-        'faster-rcnn_r18_fpn', 'faster-rcnn_r50_fpn', 'mask-rcnn_r50_fpn', 'retinanet_r50_fpn',
-        'fpn_r18', 'fpn_r50']
+        'faster-rcnn_r18_fpn',
+        'faster-rcnn_r50_fpn',
+        'mask-rcnn_r50_fpn',
+        'retinanet_r50_fpn',
+        'fpn_r18',
+        'fpn_r50',
+    ]
 
 
 @every_recipe

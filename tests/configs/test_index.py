@@ -22,8 +22,14 @@ FILES = sorted(
 )
 FOLDERS = sorted({path.parent for path in FILES})
 every_folder = pytest.mark.parametrize('folder', FOLDERS, ids=lambda folder: folder.name)
-TECHNIQUES = {'sgd': 'SGD with Momentum', 'adamw': 'AdamW', 'lars': 'LARS', 'lamb': 'LAMB',
-              'adan': 'Adan', 'released': 'SGD with Momentum'}
+TECHNIQUES = {
+    'sgd': 'SGD with Momentum',
+    'adamw': 'AdamW',
+    'lars': 'LARS',
+    'lamb': 'LAMB',
+    'adan': 'Adan',
+    'released': 'SGD with Momentum',
+}
 
 
 def metafile(folder: Path) -> dict[str, Any]:

@@ -33,9 +33,7 @@ FPN = ('fpn_r18', 'scenes')
 FASTER, NORM_FREE = ('faster-rcnn_r18', 'scenes'), ('faster-rcnn_nf-r18', 'scenes')
 RULES = [path for path in PATHS if recipe_of(path).method in ('sgd-linear', 'sgd-sqrt')]
 SEARCHED = [
-    path
-    for path in PATHS
-    if family(path) in (FPN, FASTER, NORM_FREE) and path not in RULES
+    path for path in PATHS if family(path) in (FPN, FASTER, NORM_FREE) and path not in RULES
 ]
 FOLLOWERS = [path for path in PATHS if path not in RULES + SEARCHED]
 

@@ -19,26 +19,46 @@ pytestmark = [pytest.mark.configs, pytest.mark.slow]
 MODULES = {
     'faster-rcnn': ['backbone', 'neck', 'rpn_head', 'roi_head.bbox_head'],
     'mask-rcnn': ['backbone', 'neck', 'rpn_head', 'roi_head.bbox_head', 'roi_head.mask_head'],
-    'cascade-mask-rcnn': ['backbone', 'neck', 'rpn_head', 'roi_head.bbox_head',
-                          'roi_head.mask_head'],
+    'cascade-mask-rcnn': [
+        'backbone',
+        'neck',
+        'rpn_head',
+        'roi_head.bbox_head',
+        'roi_head.mask_head',
+    ],
     'retinanet': ['backbone', 'neck', 'bbox_head'],
-    'panoptic-fpn': ['backbone', 'neck', 'rpn_head', 'roi_head.bbox_head', 'roi_head.mask_head',
-                     'semantic_head'],
+    'panoptic-fpn': [
+        'backbone',
+        'neck',
+        'rpn_head',
+        'roi_head.bbox_head',
+        'roi_head.mask_head',
+        'semantic_head',
+    ],
     'fpn': ['backbone', 'neck', 'decode_head'],
     'upernet': ['backbone', 'decode_head', 'auxiliary_head'],
 }
 # One recipe for each different model.
-MODEL_PATHS = list({
-    (parse(path).algorithm, parse(path).backbone, parse(path).method.endswith('-released')): path
-    for path in AGVM_PATHS
-}.values())
+MODEL_PATHS = list(
+    {
+        (
+            parse(path).algorithm,
+            parse(path).backbone,
+            parse(path).method.endswith('-released'),
+        ): path
+        for path in AGVM_PATHS
+    }.values()
+)
 
 
 def without_weights(cfg: Any) -> Any:
     """A copy of a model's config that asks for no download."""
     if isinstance(cfg, dict):
-        return {key: without_weights(value) for key, value in cfg.items()
-                if key not in ('pretrained', 'init_cfg')}
+        return {
+            key: without_weights(value)
+            for key, value in cfg.items()
+            if key not in ('pretrained', 'init_cfg')
+        }
     return [without_weights(value) for value in cfg] if isinstance(cfg, list) else cfg
 
 

@@ -21,9 +21,26 @@ from agvm_mm.optim.clip import split_adaptive, split_window
 
 pytestmark = pytest.mark.configs
 
-METHODS = {'agvm-released', 'sgd-released', 'agvm-sgd', 'sgd', 'sgd-sqrt', 'sgd-linear', 'lars',
-           'lamb', 'sgd-curriculum', 'agvm-adamw', 'adamw', 'adamw-sqrt', 'adamw-linear',
-           'agvm-sgd-agc', 'sgd-agc', 'adan-agc', 'kfac-sgd', 'agvm-kfac-sgd'}
+METHODS = {
+    'agvm-released',
+    'sgd-released',
+    'agvm-sgd',
+    'sgd',
+    'sgd-sqrt',
+    'sgd-linear',
+    'lars',
+    'lamb',
+    'sgd-curriculum',
+    'agvm-adamw',
+    'adamw',
+    'adamw-sqrt',
+    'adamw-linear',
+    'agvm-sgd-agc',
+    'sgd-agc',
+    'adan-agc',
+    'kfac-sgd',
+    'agvm-kfac-sgd',
+}
 IMAGES_OF = {'coco': 117_266, 'ade20k-512x512': 20_210}  # COCO: those with annotations
 
 
@@ -33,7 +50,8 @@ def test_there_are_recipes_of_every_kind() -> None:
     batches: dict[tuple[str, str, str], set[int]] = {}
     for recipe in recipes:
         batches.setdefault((recipe.algorithm, recipe.backbone, recipe.method), set()).add(
-            recipe.batch)
+            recipe.batch
+        )
     assert batches['faster-rcnn', 'r50', 'agvm-sgd'] == {32, 256, 512, 1024, 1536}
     assert batches['faster-rcnn', 'r50', 'agvm-adamw'] == {32, 256, 512, 1024, 1536}
     assert {32, 1024} <= batches['mask-rcnn', 'r50', 'agvm-sgd']
@@ -111,8 +129,7 @@ class TestRules:
     def test_optimizer_and_wrapper(self, path: Path) -> None:
         recipe, wrapper = parse(path), load(path).optim_wrapper
         named = {'lars': 'LARSOptimizer', 'lamb': 'LAMBOptimizer', 'adan-agc': 'AdanOptimizer'}
-        optimizer = named.get(
-            recipe.method, 'AdamW' if 'adamw' in recipe.method else 'SGD')
+        optimizer = named.get(recipe.method, 'AdamW' if 'adamw' in recipe.method else 'SGD')
         assert wrapper.optimizer.type == optimizer
         assert OPTIMIZERS.get(optimizer) is not None
         assert wrapper.type == 'AGVM{}OptimWrapper'.format('Amp' if '-amp' in path.stem else '')
@@ -151,7 +168,8 @@ class TestRules:
         for entry in load(path).param_scheduler:
             built = PARAM_SCHEDULERS.build(
                 {key: value for key, value in entry.items() if key != '_scope_'},
-                default_args=dict(optimizer=optimizer, epoch_length=100))
+                default_args=dict(optimizer=optimizer, epoch_length=100),
+            )
             built.step()
 
     @every_agvm_recipe
@@ -176,7 +194,8 @@ class TestRules:
         if recipe.method.startswith('agvm-') or recipe.method.endswith('-curriculum'):
             return
         siblings = [
-            other for other in AGVM_PATHS
+            other
+            for other in AGVM_PATHS
             if other.parent == path.parent
             and parse(other)[1:3] + parse(other)[4:] == recipe[1:3] + recipe[4:]
             and parse(other).path.name in base_of(path)
@@ -185,16 +204,22 @@ class TestRules:
         ours, theirs = plain(cfg), plain(load(siblings[0]))
         wrappers = ours.pop('optim_wrapper'), theirs.pop('optim_wrapper')
         assert ours == theirs
-        allowed = {'agvm', 'optimizer'} | ({'clip_grad'} if recipe.method in ('lars', 'lamb')
-                                           else set())
+        allowed = {'agvm', 'optimizer'} | (
+            {'clip_grad'} if recipe.method in ('lars', 'lamb') else set()
+        )
         different = {key for key in wrappers[1] if wrappers[0].get(key) != wrappers[1][key]}
         assert different <= allowed
-        if (recipe.method.endswith(('-sqrt', '-released'))
-                or recipe.method in ('sgd', 'adamw', 'sgd-agc', 'kfac-sgd')):
+        if recipe.method.endswith(('-sqrt', '-released')) or recipe.method in (
+            'sgd',
+            'adamw',
+            'sgd-agc',
+            'kfac-sgd',
+        ):
             assert different == {'agvm'}
 
-    @pytest.mark.parametrize('path', [p for p in PATHS if '_agvm-kfac-' in p.name],
-                             ids=lambda path: path.stem)
+    @pytest.mark.parametrize(
+        'path', [p for p in PATHS if '_agvm-kfac-' in p.name], ids=lambda path: path.stem
+    )
     def test_k_fac_is_all_that_is_added_to_agvm(self, path: Path) -> None:
         ours = plain(load(path))
         theirs = plain(load(path.with_name(path.name.replace('-kfac-', '-'))))

@@ -82,8 +82,12 @@ def pick(cfg: ConfigDict, dotted: str) -> Any:
 
 @pytest.mark.parametrize(('detector', 'batch'), RELEASED)
 def test_released_recipes_are_the_authors(detector: str, batch: int) -> None:
-    [path] = [p for p in PATHS if (parse(p).algorithm, parse(p).method, parse(p).batch)
-              == (detector, 'agvm-released', batch)]
+    [path] = [
+        p
+        for p in PATHS
+        if (parse(p).algorithm, parse(p).method, parse(p).batch)
+        == (detector, 'agvm-released', batch)
+    ]
     cfg = load(path)
     rate, warm_up = RELEASED[detector, batch]
     table = {

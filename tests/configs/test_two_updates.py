@@ -43,8 +43,7 @@ SMALL_PATHS = [
     path
     for name in OTHERS
     for path in sorted(ROOT.glob(f'configs/[!_]*/*_{name}.py'))
-    if '_agvm-' in path.stem
-    and (path.parent.name != 'miniature' or '_agvm-sgd_2xb8-' in path.stem)
+    if '_agvm-' in path.stem and (path.parent.name != 'miniature' or '_agvm-sgd_2xb8-' in path.stem)
 ]
 TRAINED = MODEL_PATHS + SMALL_PATHS
 NO_PANOPTICAPI = find_spec('panopticapi') is None

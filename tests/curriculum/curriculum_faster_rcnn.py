@@ -10,11 +10,32 @@ train_dataloader = dict(
             dict(type='RandomFlip', prob=0.5),
             dict(
                 type='GrowingAugment',
-                transforms=[dict(type='RandAugment', aug_space=[
-                    [dict(type='Color')], [dict(type='Brightness')], [dict(type='Rotate')]])]),
-            dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                                                  'scale_factor', 'flip', 'flip_direction')),
-        ]))
+                transforms=[
+                    dict(
+                        type='RandAugment',
+                        aug_space=[
+                            [dict(type='Color')],
+                            [dict(type='Brightness')],
+                            [dict(type='Rotate')],
+                        ],
+                    )
+                ],
+            ),
+            dict(
+                type='PackDetInputs',
+                meta_keys=(
+                    'img_id',
+                    'img_path',
+                    'ori_shape',
+                    'img_shape',
+                    'scale_factor',
+                    'flip',
+                    'flip_direction',
+                ),
+            ),
+        ]
+    )
+)
 # At full size 3 epochs; 2 + 2 + 2 epochs of images at half, 0.7 and full size cost 3.48.
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=5, by_epoch=False),
@@ -32,5 +53,6 @@ custom_hooks = [
             dict(share=0.5 / 3.48, ratio=0.5, strength=[0, 3]),
             dict(share=0.98 / 3.48, ratio=0.7, strength=[5]),
             dict(share=2 / 3.48, ratio=1, strength=[9]),
-        ]),
+        ],
+    ),
 ]

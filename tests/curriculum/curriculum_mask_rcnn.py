@@ -7,7 +7,5 @@ train_cfg = dict(max_epochs=2)
 default_hooks = dict(param_scheduler=dict(type='ComputeParamSchedulerHook'))
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(
-        type='CurriculumHook',
-        stages=[dict(share=0.5, ratio=0.6), dict(share=0.5, ratio=1)]),
+    dict(type='CurriculumHook', stages=[dict(share=0.5, ratio=0.6), dict(share=0.5, ratio=1)]),
 ]

@@ -69,17 +69,21 @@ class Record(Hook):
         self.rows: list[dict[str, Any]] = []
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        self.rows.append(dict(
-            levels=list(data_batch['data_samples']),
-            images=[float(image.mean()) for image in data_batch['inputs']],
-            ratio=runner.model.data_preprocessor.ratio,
-            lr=runner.optim_wrapper.optimizer.param_groups[0]['lr'],
-            before=float(runner.model.weight)))
+        self.rows.append(
+            dict(
+                levels=list(data_batch['data_samples']),
+                images=[float(image.mean()) for image in data_batch['inputs']],
+                ratio=runner.model.data_preprocessor.ratio,
+                lr=runner.optim_wrapper.optimizer.param_groups[0]['lr'],
+                before=float(runner.model.weight),
+            )
+        )
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
         self.rows[-1].update(
             after=float(runner.model.weight),
-            next_lr=runner.optim_wrapper.optimizer.param_groups[0]['lr'])
+            next_lr=runner.optim_wrapper.optimizer.param_groups[0]['lr'],
+        )
 
 
 def run(
@@ -106,13 +110,16 @@ def run(
         model=model or OneWeight(),
         work_dir=str(work_dir),
         train_dataloader=dict(
-            batch_size=images, num_workers=workers, persistent_workers=workers > 0,
-            dataset=Images(), sampler=dict(type=sampler, shuffle=False),
-            collate_fn=dict(type='pseudo_collate')),
+            batch_size=images,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            dataset=Images(),
+            sampler=dict(type=sampler, shuffle=False),
+            collate_fn=dict(type='pseudo_collate'),
+        ),
         train_cfg=train_cfg,
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
-        default_hooks=dict(
-            param_scheduler=dict(type=scheduler_hook), logger=None, checkpoint=None),
+        default_hooks=dict(param_scheduler=dict(type=scheduler_hook), logger=None, checkpoint=None),
         custom_hooks=hooks,
         experiment_name=f'{work_dir.parent.name}_{work_dir.name}',
         randomness=dict(seed=0),
@@ -125,5 +132,3 @@ def run(
 
 def gradient(row: dict[str, Any]) -> float:
     return sum(row['images']) / len(row['images'])
-
-

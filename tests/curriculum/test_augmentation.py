@@ -67,8 +67,9 @@ def test_found_in_wrapped_datasets() -> None:
 def test_mmdet_randaugment_grows() -> None:
     import mmdet.datasets.transforms  # noqa: F401  registers
 
-    augment = GrowingAugment([dict(
-        type='mmdet.RandAugment', aug_num=1, aug_space=[[dict(type='mmdet.Brightness')]])])
+    augment = GrowingAugment(
+        [dict(type='mmdet.RandAugment', aug_num=1, aug_space=[[dict(type='mmdet.Brightness')]])]
+    )
     image = np.full((8, 8, 3), 100, np.uint8)
     changes = []
     for strength in (0, 2, 9):

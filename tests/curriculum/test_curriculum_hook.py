@@ -28,14 +28,21 @@ def column(rows: list[dict[str, Any]], key: str) -> list[Any]:
 
 
 class TestSchedules:
-    @pytest.mark.parametrize('train_cfg', [
-        dict(by_epoch=True, max_epochs=4), dict(by_epoch=False, max_iters=16)])
+    @pytest.mark.parametrize(
+        'train_cfg', [dict(by_epoch=True, max_epochs=4), dict(by_epoch=False, max_iters=16)]
+    )
     def test_at_full_size_all_is_as_without(self, tmp_path: Path, train_cfg: Any) -> None:
         schedules = SCHEDULES if train_cfg['by_epoch'] else SCHEDULES[:1]
-        stock = run(tmp_path / 'a', None, train_cfg=train_cfg, param_scheduler=schedules,
-                    scheduler_hook='ParamSchedulerHook')
-        ours = run(tmp_path / 'b', dict(stages=FULL), train_cfg=train_cfg,
-                   param_scheduler=schedules)
+        stock = run(
+            tmp_path / 'a',
+            None,
+            train_cfg=train_cfg,
+            param_scheduler=schedules,
+            scheduler_hook='ParamSchedulerHook',
+        )
+        ours = run(
+            tmp_path / 'b', dict(stages=FULL), train_cfg=train_cfg, param_scheduler=schedules
+        )
         assert len(ours) == 16 and column(ours, 'lr') == column(stock, 'lr')
         assert column(ours, 'after') == column(stock, 'after')
         assert len(set(column(ours, 'lr'))) > 3
@@ -51,24 +58,31 @@ class TestSchedules:
         assert column(ours, 'lr')[32:] == rates[8:]
         assert ours[-1]['next_lr'] == full[-1]['next_lr']
 
-    @pytest.mark.parametrize(('cfg', 'total'), [
-        (dict(by_epoch=False, max_iters=100), 227), (dict(by_epoch=True, max_epochs=10), 23 * 4)])
+    @pytest.mark.parametrize(
+        ('cfg', 'total'),
+        [(dict(by_epoch=False, max_iters=100), 227), (dict(by_epoch=True, max_epochs=10), 23 * 4)],
+    )
     def test_length(self, tmp_path: Path, cfg: Any, total: int) -> None:
         rows = run(tmp_path, dict(stages='efficienttrain++'), train_cfg=cfg)
         assert len(rows) == total
         expected = Schedule.divide(PRESETS['efficienttrain++'], total)
         assert column(rows, 'ratio') == [
-            PRESETS['efficienttrain++'][expected.stage_at(i)].ratio for i in range(total)]
+            PRESETS['efficienttrain++'][expected.stage_at(i)].ratio for i in range(total)
+        ]
 
     def test_whole_epochs_as_published(self, tmp_path: Path) -> None:
-        rows = run(tmp_path, dict(stages='efficienttrain++', whole_epochs=True),
-                   train_cfg=dict(by_epoch=True, max_epochs=10))
+        rows = run(
+            tmp_path,
+            dict(stages='efficienttrain++', whole_epochs=True),
+            train_cfg=dict(by_epoch=True, max_epochs=10),
+        )
         epochs = [round(ratio * 224) for ratio in column(rows, 'ratio')[::4]]
         assert epochs == [96] * 10 + [160] * 7 + [224] * 4  # rulers 54, 19, 10
 
     def test_budget(self, tmp_path: Path) -> None:
-        rows = run(tmp_path, dict(stages='efficienttrain'),
-                   train_cfg=dict(by_epoch=False, max_iters=50))
+        rows = run(
+            tmp_path, dict(stages='efficienttrain'), train_cfg=dict(by_epoch=False, max_iters=50)
+        )
         assert len(rows) == 50 and column(rows, 'ratio').count(5 / 7) == 30
 
 
@@ -81,7 +95,7 @@ class TestBatches:
         ends = [i for i, row in enumerate(rows) if row['after'] != row['before']]
         assert ends == [*range(2, 33, 3), *range(33, 40)]
         for begin, end in zip([0, *(e + 1 for e in ends)], ends):
-            mean = sum(gradient(row) for row in rows[begin:end + 1]) / (end + 1 - begin)
+            mean = sum(gradient(row) for row in rows[begin : end + 1]) / (end + 1 - begin)
             lr = 1.7 if end < 33 else 1.0
             step = rows[end]['before'] - rows[end]['after']
             assert step == pytest.approx(lr * mean, abs=1e-4)
@@ -89,8 +103,15 @@ class TestBatches:
     def test_flexible_runner(self, tmp_path: Path) -> None:
         optim = dict(optimizer=dict(type='SGD', lr=1.0), accumulative_counts=3)
         stages = [dict(share=0.5, ratio=0.5), dict(share=0.5, ratio=1.0)]
-        runs = [run(tmp_path / str(flexible), dict(stages=stages), optim_wrapper=dict(
-            **optim, type='OptimWrapper'), flexible=flexible) for flexible in (False, True)]
+        runs = [
+            run(
+                tmp_path / str(flexible),
+                dict(stages=stages),
+                optim_wrapper=dict(**optim, type='OptimWrapper'),
+                flexible=flexible,
+            )
+            for flexible in (False, True)
+        ]
         assert runs[0] == runs[1] and len(runs[0]) == 40
 
     def test_the_factor_on_the_rate_is_seen_by_no_schedule(self, tmp_path: Path) -> None:
@@ -136,8 +157,7 @@ class TestAugmentation:
         assert levels == [-1.0] * 16 + [3.0] * 16 + [9.0] * 24
 
     def test_in_a_run_without_epochs(self, tmp_path: Path) -> None:
-        rows = run(tmp_path, dict(stages=self.STAGES),
-                   train_cfg=dict(by_epoch=False, max_iters=16))
+        rows = run(tmp_path, dict(stages=self.STAGES), train_cfg=dict(by_epoch=False, max_iters=16))
         levels = [row['levels'][0] for row in rows]
         # The batch of an iteration is loaded before its hooks are called.
         assert levels[1:] == [-1.0] * 8 + [3.0] * 8 + [9.0] * 11
@@ -145,8 +165,10 @@ class TestAugmentation:
 
 class TestRefusals:
     def test_the_stock_schedules(self, tmp_path: Path) -> None:
-        sentence = ("default_hooks.param_scheduler.type is 'ParamSchedulerHook'; allowed is "
-                    "'ComputeParamSchedulerHook' with CurriculumHook")
+        sentence = (
+            "default_hooks.param_scheduler.type is 'ParamSchedulerHook'; allowed is "
+            "'ComputeParamSchedulerHook' with CurriculumHook"
+        )
         with pytest.raises(ValueError, match=sentence):
             run(tmp_path, dict(stages=FULL), scheduler_hook='ParamSchedulerHook')
 
@@ -158,18 +180,24 @@ class TestRefusals:
         with pytest.raises(ValueError, match="data_preprocessor cannot; allowed is type='LowFreq"):
             run(tmp_path, dict(stages=HALF_FIRST), model=OneWeight(BaseDataPreprocessor()))
 
-    @pytest.mark.parametrize(('wrong', 'sentence'), [
-        (dict(budget=0), 'CurriculumHook.budget is 0; allowed is a positive number'),
-        (dict(statistics='keep'), "statistics is 'keep'; allowed is 'carry' or 'restart'"),
-    ])
+    @pytest.mark.parametrize(
+        ('wrong', 'sentence'),
+        [
+            (dict(budget=0), 'CurriculumHook.budget is 0; allowed is a positive number'),
+            (dict(statistics='keep'), "statistics is 'keep'; allowed is 'carry' or 'restart'"),
+        ],
+    )
     def test_wrong_values(self, tmp_path: Path, wrong: Any, sentence: str) -> None:
         with pytest.raises(ValueError, match=sentence):
             run(tmp_path, dict(stages=FULL, **wrong))
 
     def test_whole_epochs_without_epochs(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match='whole_epochs is True; allowed is False'):
-            run(tmp_path, dict(stages=FULL, whole_epochs=True),
-                train_cfg=dict(by_epoch=False, max_iters=4))
+            run(
+                tmp_path,
+                dict(stages=FULL, whole_epochs=True),
+                train_cfg=dict(by_epoch=False, max_iters=4),
+            )
 
 
 def test_total_batch_size_keeps_the_hook_of_the_curriculum() -> None:
@@ -177,7 +205,8 @@ def test_total_batch_size_keeps_the_hook_of_the_curriculum() -> None:
     cfg = Config(dict(default_hooks=hooks, param_scheduler=[]))
     schedule_by_update(cfg, 4)
     assert cfg.default_hooks.param_scheduler == dict(
-        type='ComputeParamSchedulerHook', accumulative_counts=4, converted=[])
+        type='ComputeParamSchedulerHook', accumulative_counts=4, converted=[]
+    )
     schedule_by_micro_batch(cfg)
     assert cfg.default_hooks.param_scheduler == hooks['param_scheduler']
 
@@ -185,11 +214,18 @@ def test_total_batch_size_keeps_the_hook_of_the_curriculum() -> None:
 def test_schedules_count_updates_with_a_total_batch(tmp_path: Path) -> None:
     """Two micro-batches an update: the steps of eight updates, made at updates."""
     optim = dict(optimizer=dict(type='SGD', lr=1.0), accumulative_counts=2)
-    hooks = dict(param_scheduler=dict(type='ComputeParamSchedulerHook', accumulative_counts=2),
-                 logger=None, checkpoint=None)
-    rows = run(tmp_path, dict(stages=HALF_FIRST), optim_wrapper=optim, default_hooks=hooks,
-               param_scheduler=[dict(type='LinearLR', start_factor=0.1, begin=0, end=9,
-                                     by_epoch=False)])
+    hooks = dict(
+        param_scheduler=dict(type='ComputeParamSchedulerHook', accumulative_counts=2),
+        logger=None,
+        checkpoint=None,
+    )
+    rows = run(
+        tmp_path,
+        dict(stages=HALF_FIRST),
+        optim_wrapper=optim,
+        default_hooks=hooks,
+        param_scheduler=[dict(type='LinearLR', start_factor=0.1, begin=0, end=9, by_epoch=False)],
+    )
     steps = [int((0.25 * min(i, 32) + max(0, i - 32)) / 2) for i in range(0, 41, 2)]
     expected = [0.1 + 0.9 * min(step, 8) / 8 for step in steps]
     assert column(rows, 'lr')[::2] == pytest.approx(expected[:20])

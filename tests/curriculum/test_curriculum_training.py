@@ -39,9 +39,15 @@ class Observe(Hook):
         inputs = kwargs['inputs'] if 'inputs' in kwargs else args[0]
         model = getattr(module, 'module', module)
         (augment,) = find_augments(self.runner.train_dataloader.dataset)
-        self.seen.append((
-            self.runner.iter, model.data_preprocessor.ratio, tuple(inputs.shape[-2:]),
-            augment.strength, self.runner.optim_wrapper.optimizer.param_groups[0]['lr']))
+        self.seen.append(
+            (
+                self.runner.iter,
+                model.data_preprocessor.ratio,
+                tuple(inputs.shape[-2:]),
+                augment.strength,
+                self.runner.optim_wrapper.optimizer.param_groups[0]['lr'],
+            )
+        )
 
     def after_train(self, runner: Any) -> None:
         lines = '\n'.join(map(repr, self.seen))
@@ -51,8 +57,19 @@ class Observe(Hook):
 @pytest.fixture(scope='module')
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('data')
-    run_tool('dataset_converters/generate_scenes.py', folder / 'scenes', '--train', 12, '--val', 4,
-             '--size', 64, 64, '--empty', 0)
+    run_tool(
+        'dataset_converters/generate_scenes.py',
+        folder / 'scenes',
+        '--train',
+        12,
+        '--val',
+        4,
+        '--size',
+        64,
+        64,
+        '--empty',
+        0,
+    )
     return folder
 
 
@@ -73,7 +90,8 @@ class TestWhole:
         assert [row[0] for row in found] == list(range(EPOCHS * LENGTH))
         assert [row[1] for row in found] == RATIOS
         assert [row[2] for row in found] == [
-            {0.5: (32, 32), 0.7: (48, 48), 1.0: (64, 64)}[ratio] for ratio in RATIOS]
+            {0.5: (32, 32), 0.7: (48, 48), 1.0: (64, 64)}[ratio] for ratio in RATIOS
+        ]
         assert [row[3] for row in found] == [0.0] * 3 + [3.0] * 3 + [5.0] * 6 + [9.0] * 6
 
     def test_both_ranks_see_the_same(self, whole: Path) -> None:
@@ -92,7 +110,10 @@ class TestWhole:
     def test_agvm_restarts_where_the_stage_changes(self, whole: Path) -> None:
         counts = [
             runs.load(whole / f'epoch_{epoch}.pth')['optimizer']['agvm']['modules']['backbone'][
-                'estimates'] for epoch in range(1, EPOCHS + 1)]
+                'estimates'
+            ]
+            for epoch in range(1, EPOCHS + 1)
+        ]
         assert counts == [3, 6, 3, 6, 3, 6]
 
     def test_no_stage_is_in_the_checkpoint(self, whole: Path) -> None:
@@ -110,7 +131,8 @@ def test_resumed_in_a_stage_it_ends_the_same_bit_for_bit(
     stop = {'train_cfg.max_epochs': 3}
     runs.train(scenes, tmp_path, config=CONFIG, resume=checkpoint, options=stop)
     resumed, uninterrupted = (
-        runs.training_state(runs.load(folder / 'epoch_6.pth')) for folder in (tmp_path, whole))
+        runs.training_state(runs.load(folder / 'epoch_6.pth')) for folder in (tmp_path, whole)
+    )
     assert runs.differences(resumed, uninterrupted) == []
 
 
@@ -131,8 +153,17 @@ def test_mask_rcnn_trains(scenes: Path, tmp_path: Path, poly2mask: bool) -> None
 @pytest.mark.slow
 def test_the_tool_itself_resumes_in_a_stage(scenes: Path, whole: Path, tmp_path: Path) -> None:
     shutil.copy(whole / 'epoch_3.pth', tmp_path)
-    run_tool('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--resume',
-             tmp_path / 'epoch_3.pth', data=scenes)
+    run_tool(
+        'dist_train.sh',
+        CONFIG,
+        2,
+        '--work-dir',
+        tmp_path,
+        '--resume',
+        tmp_path / 'epoch_3.pth',
+        data=scenes,
+    )
     resumed, uninterrupted = (
-        runs.training_state(runs.load(folder / 'epoch_6.pth')) for folder in (tmp_path, whole))
+        runs.training_state(runs.load(folder / 'epoch_6.pth')) for folder in (tmp_path, whole)
+    )
     assert runs.differences(resumed, uninterrupted) == []

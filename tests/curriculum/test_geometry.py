@@ -21,9 +21,14 @@ def make_grid(size: tuple[int, int], ratio: float, align: str = 'center') -> Gri
 
 
 class TestPoints:
-    @pytest.mark.parametrize(('align', 'band', 'expected'), [
-        ('corner', 96, (43.1429, 26.0)), ('center', 96, (42.8571, 25.7143)),
-        ('corner', 160, (71.5714, 43.0))])
+    @pytest.mark.parametrize(
+        ('align', 'band', 'expected'),
+        [
+            ('corner', 96, (43.1429, 26.0)),
+            ('center', 96, (42.8571, 25.7143)),
+            ('corner', 160, (71.5714, 43.0)),
+        ],
+    )
     def test_frozen_centres(self, align: str, band: int, expected: tuple[float, float]) -> None:
         """Gaussian at (100, 60), sigma 12, in 224 pixels."""
         grid = Grid((224, 224), (band, band), align)
@@ -41,7 +46,8 @@ class TestPoints:
         for x, y in rng.uniform(60, 130, (10, 2)):
             image = dot(x, y, 6, size)
             left, top, right, bottom = move_points(
-                torch.tensor([x - 9, y - 9, x + 9, y + 9]), grid).tolist()
+                torch.tensor([x - 9, y - 9, x + 9, y + 9]), grid
+            ).tolist()
             found = centroid(fourier_crop(image, *grid.after, align=align))
             assert found == pytest.approx(((left + right) / 2, (top + bottom) / 2), abs=0.01)
             if align == 'center':
@@ -108,7 +114,10 @@ class TestMasks:
 
     def test_no_masks(self) -> None:
         assert resample_masks(np.zeros((0, 40, 60), np.uint8), make_grid((40, 60), 0.5)).shape == (
-            0, 20, 30)
+            0,
+            20,
+            30,
+        )
 
 
 class TestMaps:

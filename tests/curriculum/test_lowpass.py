@@ -73,8 +73,11 @@ class TestReference:
     def test_equals_the_published_operator_on_squares(self, noise: Tensor, band: int) -> None:
         side = 2 * (band // 2)
         torch.testing.assert_close(
-            fourier_crop(noise, side, side, 'corner'), square_reference(noise, band),
-            rtol=0, atol=5e-15)
+            fourier_crop(noise, side, side, 'corner'),
+            square_reference(noise, band),
+            rtol=0,
+            atol=5e-15,
+        )
 
     def test_a_band_limited_signal_is_decimated(self) -> None:
         image = wave(3, 32, 0.3)[:, None] * wave(5, 32, 1.1)
@@ -98,16 +101,29 @@ class TestCentred:
 
     def test_commutes_with_flips_but_for_the_nyquist_term(self, noise: Tensor) -> None:
         image = noise[0]
+
         def difference(align: str) -> float:
             flipped = fourier_crop(image.flip(-1), 96, 96, align)
             return float((flipped - fourier_crop(image, 96, 96, align).flip(-1)).std())
+
         assert difference('center') < 0.05
         assert difference('corner') > 0.2
 
 
-@pytest.mark.parametrize(('size', 'ratio', 'expected'), [
-    (800, 3 / 7, 342), (1344, 3 / 7, 576), (800, 5 / 7, 572), (1344, 5 / 7, 960),
-    (224, 3 / 7, 96), (333, 1.0, 333), (3, 0.1, 2), (31, 0.99, 30), (96, 0.5, 48)])
+@pytest.mark.parametrize(
+    ('size', 'ratio', 'expected'),
+    [
+        (800, 3 / 7, 342),
+        (1344, 3 / 7, 576),
+        (800, 5 / 7, 572),
+        (1344, 5 / 7, 960),
+        (224, 3 / 7, 96),
+        (333, 1.0, 333),
+        (3, 0.1, 2),
+        (31, 0.99, 30),
+        (96, 0.5, 48),
+    ],
+)
 def test_sizes_are_even_and_near_the_ratio(size: int, ratio: float, expected: int) -> None:
     assert small_size(size, ratio) == expected
 

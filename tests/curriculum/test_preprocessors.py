@@ -45,14 +45,17 @@ def batch() -> dict[str, Any]:
     masks = np.stack([draw(shape, SIZE) for shape in shapes]).astype(np.uint8)
     semantic = np.where(masks[:5].any(0), 4, 1)
     semantic[:10] = 255
-    sample = DetDataSample(metainfo=dict(
-        img_shape=SIZE, ori_shape=(224, 336), scale_factor=(0.5, 0.5), img_id=7))
+    sample = DetDataSample(
+        metainfo=dict(img_shape=SIZE, ori_shape=(224, 336), scale_factor=(0.5, 0.5), img_id=7)
+    )
     sample.gt_instances = InstanceData(
         bboxes=HorizontalBoxes([shape.box for shape in shapes]),
         labels=torch.arange(6),
-        masks=BitmapMasks(masks, *SIZE))
+        masks=BitmapMasks(masks, *SIZE),
+    )
     sample.ignored_instances = InstanceData(
-        bboxes=HorizontalBoxes([[0.0, 0.0, 30.0, 30.0]]), labels=torch.tensor([3]))
+        bboxes=HorizontalBoxes([[0.0, 0.0, 30.0, 30.0]]), labels=torch.tensor([3])
+    )
     sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(semantic)[None])
     rng = np.random.default_rng(0)
     image = torch.from_numpy(rng.integers(0, 256, (3, *SIZE), dtype=np.uint8))
@@ -98,11 +101,13 @@ class TestDetection:
         boxes[:, 1::2] = boxes[:, 1::2].clamp(0, 48)
         torch.testing.assert_close(found.bboxes, boxes)
         assert found.masks.masks.shape == (5, 64, 96)
-        overlaps = [overlap(m[:48, :72] > 0, draw(s, SIZE, grid))
-                    for m, s in zip(found.masks.masks, shapes)]
+        overlaps = [
+            overlap(m[:48, :72] > 0, draw(s, SIZE, grid)) for m, s in zip(found.masks.masks, shapes)
+        ]
         assert np.mean(overlaps) >= 0.98
         torch.testing.assert_close(
-            sample.ignored_instances.bboxes, torch.tensor([[0.0, 0.0, 90 / 7, 90 / 7]]))
+            sample.ignored_instances.bboxes, torch.tensor([[0.0, 0.0, 90 / 7, 90 / 7]])
+        )
         semantic = sample.gt_sem_seg.sem_seg[0]
         assert semantic.shape == (64, 96)
         anew = np.any([draw(shape, SIZE, grid) for shape in shapes[:5]], 0)
@@ -120,19 +125,22 @@ class TestDetection:
 
     def test_polygons(self, batch: Any) -> None:
         from mmdet.structures.mask import PolygonMasks
+
         ours = detection()
         ours.ratio = 3 / 7
         shapes = batch['shapes'][:5]
         batch['data_samples'][0].gt_instances = InstanceData(
             bboxes=torch.tensor([shape.box for shape in shapes]),
-            masks=PolygonMasks([[shape.corners()] for shape in shapes], *SIZE))
+            masks=PolygonMasks([[shape.corners()] for shape in shapes], *SIZE),
+        )
         masks = ours(batch, True)['data_samples'][0].gt_instances.masks
         grid = Grid(SIZE, (48, 72))
         for mask, shape in zip(masks.masks, shapes):
             np.testing.assert_allclose(mask[0], shape.corners() * 3 / 7, atol=1e-9)
         bitmaps = masks.to_bitmap().masks
-        assert np.mean([overlap(m > 0, draw(s, SIZE, grid))
-                        for m, s in zip(bitmaps, shapes)]) > 0.9  # COCO's own way to draw
+        assert (
+            np.mean([overlap(m > 0, draw(s, SIZE, grid)) for m, s in zip(bitmaps, shapes)]) > 0.9
+        )  # COCO's own way to draw
 
     def test_boxes_as_plain_tensors(self, batch: Any) -> None:
         """What a pipeline with box_type=None gives: scaled and cut at the border."""
@@ -160,12 +168,15 @@ class TestDetection:
         second = ours(batch, True)
         given = batch['data_samples'][0]
         assert torch.equal(batch['inputs'][0], before['inputs'][0])
-        assert torch.equal(given.gt_instances.bboxes.tensor,
-                           before['data_samples'][0].gt_instances.bboxes.tensor)
+        assert torch.equal(
+            given.gt_instances.bboxes.tensor, before['data_samples'][0].gt_instances.bboxes.tensor
+        )
         assert given.metainfo == before['data_samples'][0].metainfo
         assert torch.equal(first['inputs'], second['inputs'])
-        assert torch.equal(first['data_samples'][0].gt_instances.bboxes,
-                           second['data_samples'][0].gt_instances.bboxes)
+        assert torch.equal(
+            first['data_samples'][0].gt_instances.bboxes,
+            second['data_samples'][0].gt_instances.bboxes,
+        )
 
     def test_a_moved_sample_is_a_copy(self, batch: Any) -> None:
         given = batch['data_samples'][0]
@@ -204,14 +215,22 @@ class TestDetection:
         with pytest.raises(ValueError, match="holds 'homography_matrix'"):
             ours(batch, True)
 
-    @pytest.mark.parametrize(('wrong', 'sentence'), [
-        (dict(mode='cubic'), "data_preprocessor.mode is 'cubic'; allowed is 'fft' or 'lanczos'"),
-        (dict(align='left'), "align is 'left'; allowed is center or corner"),
-        (dict(mode='lanczos', align='corner'), "align is 'corner'; allowed is center with"),
-        (dict(min_box_size=-1), 'min_box_size is -1; allowed'),
-        (dict(batch_augments=[dict(type='mmdet.BatchFixedSizePad', size=(64, 64))]),
-         'batch_augments has BatchFixedSizePad'),
-    ])
+    @pytest.mark.parametrize(
+        ('wrong', 'sentence'),
+        [
+            (
+                dict(mode='cubic'),
+                "data_preprocessor.mode is 'cubic'; allowed is 'fft' or 'lanczos'",
+            ),
+            (dict(align='left'), "align is 'left'; allowed is center or corner"),
+            (dict(mode='lanczos', align='corner'), "align is 'corner'; allowed is center with"),
+            (dict(min_box_size=-1), 'min_box_size is -1; allowed'),
+            (
+                dict(batch_augments=[dict(type='mmdet.BatchFixedSizePad', size=(64, 64))]),
+                'batch_augments has BatchFixedSizePad',
+            ),
+        ],
+    )
     def test_wrong_values_are_named(self, wrong: dict[str, Any], sentence: str) -> None:
         with pytest.raises(ValueError, match=sentence):
             detection(**wrong)
@@ -254,8 +273,10 @@ class TestSegmentation:
             ours.ratio = ratio
             a, b = (p(copy.deepcopy(seg_batch), training) for p in (ours, stock))
             assert torch.equal(a['inputs'], b['inputs'])
-            assert all(torch.equal(x.gt_sem_seg.data, y.gt_sem_seg.data)
-                       for x, y in zip(a['data_samples'], b['data_samples']))
+            assert all(
+                torch.equal(x.gt_sem_seg.data, y.gt_sem_seg.data)
+                for x, y in zip(a['data_samples'], b['data_samples'])
+            )
 
 
 def test_neither_mmdet_nor_mmseg_is_imported_by_the_package() -> None:
@@ -269,7 +290,8 @@ def test_neither_mmdet_nor_mmseg_is_imported_by_the_package() -> None:
         'try: MODELS.build(dict(type="LowFreqDetDataPreprocessor"))\n'
         'except ImportError as error: print("missing", "mmdet" in str(error))\n'
     )
-    done = subprocess.run([sys.executable, '-c', code], env=environment(), text=True,
-                          capture_output=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, '-c', code], env=environment(), text=True, capture_output=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-2:] == ['missing', 'True']

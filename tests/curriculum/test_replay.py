@@ -49,6 +49,7 @@ def test_the_seed_decides() -> None:
         buffer, data = ReplayBuffer(4), batch(*range(16))
         buffer.extend(data, 3, seed)
         return [int(value) for value in data['inputs']]
+
     assert draw((0, 0, 1)) == draw((0, 0, 1)) != draw((0, 1, 1))
 
 

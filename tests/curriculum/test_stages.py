@@ -14,8 +14,12 @@ from agvm_mm.curriculum.settings import read_stages
 from agvm_mm.curriculum.stages import Schedule, Stage, iteration_shares, real_length
 
 ET, PLUS, MILD = PRESETS['efficienttrain'], PRESETS['efficienttrain++'], PRESETS['detection']
-DEIT = (Stage(0.2, 96 / 224, (0, 1)), Stage(0.4, 160 / 224, (2, 3, 4, 5)),
-        Stage(0.2, 192 / 224, (6, 7)), Stage(0.2, 1.0, (8, 9)))
+DEIT = (
+    Stage(0.2, 96 / 224, (0, 1)),
+    Stage(0.4, 160 / 224, (2, 3, 4, 5)),
+    Stage(0.2, 192 / 224, (6, 7)),
+    Stage(0.2, 1.0, (8, 9)),
+)
 CONVNEXT = (Stage(0.6, 160 / 224, (0, 1, 2, 3, 4, 5)), Stage(0.4, 1.0, (6, 7, 8, 9)))
 
 
@@ -78,7 +82,14 @@ class TestSchedule:
         schedule = Schedule.divide(PLUS, 1000)
         assert schedule.ends == (479, 824, 1000) and schedule.starts == (0, 479, 824)
         assert [schedule.stage_at(i) for i in (0, 478, 479, 823, 824, 999, 1000)] == [
-            0, 0, 1, 1, 2, 2, 2]
+            0,
+            0,
+            1,
+            1,
+            2,
+            2,
+            2,
+        ]
 
     def test_compute_spent(self) -> None:
         schedule = Schedule.divide(PLUS, 100_000)
@@ -89,7 +100,14 @@ class TestSchedule:
     def test_strength_is_constant_over_equal_parts(self) -> None:
         schedule = Schedule.divide([Stage(1.0, 1.0, (1, 3, 5))], 300)
         assert [schedule.strength_at(i) for i in (0, 99, 100, 199, 200, 299, 300)] == [
-            1, 1, 3, 3, 5, 5, 5]
+            1,
+            1,
+            3,
+            3,
+            5,
+            5,
+            5,
+        ]
 
     @given(
         shares=st.lists(st.floats(0.05, 1), min_size=1, max_size=5),
@@ -100,8 +118,11 @@ class TestSchedule:
     )
     def test_a_run_costs_its_budget(self, shares, data, length, budget, multiple) -> None:
         stages = [
-            Stage(share / sum(shares), data.draw(st.floats(0.25, 1)),
-                  replay=data.draw(st.integers(1, 3)))
+            Stage(
+                share / sum(shares),
+                data.draw(st.floats(0.25, 1)),
+                replay=data.draw(st.integers(1, 3)),
+            )
             for share in shares
         ]
         total = real_length(stages, length, budget)
@@ -119,25 +140,40 @@ class TestSchedule:
 
 class TestSettings:
     def test_a_list_of_dicts(self) -> None:
-        found = read_stages([
-            dict(share=0.5, ratio=0.5, strength=[1, 2], batch=2, lr=1.4, replay=3, buffer=10),
-            dict(share=0.5, ratio=1)])
+        found = read_stages(
+            [
+                dict(share=0.5, ratio=0.5, strength=[1, 2], batch=2, lr=1.4, replay=3, buffer=10),
+                dict(share=0.5, ratio=1),
+            ]
+        )
         assert found == (Stage(0.5, 0.5, (1.0, 2.0), 2, 1.4, 3, 10), Stage(0.5, 1, (0.0,)))
         assert read_stages('detection') is MILD
 
-    @pytest.mark.parametrize(('stages', 'sentence'), [
-        ('mild', "CurriculumHook.stages is 'mild'; allowed is 'efficienttrain' or"),
-        ([], 'stages is \\[\\]; allowed is a list'),
-        ([3], r'stages\[0\] is 3; allowed is a dict'),
-        ([dict(share=0.5, ratio=0.5)], 'add up to 0.5; allowed'),
-        ([dict(share=1, ratio=1.5)], r'stages\[0\].ratio is 1.5; allowed is a number in \(0, 1\]'),
-        ([dict(share=1)], r'stages\[0\].ratio is None'),
-        ([dict(share=1, ratio=1, size=3)], "has the key is 'size'; allowed is one of share"),
-        ([dict(share=1, ratio=1, strength=11)], 'strength is 11; allowed is a number from 0 to 10'),
-        ([dict(share=1, ratio=1, batch=0)], 'batch is 0'),
-        ([dict(share=1, ratio=1, lr=0)], 'lr is 0'),
-        ([dict(share=1, ratio=1, replay=2)], 'buffer is 0; allowed is .* at least 1 with replay'),
-    ])
+    @pytest.mark.parametrize(
+        ('stages', 'sentence'),
+        [
+            ('mild', "CurriculumHook.stages is 'mild'; allowed is 'efficienttrain' or"),
+            ([], 'stages is \\[\\]; allowed is a list'),
+            ([3], r'stages\[0\] is 3; allowed is a dict'),
+            ([dict(share=0.5, ratio=0.5)], 'add up to 0.5; allowed'),
+            (
+                [dict(share=1, ratio=1.5)],
+                r'stages\[0\].ratio is 1.5; allowed is a number in \(0, 1\]',
+            ),
+            ([dict(share=1)], r'stages\[0\].ratio is None'),
+            ([dict(share=1, ratio=1, size=3)], "has the key is 'size'; allowed is one of share"),
+            (
+                [dict(share=1, ratio=1, strength=11)],
+                'strength is 11; allowed is a number from 0 to 10',
+            ),
+            ([dict(share=1, ratio=1, batch=0)], 'batch is 0'),
+            ([dict(share=1, ratio=1, lr=0)], 'lr is 0'),
+            (
+                [dict(share=1, ratio=1, replay=2)],
+                'buffer is 0; allowed is .* at least 1 with replay',
+            ),
+        ],
+    )
     def test_wrong_values_are_named(self, stages: object, sentence: str) -> None:
         with pytest.raises(ValueError, match=sentence):
             read_stages(stages)

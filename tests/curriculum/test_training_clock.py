@@ -26,5 +26,4 @@ def test_time_in_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         hook.after_val(runner)
     lines = [json.loads(line) for line in (tmp_path / 'curve.jsonl').read_text().splitlines()]
     assert [line['seconds'] for line in lines] == [10, 20]
-    assert lines[1] == dict(epoch=2, iteration=14, seconds=20, cpu_seconds=10,
-                            metrics=dict(ap=0.2))
+    assert lines[1] == dict(epoch=2, iteration=14, seconds=20, cpu_seconds=10, metrics=dict(ap=0.2))

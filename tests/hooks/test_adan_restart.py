@@ -31,8 +31,12 @@ class Net(BaseModel):
 
 
 def run(
-    work_dir: Path, epochs: int, hook: dict[str, Any] | None, optimizer: str = 'AdanOptimizer',
-    counts: int = 1, **more: Any,
+    work_dir: Path,
+    epochs: int,
+    hook: dict[str, Any] | None,
+    optimizer: str = 'AdanOptimizer',
+    counts: int = 1,
+    **more: Any,
 ) -> tuple[Tensor, list[int]]:
     """Weights, and the optimizer's step counter after every update."""
     torch.manual_seed(0)
@@ -44,13 +48,17 @@ def run(
         model=model,
         work_dir=str(work_dir),
         train_dataloader=dict(
-            batch_size=2, num_workers=0, dataset=data,
+            batch_size=2,
+            num_workers=0,
+            dataset=data,
             sampler=dict(type='DefaultSampler', shuffle=False),
             collate_fn=dict(type='default_collate'),
         ),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(
-            type='AGVMOptimWrapper', agvm=None, optimizer=dict(type=optimizer, lr=0.01),
+            type='AGVMOptimWrapper',
+            agvm=None,
+            optimizer=dict(type=optimizer, lr=0.01),
             accumulative_counts=counts,
         ),
         custom_hooks=hooks,

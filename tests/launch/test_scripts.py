@@ -170,19 +170,31 @@ def test_a_segmenter_trains_on_cpu_ranks(tmp_path: Path) -> None:
             type='ResNetV1c', depth=18, norm_cfg=norm, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)
         ),
         decode_head=dict(
-            type='FCNHead', in_channels=512, channels=8, num_classes=2, norm_cfg=norm, num_convs=1,
+            type='FCNHead',
+            in_channels=512,
+            channels=8,
+            num_classes=2,
+            norm_cfg=norm,
+            num_convs=1,
             loss_decode=dict(type='CrossEntropyLoss'),
         ),
         train_cfg=dict(),
         test_cfg=dict(mode='whole'),
     )
     loader = dict(
-        batch_size=1, num_workers=0, sampler=dict(type='InfiniteSampler'), dataset=image,
+        batch_size=1,
+        num_workers=0,
+        sampler=dict(type='InfiniteSampler'),
+        dataset=image,
         collate_fn=dict(type='pseudo_collate'),
     )
     config = launch_toy.write_config(
-        tmp_path, default_scope='mmseg', model=model, train_dataloader=loader,
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=2), total_batch_size=4,
+        tmp_path,
+        default_scope='mmseg',
+        model=model,
+        train_dataloader=loader,
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=2),
+        total_batch_size=4,
     )
     code, output = run('dist_train.sh', config, 2)
     assert code == 0, output
@@ -197,7 +209,13 @@ def test_one_process_trains_and_tests_without_a_launcher(
 ) -> None:
     config = launch_toy.write_config(tmp_path, **EVALUATION)
     run_here(
-        'train.py', config, '--seed', 7, '--resume', '--cfg-options', 'train_cfg.max_iters=2',
+        'train.py',
+        config,
+        '--seed',
+        7,
+        '--resume',
+        '--cfg-options',
+        'train_cfg.max_iters=2',
         monkeypatch=monkeypatch,
     )
     assert len(launch_toy.recorded(tmp_path / 'work')) == 2
@@ -283,13 +301,31 @@ def test_slurm(tmp_path: Path) -> None:
     srun.write_text('#!/bin/sh\nfor argument; do echo "[$argument]"; done\nexit 5\n')
     srun.chmod(0o755)
     code, output = run(
-        'slurm_train.sh', 'gpu', 'job', 'c.py', 'my dir', '--cfg-options', 'a="b c"',
-        PATH=f'{tmp_path}{os.pathsep}{os.environ["PATH"]}', GPUS='4', SRUN_ARGS='--quiet --mem=1G',
+        'slurm_train.sh',
+        'gpu',
+        'job',
+        'c.py',
+        'my dir',
+        '--cfg-options',
+        'a="b c"',
+        PATH=f'{tmp_path}{os.pathsep}{os.environ["PATH"]}',
+        GPUS='4',
+        SRUN_ARGS='--quiet --mem=1G',
     )
     assert code == 5
     for argument in (
-        '--partition=gpu', '--job-name=job', '--ntasks=4', '--ntasks-per-node=4', '--gres=gpu:4',
-        '--cpus-per-task=5', '--kill-on-bad-exit=1', '--quiet', '--mem=1G', 'c.py',
-        '--work-dir=my dir', '--launcher=slurm', 'a="b c"',
+        '--partition=gpu',
+        '--job-name=job',
+        '--ntasks=4',
+        '--ntasks-per-node=4',
+        '--gres=gpu:4',
+        '--cpus-per-task=5',
+        '--kill-on-bad-exit=1',
+        '--quiet',
+        '--mem=1G',
+        'c.py',
+        '--work-dir=my dir',
+        '--launcher=slurm',
+        'a="b c"',
     ):
         assert f'[{argument}]' in output

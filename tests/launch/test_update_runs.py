@@ -95,9 +95,7 @@ def test_resumes_with_another_accumulation(tmp_path: Path, images: int) -> None:
     config = write(tmp_path, custom_hooks=[dict(type='UpdateRecorder'), ema])
     straight = train(config, 'straight', **{'train_dataloader.batch_size': 2})
     checkpoint = tmp_path / 'straight' / 'iter_12.pth'
-    resumed = train(
-        config, 'resumed', str(checkpoint), **{'train_dataloader.batch_size': images}
-    )
+    resumed = train(config, 'resumed', str(checkpoint), **{'train_dataloader.batch_size': images})
     assert rates(resumed) == rates(straight)[3:]
     torch.testing.assert_close(weights(resumed), weights(straight)[3:], rtol=1e-5, atol=1e-7)
     averages = [

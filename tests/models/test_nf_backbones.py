@@ -184,9 +184,9 @@ class TestWeights:
 def test_needs_neither_mmcv_nor_mmdet() -> None:
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('mmcv', 'mmdet', 'mmseg'))); "
-        "import agvm_mm.models, torch; from mmengine.registry import MODELS; "
+        'import agvm_mm.models, torch; from mmengine.registry import MODELS; '
         "net = MODELS.build(dict(type='NFResNet', depth=18, base_channels=8)); "
-        "print(len(net(torch.zeros(1, 3, 32, 32))))"
+        'print(len(net(torch.zeros(1, 3, 32, 32))))'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
-from networks import build_detector, detection_batch, tiny_retinanet
+from networks import build_detector, detection_batch, retinanet_config
 from ranks import run_ranks
 
 import agvm_mm  # noqa: F401
@@ -23,45 +23,14 @@ def nf_retinanet(norm: str | None = None) -> Any:
         backbone.update(type='ResNet', norm_cfg=dict(type=norm), frozen_stages=-1, norm_eval=False)
         backbone['init_cfg'] = None
     standardised = dict(conv_cfg=dict(type='ScaledWSConv2d'))
-    model = build_detector(
-        dict(
-            type='RetinaNet',
-            data_preprocessor=dict(
-                type='DetDataPreprocessor',
-                mean=[123.7, 116.3, 103.5],
-                std=[58.4, 57.1, 57.4],
-                pad_size_divisor=32,
-            ),
-            backbone=backbone,
-            neck=dict(
-                type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, num_outs=5, **standardised
-            ),
-            bbox_head=dict(
-                type='RetinaHead',
-                num_classes=3,
-                in_channels=16,
-                stacked_convs=1,
-                feat_channels=16,
-                anchor_generator=dict(
-                    type='AnchorGenerator',
-                    octave_base_scale=4,
-                    scales_per_octave=1,
-                    ratios=[1.0],
-                    strides=[4, 8, 16, 32, 64],
-                ),
-                bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
-                **standardised,
-            ),
-            train_cfg=tiny_retinanet().train_cfg,
-            test_cfg=dict(
-                nms_pre=100,
-                min_bbox_size=0,
-                score_thr=0.0,
-                nms=dict(type='nms', iou_threshold=0.5),
-                max_per_img=20,
-            ),
-        )
+    config = retinanet_config()
+    config.update(
+        backbone=backbone,
+        neck=dict(config['neck'], **standardised),
+        bbox_head=dict(config['bbox_head'], **standardised),
     )
+    config['test_cfg']['score_thr'] = 0.0
+    model = build_detector(config)
     for name, p in model.named_parameters():
         if name.endswith('skipinit_gain'):  # at 0 the blocks would have nothing to show
             torch.nn.init.constant_(p, 0.5)
@@ -79,9 +48,7 @@ def test_n4_an_image_alone_and_in_a_batch(norm: str | None, alike: bool) -> None
     with torch.no_grad():
         together = model(images, mode='tensor')
         alone = model(images[1:2], mode='tensor')
-    pairs = [
-        (a[1:2], b) for levels in zip(together, alone) for a, b in zip(levels[0], levels[1])
-    ]
+    pairs = [(a[1:2], b) for levels in zip(together, alone) for a, b in zip(levels[0], levels[1])]
     same = [torch.allclose(a, b, rtol=0, atol=1e-12) for a, b in pairs]
     assert len(same) == 10 and all(same) == alike
 

@@ -12,8 +12,10 @@ from agvm_mm.optim import AGVMOptimWrapper
 from agvm_mm.optim.adan import restart_adan
 from agvm_mm.optim.precondition import second_moment_of
 
-A3 = ([0.9254468358269207, -2.03884495196737, 0.36292673148344556],
-      [[-0.0900819488023281, 0.000822454367977256], [0.03606538239735116, 0.27479755333535016]])
+A3 = (
+    [0.9254468358269207, -2.03884495196737, 0.36292673148344556],
+    [[-0.0900819488023281, 0.000822454367977256], [0.03606538239735116, 0.27479755333535016]],
+)
 
 library = pytest.importorskip('pytorch_optimizer', reason='Adan comes from it')
 
@@ -26,15 +28,22 @@ class TestAdan:
         close(params[0], [0.8982036027944101, -1.8962075881570193, 0.39920160179640696])
         train(optimizer, params, range(1, 4))
         close(params[0], [0.9401421318380639, -2.0247793702961245, 0.3489999171500686])
-        close(params[1], [[-0.11379267461164969, 0.030240713811000564],
-                          [0.03986211470437911, 0.23854923333992]])
+        close(
+            params[1],
+            [[-0.11379267461164969, 0.030240713811000564], [0.03986211470437911, 0.23854923333992]],
+        )
 
     def test_a2_no_prox_decays_as_adamw(self) -> None:
         params = parameters()
         train(build('Adan', params, lr=0.1, weight_decay=0.02, no_prox=True), params)
         close(params[0], [0.9400231265822104, -2.0248297963634325, 0.3486993020139921])
-        close(params[1], [[-0.11421828413138961, 0.030699123841675665],
-                          [0.03934404407768096, 0.23822825734836053]])
+        close(
+            params[1],
+            [
+                [-0.11421828413138961, 0.030699123841675665],
+                [0.03934404407768096, 0.23822825734836053],
+            ],
+        )
 
     def test_a3_with_the_norm_clipped(self) -> None:
         """The authors' Adan clips by itself, by max_norm / (norm + 1e-8), with a float32 norm."""
@@ -67,8 +76,13 @@ class TestAdan:
         restart_adan(optimizer)
         train(optimizer, params, range(2, 4))
         close(params[0], [0.8843315318014631, -2.1185444971770426, 0.4047051380670571])
-        close(params[1], [[-0.026433773733459235, -0.20020487458028335],
-                          [0.059827269592402185, 0.3905308323583441]])
+        close(
+            params[1],
+            [
+                [-0.026433773733459235, -0.20020487458028335],
+                [0.059827269592402185, 0.3905308323583441],
+            ],
+        )
 
     def test_a5_late_parameter_shares_the_counter_of_its_group(self) -> None:
         late = nn.Parameter(torch.ones(2, dtype=torch.float64))

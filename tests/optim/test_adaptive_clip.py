@@ -205,7 +205,9 @@ class TestPredictionLayers:
         classifiers = ['bbox_head.rtm_cls.0', 'bbox_head.rtm_cls.1']
         assert prediction_layers(model, regression=False) == classifiers
         assert prediction_layers(model, regression=True) == [
-            *classifiers, 'bbox_head.reg_branches.0.2', 'bbox_head.reg_branches.1.2'
+            *classifiers,
+            'bbox_head.reg_branches.0.2',
+            'bbox_head.reg_branches.1.2',
         ]
 
 

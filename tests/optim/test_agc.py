@@ -11,8 +11,17 @@ from torch import Tensor
 
 from agvm_mm.optim.agc import clip_units_, view_transposed_units, view_units
 
-SHAPES = [(4, 3, 3, 3), (4, 1, 3, 3), (5, 7), (1, 7), (5,), (), (100, 8), (6, 5, 3),
-          (3, 2, 3, 3, 3)]
+SHAPES = [
+    (4, 3, 3, 3),
+    (4, 1, 3, 3),
+    (5, 7),
+    (1, 7),
+    (5,),
+    (),
+    (100, 8),
+    (6, 5, 3),
+    (3, 2, 3, 3, 3),
+]
 
 
 def clip(weight: Any, gradient: Any, clip_factor: float = 0.01, mode: str = 'vector') -> Tensor:

@@ -163,8 +163,11 @@ class TestEvery:
         set_gradients(params, 0)
         params[0].grad.mul_(1e4)
         optimizer.step()
-        key, weight = {'LARS': ('momentum_buffer', 1.0), 'LAMB': ('exp_avg', 0.1),
-                       'Adan': ('exp_avg', 0.02)}[name]
+        key, weight = {
+            'LARS': ('momentum_buffer', 1.0),
+            'LAMB': ('exp_avg', 0.1),
+            'Adan': ('exp_avg', 0.02),
+        }[name]
         close(optimizer.state[params[0]][key], 1e4 * weight * np.array(GRADIENTS[0][0]), 1e-9)
 
     def test_resume_is_bit_exact(self, name: str) -> None:

@@ -21,8 +21,12 @@ from agvm_mm.reproduce.runs import Run, find_runs
 
 KEY = 'coco/bbox_mAP'
 STEM = 'faster-rcnn_r50_fpn_sgd_8xb4-12e_coco'
-DONE = [train_line(1, 50), evaluation(11, coco__bbox_mAP=0.3), train_line(12, 600),
-        evaluation(12, coco__bbox_mAP=0.371)]
+DONE = [
+    train_line(1, 50),
+    evaluation(11, coco__bbox_mAP=0.3),
+    train_line(12, 600),
+    evaluation(12, coco__bbox_mAP=0.371),
+]
 
 
 def test_the_last_evaluation_of_every_seed_counts(tmp_path: Path) -> None:
@@ -32,7 +36,10 @@ def test_the_last_evaluation_of_every_seed_counts(tmp_path: Path) -> None:
         write_run(tmp_path / f'{STEM}_seed{seed}', [*DONE[:-1], final])
     runs = find_runs(tmp_path, STEM, KEY)
     assert [(run.seed, run.value, run.finished) for run in runs] == [
-        (None, 0.371, True), (2, 0.02, True), (10, 0.1, True)]
+        (None, 0.371, True),
+        (2, 0.02, True),
+        (10, 0.1, True),
+    ]
 
 
 def test_other_folders_are_not_runs_of_the_recipe(tmp_path: Path) -> None:
@@ -58,10 +65,14 @@ def test_neither_checkpoints_nor_configs_are_executed(tmp_path: Path) -> None:
 
 def test_a_resumed_run_is_one_run(tmp_path: Path) -> None:
     folder = tmp_path / STEM
-    write_run(folder, [train_line(1, 50), evaluation(6, coco__bbox_mAP=0.2), train_line(7, 350)],
-              tail='{"lr": 0.02, "ep')
-    write_run(folder, [train_line(7, 350), evaluation(12, coco__bbox_mAP=0.36)],
-              stamp='20260102_000000')
+    write_run(
+        folder,
+        [train_line(1, 50), evaluation(6, coco__bbox_mAP=0.2), train_line(7, 350)],
+        tail='{"lr": 0.02, "ep',
+    )
+    write_run(
+        folder, [train_line(7, 350), evaluation(12, coco__bbox_mAP=0.36)], stamp='20260102_000000'
+    )
     (run,) = find_runs(tmp_path, STEM, KEY)
     assert run.finished and run.value == 0.36
 
@@ -169,18 +180,34 @@ def test_what_mmengine_really_writes(
 ) -> None:
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     monkeypatch.setattr(ReproduceMetric, 'calls', 0)
-    loader = dict(batch_size=1, num_workers=0, dataset=dict(type='ReproduceOnes'),
-                  sampler=dict(type='DefaultSampler', shuffle=False))
-    length = dict(by_epoch=True, max_epochs=2) if by_epoch else dict(
-        by_epoch=False, max_iters=8, val_interval=4)
+    loader = dict(
+        batch_size=1,
+        num_workers=0,
+        dataset=dict(type='ReproduceOnes'),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
+    length = (
+        dict(by_epoch=True, max_epochs=2)
+        if by_epoch
+        else dict(by_epoch=False, max_iters=8, val_interval=4)
+    )
     logger = dict(type='LoggerHook', interval=1, log_metric_by_epoch=by_epoch)
-    cfg = Config(dict(
-        work_dir=str(tmp_path / STEM), default_scope='mmengine', experiment_name=f'toy{by_epoch}',
-        model=dict(type='ReproduceToy'), train_dataloader=loader, val_dataloader=loader,
-        train_cfg=length, val_cfg=dict(), val_evaluator=dict(type='ReproduceMetric'),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        log_processor=dict(by_epoch=by_epoch),
-        default_hooks=dict(checkpoint=None, logger=logger)))
+    cfg = Config(
+        dict(
+            work_dir=str(tmp_path / STEM),
+            default_scope='mmengine',
+            experiment_name=f'toy{by_epoch}',
+            model=dict(type='ReproduceToy'),
+            train_dataloader=loader,
+            val_dataloader=loader,
+            train_cfg=length,
+            val_cfg=dict(),
+            val_evaluator=dict(type='ReproduceMetric'),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            log_processor=dict(by_epoch=by_epoch),
+            default_hooks=dict(checkpoint=None, logger=logger),
+        )
+    )
     runner = Runner.from_cfg(cfg)
     hook = LookHook(tmp_path)
     runner.register_hook(hook)

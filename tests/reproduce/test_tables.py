@@ -66,12 +66,12 @@ def test_only_the_secondary_source_is_not_published() -> None:
 
 
 def test_every_recipe_has_a_cell() -> None:
-    cells = {
-        recipe.path for table in TABLES.values() for recipe in table.recipes(CONFIGS).values()
+    cells = {recipe.path for table in TABLES.values() for recipe in table.recipes(CONFIGS).values()}
+    files = {
+        path
+        for path in CONFIGS.glob('[!_]*/*.py')
+        if path.stem.endswith(('_coco', '_ade20k-512x512')) or path.parent.name == 'miniature'
     }
-    files = {path for path in CONFIGS.glob('[!_]*/*.py')
-             if path.stem.endswith(('_coco', '_ade20k-512x512'))
-             or path.parent.name == 'miniature'}
     assert cells == files and len(files) > 150
 
 
@@ -84,16 +84,24 @@ def test_every_place_of_a_table_is_one_recipe(name: str, tmp_path: Path) -> None
     rows = rows_of(table, CONFIGS, tmp_path)
     assert len({(row.model, row.method, row.batch) for row in rows}) == len(rows)
     assert [row.batch for row in rows if not row.config] == [
-        batch for place, batch in ((place, place[2]) for place in sorted(
-            set(table.figures) - set(table.recipes(CONFIGS))))]
+        batch
+        for place, batch in (
+            (place, place[2]) for place in sorted(set(table.figures) - set(table.recipes(CONFIGS)))
+        )
+    ]
 
 
 def test_a_name_that_does_not_follow_the_rule_is_no_recipe() -> None:
     assert parse_recipe(Path('faster-rcnn_r50_fpn_1x_coco.py')) is None
 
 
-def row_of(work_root: Path, hardware: Hardware | None = None, batch: int = 1536,
-           method: str = 'AGVM + AdamW', seed: int = 0):
+def row_of(
+    work_root: Path,
+    hardware: Hardware | None = None,
+    batch: int = 1536,
+    method: str = 'AGVM + AdamW',
+    seed: int = 0,
+):
     rows = rows_of(TABLES['faster_rcnn'], CONFIGS, work_root, seed, hardware)
     (row,) = (row for row in rows if (row.batch, row.method) == (batch, method))
     return row
@@ -106,10 +114,13 @@ class TestRow:
     def test_mean_spread_and_difference(self, tmp_path: Path) -> None:
         scores = {0: 0.361, 1: 0.367, 2: 0.371}
         for seed, score in scores.items():
-            write_run(tmp_path / f'{STEM}_seed{seed}',
-                      [train_line(1, 10), evaluation(12, coco__bbox_mAP=score)])
-        write_run(tmp_path / f'{STEM}_seed3',
-                  [train_line(1, 10), evaluation(5, coco__bbox_mAP=0.9)])
+            write_run(
+                tmp_path / f'{STEM}_seed{seed}',
+                [train_line(1, 10), evaluation(12, coco__bbox_mAP=score)],
+            )
+        write_run(
+            tmp_path / f'{STEM}_seed3', [train_line(1, 10), evaluation(5, coco__bbox_mAP=0.9)]
+        )
         row = row_of(tmp_path)
         assert row.seeds == (0, 1, 2)
         assert row.mean == pytest.approx(36.633333, abs=1e-5)
@@ -143,10 +154,12 @@ class TestPlan:
         assert (plan.gpus, plan.images, plan.micro_batches) == (768, 2, 1)
         assert plan.torchrun == (
             'NNODES=96 NODE_RANK=$NODE_RANK MASTER_ADDR=$MASTER_ADDR bash tools/dist_train.sh '
-            f'{config} 8 --work-dir {work_dir} --seed 3')
+            f'{config} 8 --work-dir {work_dir} --seed 3'
+        )
         assert plan.slurm == (
             'GPUS=768 GPUS_PER_NODE=8 bash tools/slurm_train.sh $PARTITION agvm-adamw_1536 '
-            f'{config} {work_dir} --seed 3')
+            f'{config} {work_dir} --seed 3'
+        )
         assert plan.time == "4.2 min on 768 A100 (the paper's title)"
 
     def test_on_fewer_gpus(self) -> None:
@@ -170,10 +183,13 @@ class TestPlan:
     def test_a_cell_without_a_known_time_has_none(self) -> None:
         assert row_of(Path('out'), batch=32).plan.time == ''
 
-    @pytest.mark.parametrize(('hardware', 'sentence'), [
-        (Hardware(gpus=5), '5 GPUs x 4 images do not divide the batch of 32'),
-        (Hardware(gpus=4, per_node=3), 'do not fill machines of 3'),
-    ])
+    @pytest.mark.parametrize(
+        ('hardware', 'sentence'),
+        [
+            (Hardware(gpus=5), '5 GPUs x 4 images do not divide the batch of 32'),
+            (Hardware(gpus=4, per_node=3), 'do not fill machines of 3'),
+        ],
+    )
     def test_what_no_command_can_meet(self, hardware: Hardware, sentence: str) -> None:
         with pytest.raises(PlanError, match=sentence):
             row_of(Path('out'), hardware)

@@ -20,8 +20,11 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 def work_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every cell of the table, three seeds each, with logs as long as real ones."""
     root = tmp_path_factory.mktemp('work')
-    extra = {f'agvm/{kind}/{name}': 0.123456789 for kind in ('phi', 'factor', 'noise_scale')
-             for name in ('backbone', 'neck', 'rpn_head', 'roi_head.bbox_head')}
+    extra = {
+        f'agvm/{kind}/{name}': 0.123456789
+        for kind in ('phi', 'factor', 'noise_scale')
+        for name in ('backbone', 'neck', 'rpn_head', 'roi_head.bbox_head')
+    }
     for path in TABLES['faster_rcnn'].recipes(CONFIGS).values():
         entries = []
         for epoch in range(1, 13):
@@ -45,8 +48,23 @@ def test_finished_runs_in_under_five_seconds(work_root: Path) -> None:
     assert text.count('12.00 ± 0.00 (n=3)') == recipes
     (line,) = (line for line in text.splitlines() if '1536  AGVM + AdamW' in line)
     assert line.split() == [
-        '1536', 'AGVM', '+', 'AdamW', '768', 'x', '2', '36.6', '12.00', '±', '0.00', '(n=3)',
-        '-24.60', '0,', '1,', '2']
+        '1536',
+        'AGVM',
+        '+',
+        'AdamW',
+        '768',
+        'x',
+        '2',
+        '36.6',
+        '12.00',
+        '±',
+        '0.00',
+        '(n=3)',
+        '-24.60',
+        '0,',
+        '1,',
+        '2',
+    ]
     (line,) = (line for line in text.splitlines() if '1536  LAMB' in line)
     assert '33.2' in line and '-21.20 (sec.)' in line
     assert text.count('\nbash tools/dist_train.sh') + text.count('\nNNODES=') == recipes
@@ -54,15 +72,25 @@ def test_finished_runs_in_under_five_seconds(work_root: Path) -> None:
 
 
 def test_csv_has_every_cell_of_every_table(tmp_path: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(
-        run_tool('reproduce.py', '--work-root', tmp_path, '--format', 'csv'))))
+    rows = list(
+        csv.DictReader(
+            io.StringIO(run_tool('reproduce.py', '--work-root', tmp_path, '--format', 'csv'))
+        )
+    )
     assert {row['table'] for row in rows} == set(TABLES)
     assert all(row['mean'] == row['difference'] == '' for row in rows)
     assert all(not (row['published'] and row['secondary_source']) for row in rows)
-    assert all(bool(row['source']) == bool(row['published'] or row['secondary_source']
-                                           or row['outcome']) for row in rows)
-    (row,) = (r for r in rows if r['table'] == 'mask_rcnn_released' and r['batch'] == '512'
-              and 'agvm-released' in r['config'])
+    assert all(
+        bool(row['source']) == bool(row['published'] or row['secondary_source'] or row['outcome'])
+        for row in rows
+    )
+    (row,) = (
+        r
+        for r in rows
+        if r['table'] == 'mask_rcnn_released'
+        and r['batch'] == '512'
+        and 'agvm-released' in r['config']
+    )
     assert (row['published'], row['secondary_source']) == ('34.6', '')
     assert row['source'] == "the authors' README (mmdet 2)"
     (row,) = (r for r in rows if r['model'] == 'retinanet_r18' and 'agvm' in r['config'])
@@ -70,8 +98,9 @@ def test_csv_has_every_cell_of_every_table(tmp_path: Path) -> None:
 
 
 def test_markdown(work_root: Path) -> None:
-    text = run_tool('reproduce.py', '--table', 'faster_rcnn', '--work-root', work_root,
-                    '--format', 'markdown')
+    text = run_tool(
+        'reproduce.py', '--table', 'faster_rcnn', '--work-root', work_root, '--format', 'markdown'
+    )
     line = '| 1536 | AGVM + AdamW | 768 x 2 | 36.6 |  | 12.00 ± 0.00 (n=3) | -24.60 | 0, 1, 2 |  |'
     assert text.splitlines().count(line) == 1
     line = '| 1536 | LAMB | 768 x 2 |  | 33.2 | 12.00 ± 0.00 (n=3) | -21.20 (sec.) | 0, 1, 2 |  |'
@@ -80,8 +109,9 @@ def test_markdown(work_root: Path) -> None:
     assert text.count('```') == 2
 
 
-@pytest.mark.parametrize(('show', 'table', 'command'), [
-    ('results', True, False), ('commands', False, True)])
+@pytest.mark.parametrize(
+    ('show', 'table', 'command'), [('results', True, False), ('commands', False, True)]
+)
 def test_one_part_alone(tmp_path: Path, show: str, table: bool, command: bool) -> None:
     text = run_tool('reproduce.py', '--table', 'large', '--work-root', tmp_path, '--show', show)
     assert ('published' in text) == table
@@ -90,9 +120,11 @@ def test_one_part_alone(tmp_path: Path, show: str, table: bool, command: bool) -
 
 def test_a_wish_that_cannot_be_met_is_one_sentence(tmp_path: Path) -> None:
     text = run_tool('reproduce.py', '--table', 'large', '--gpus', '7', fails=True)
-    assert text == ('error: 7 GPUs x 2 images do not divide the batch of 960 of '
-                    'cascade-mask-rcnn_swin-l_fpn_adamw-linear_480xb2-11e-amp_coco.py; allowed for '
-                    '--gpus is a divisor of 480.\n')
+    assert text == (
+        'error: 7 GPUs x 2 images do not divide the batch of 960 of '
+        'cascade-mask-rcnn_swin-l_fpn_adamw-linear_480xb2-11e-amp_coco.py; allowed for '
+        '--gpus is a divisor of 480.\n'
+    )
 
 
 def test_summary_has_a_line_a_method_and_what_was_measured_alone(work_root: Path) -> None:

@@ -50,9 +50,7 @@ def plan(args: argparse.Namespace, arm: str, seed: int) -> Training:
     """The training of one arm, with a clock."""
     path = ROOT / f'{TASKS[args.task][1].format(ARMS[arm])}.py'
     cfg = load_config(str(path))
-    options: dict[str, Any] = {
-        'custom_hooks': [*cfg.custom_hooks, dict(type='TrainingClockHook')]
-    }
+    options: dict[str, Any] = {'custom_hooks': [*cfg.custom_hooks, dict(type='TrainingClockHook')]}
     if args.epochs is not None:
         options['train_cfg.max_epochs'] = args.epochs
         for i, entry in enumerate(cfg.param_scheduler):
