@@ -5,6 +5,4 @@
 # Command:  python tools/miniature.py --recipes mask-rcnn_r18_fpn_agvm-sgd_2xb8-256it_scenes
 _base_ = './mask-rcnn_r18_fpn_sgd_2xb8-256it_scenes.py'
 
-optim_wrapper = dict(
-    agvm=dict(_delete_=True, interval=2, begin=26, momentum=0.95),
-    optimizer=dict(lr=0.08))
+optim_wrapper = dict(agvm=dict(_delete_=True, interval=2, begin=26, momentum=0.95))

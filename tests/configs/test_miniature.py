@@ -29,13 +29,10 @@ def family(path: Path) -> tuple[str, str]:
     return recipe_of(path).model, recipe_of(path).dataset
 
 
-FPN = ('fpn_r18', 'scenes')
 FASTER, NORM_FREE = ('faster-rcnn_r18', 'scenes'), ('faster-rcnn_nf-r18', 'scenes')
 RULES = [path for path in PATHS if recipe_of(path).method in ('sgd-linear', 'sgd-sqrt')]
-SEARCHED = [
-    path for path in PATHS if family(path) in (FPN, FASTER, NORM_FREE) and path not in RULES
-]
-FOLLOWERS = [path for path in PATHS if path not in RULES + SEARCHED]
+FOLLOWERS = [path for path in PATHS if path.stem.startswith(('mask-rcnn', 'panoptic-fpn'))]
+SEARCHED = [path for path in PATHS if path not in RULES + FOLLOWERS]
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
@@ -109,7 +106,7 @@ def test_a_rule_scales_the_tuned_rate_of_the_standard_batch(path: Path) -> None:
 @pytest.mark.parametrize('path', SEARCHED, ids=lambda path: path.stem)
 def test_a_searched_rate_is_the_best_that_was_tried(path: Path) -> None:
     """Of equal scores the lower rate, as in the search."""
-    key = 'mIoU' if family(path) == FPN else 'coco/bbox_mAP'
+    key = 'mIoU' if path.stem.startswith('fpn_') else 'coco/bbox_mAP'
     tried = {}
     for file in (ROOT / 'docs/results/miniature/tuning').glob(f'{path.stem}_lr*.json'):
         result = json.loads(file.read_text())
@@ -129,8 +126,8 @@ def test_results_are_those_of_the_rate_in_the_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize('path', FOLLOWERS, ids=lambda path: path.stem)
-def test_other_families_take_the_rates_of_the_nearest_searched_one(path: Path) -> None:
-    kind = path.stem[path.stem.index(recipe_of(path).method) : path.stem.rindex('_')]
-    model = 'fpn_r18' if family(path)[0] == FPN[0] else 'faster-rcnn_r18_fpn'
-    searched = load(path.with_name(f'{model}_{kind}_scenes.py'))
-    assert load(path).optim_wrapper.optimizer.lr == searched.optim_wrapper.optimizer.lr
+def test_other_families_take_faster_rcnns_rate_of_sgd_in_both_arms(path: Path) -> None:
+    recipe = recipe_of(path)
+    searched = f'faster-rcnn_r18_fpn_sgd_{recipe.gpus}xb{recipe.images}-{recipe.length}it_scenes.py'
+    rate = load(path.with_name(searched)).optim_wrapper.optimizer.lr
+    assert load(path).optim_wrapper.optimizer.lr == rate
