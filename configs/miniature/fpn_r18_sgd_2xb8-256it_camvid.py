@@ -15,4 +15,4 @@ default_scope = 'mmseg'
 visualizer = dict(_delete_=True, type='SegLocalVisualizer', name='visualizer',
     vis_backends=[dict(type='LocalVisBackend')])
 model = dict(data_preprocessor=dict(size=(72, 96)), decode_head=dict(num_classes=11))
-optim_wrapper = dict(optimizer=dict(lr=0.16))
+optim_wrapper = dict(optimizer=dict(lr=0.32))
