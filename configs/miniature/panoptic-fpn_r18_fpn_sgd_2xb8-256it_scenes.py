@@ -11,4 +11,4 @@ _base_ = [
 ]
 load_from = '{{$AGVM_MM_DATA:data}}/miniature/start/panoptic-fpn_r18_fpn_scenes.pth'
 
-optim_wrapper = dict(optimizer=dict(lr=0.04))
+optim_wrapper = dict(optimizer=dict(lr=0.08))
