@@ -26,7 +26,7 @@ from mmengine.config import Config
 from agvm_mm.launch.sweep import Training, run_all
 from agvm_mm.launch.tuning import next_rates
 from agvm_mm.reproduce import TABLES
-from agvm_mm.work_dir import distil, read_literals, read_result, write_result
+from agvm_mm.work_dir import distil, read_literals, read_result, score_of, write_result
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / 'configs/miniature'
@@ -109,8 +109,7 @@ def rates(path: Path, folder: Path, budget: int) -> list[float]:
     """Learning rates of a recipe to try next, from the results of those that were tried."""
     key = next(table.key for table in TABLES.values() if any(map(path.match, table.patterns)))
     results = [read_result(one) for one in folder.glob(f'{path.stem}_lr*_seed{TUNING_SEED}.json')]
-    # A run that ends without a single detection has no score.
-    tried = {one['cfg_options'][RATE]: one['scores'].get(key, 0.0) for one in results}
+    tried = {one['cfg_options'][RATE]: score_of(one['scores'], key) for one in results}
     return next_rates(tried, Config.fromfile(path).optim_wrapper.optimizer.lr, budget)
 
 

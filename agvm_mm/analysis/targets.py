@@ -18,6 +18,7 @@ from agvm_mm.analysis.benchmark.memory import Peak, measure_peak
 from agvm_mm.analysis.time_to_target import mean_and_sd
 from agvm_mm.hooks.stopwatch import Stopwatch
 from agvm_mm.markdown import markdown_table
+from agvm_mm.work_dir import score_of
 
 WEIGHED = 2
 """The iteration whose memory is measured: the optimizer has its state by then."""
@@ -88,7 +89,8 @@ class CourseHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """See :class:`mmengine.hooks.Hook`."""
-        self.course.scores.append((len(self.course.losses), float((metrics or {})[self.metric])))
+        score = score_of(metrics or {}, self.metric)
+        self.course.scores.append((len(self.course.losses), score))
 
 
 def updates_to_loss(losses: Sequence[float], target: float, window: int) -> int | None:

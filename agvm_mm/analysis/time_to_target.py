@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agvm_mm.work_dir import score_of
+
 Curve = Sequence[Mapping[str, Any]]
 """Lines of ``TrainingClockHook``, in order."""
 CLOCKS = ('seconds', 'cpu_seconds')
@@ -22,11 +24,12 @@ def time_to(curve: Curve, metric: str, target: float, clock: str = 'seconds') ->
     """
     before: Mapping[str, Any] | None = None
     for point in curve:
-        value = point['metrics'][metric]
+        value = score_of(point['metrics'], metric)
         if value >= target:
             if before is None:
                 return float(point[clock])
-            part = (target - before['metrics'][metric]) / (value - before['metrics'][metric])
+            low = score_of(before['metrics'], metric)
+            part = (target - low) / (value - low)
             return float(before[clock] + part * (point[clock] - before[clock]))
         before = point
     return None
@@ -38,7 +41,7 @@ def compare(baseline: Curve, other: Curve, metric: str) -> dict[str, Any]:
     The ratios are over the baseline's own whole time, so that below 1 is faster. There is one for
     each of ``CLOCKS``, to the target and of the whole runs.
     """
-    target = baseline[-1]['metrics'][metric]
+    target = score_of(baseline[-1]['metrics'], metric)
     ratios = {}
     for clock in CLOCKS:
         reached = time_to(other, metric, target, clock)
@@ -59,8 +62,8 @@ def summarise(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     reached = [c['ratio'] for c in comparisons if c['ratio']['seconds'] is not None]
     changes = {
-        key: [c['other'][key] - c['baseline'][key] for c in comparisons]
-        for key in comparisons[0]['baseline']
+        key: [score_of(c['other'], key) - score_of(c['baseline'], key) for c in comparisons]
+        for key in {key: None for c in comparisons for key in (*c['baseline'], *c['other'])}
     }
     return dict(
         runs=len(comparisons),

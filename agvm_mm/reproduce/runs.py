@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..work_dir import find_scalars, parse_lines, read_lines, read_literals, read_result
+from ..work_dir import find_scalars, parse_lines, read_lines, read_literals, read_result, score_of
 
 ETA = re.compile(r' - (?:Epoch|Iter)\(train\) .*? eta: ((?:\d+ days?, )?\d+:\d\d:\d\d)')
 ITERATION = '"iter": '  # stands in every training line and in no line of an evaluation
@@ -62,8 +62,7 @@ def find_runs(work_root: Path, stem: str, key: str, now: float | None = None) ->
         if path.is_dir():
             run = _read_run(path, key, seed, now)
         else:
-            # A detector without a single detection logs no score: its precision is 0.
-            score = read_result(path)['scores'].get(key, 0.0)
+            score = score_of(read_result(path)['scores'], key)
             run = Run(seed, score, finished=True, progress='')
         if run is not None:
             runs.append(run)

@@ -1,7 +1,7 @@
 """What a run leaves behind as text; needs neither torch nor MMEngine."""
 
 from .literals import read_literals
-from .results import distil, read_result, write_result
+from .results import distil, read_result, score_of, write_result
 from .scalars import find_scalars, module_curve, parse_lines, read_lines
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     'read_lines',
     'read_literals',
     'read_result',
+    'score_of',
     'write_result',
 ]

@@ -9,6 +9,7 @@ on the command line, and on which software the run was made.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ def read_result(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, KeyError, TypeError):
         pass
     raise ValueError(f'{path} is not the result of a run as tools/miniature.py writes it.')
+
+
+def score_of(scores: Mapping[str, float], key: str) -> float:
+    """The score named ``key``; 0 of no scores, which is what mmdet reports of no detections.
+
+    Raises:
+        ValueError: there are scores, but none of this name.
+    """
+    if scores and key not in scores:
+        raise ValueError(f'{key!r} is no result of this run; there are {", ".join(scores)}.')
+    return float(scores[key]) if scores else 0.0
 
 
 def _curves(training: list[dict[str, Any]]) -> dict[str, dict[str, list[list[float]]]]:

@@ -38,6 +38,12 @@ def test_updates_to_a_score_are_those_of_a_validation() -> None:
     assert updates_to_score([(10, 0.1)], 0.2) is None
 
 
+def test_a_validation_without_a_detection_scores_nothing() -> None:
+    course = Course('sgd', 0, losses=[1.0, 1.0])
+    CourseHook(course, 'coco/bbox_mAP').after_val_epoch(None, {})
+    assert course.scores == [(2, 0.0)]
+
+
 def test_ratios_are_to_the_first_recipe() -> None:
     def course(recipe: str, seed: int, length: int, seconds: float) -> Course:
         losses = [1.0] * length + [0.0] * 20

@@ -40,3 +40,11 @@ def test_ratio_and_changes() -> None:
     assert found['ratio']['seconds'] == dict(mean=0.4, sd=0.0) == found['ratio']['cpu_seconds']
     assert found['whole_ratio']['cpu_seconds']['mean'] == pytest.approx((0.9 + 0.8) / 2)
     assert found['change']['ap']['mean'] == pytest.approx((0.2 - 0.1) / 2)
+
+
+def test_a_validation_without_a_detection_scores_nothing() -> None:
+    blind, seeing = curve((10, 0.0), (20, 0.4)), curve((10, 0.2), (20, 0.4))
+    blind[0]['metrics'] = {}
+    assert time_to(blind, 'ap', 0.2) == 15
+    found = summarise([compare(blind[:1], seeing, 'ap')])
+    assert found['change']['ap']['mean'] == 0.4

@@ -9,7 +9,7 @@ import pytest
 from logs import evaluation, train_line, write_run
 
 from agvm_mm.reproduce.runs import Run, find_runs
-from agvm_mm.work_dir import distil, read_result, write_result
+from agvm_mm.work_dir import distil, read_result, score_of, write_result
 
 AGVM = {'agvm/phi/neck': 0.251234567, 'agvm/factor/neck': 0.9, 'agvm/neck.lr': 0.1}
 ENTRIES = [
@@ -63,3 +63,13 @@ def test_a_line_a_key(tmp_path: Path) -> None:
     text = (tmp_path / 'one.json').read_text()
     assert json.loads(text) == {'seed': 1, 'loss': [[1, 2.0]]}
     assert len(text.splitlines()) == 4
+
+
+def test_no_scores_at_all_are_those_of_no_detections() -> None:
+    """As mmdet's CocoMetric reports them; a wrong name is another matter."""
+    assert score_of({'coco/bbox_mAP': 0.25}, 'coco/bbox_mAP') == 0.25
+    assert score_of({}, 'coco/bbox_mAP') == 0.0
+    with pytest.raises(
+        ValueError, match="'mIoU' is no result of this run; there are coco/bbox_mAP"
+    ):
+        score_of({'coco/bbox_mAP': 0.25}, 'mIoU')
