@@ -56,21 +56,7 @@ class Observe(Hook):
 
 @pytest.fixture(scope='module')
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('data')
-    run_tool(
-        'dataset_converters/generate_scenes.py',
-        folder / 'scenes',
-        '--train',
-        12,
-        '--val',
-        4,
-        '--size',
-        64,
-        64,
-        '--empty',
-        0,
-    )
-    return folder
+    return runs.draw_scenes(tmp_path_factory.mktemp('data'))
 
 
 @pytest.fixture(scope='module')

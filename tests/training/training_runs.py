@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from launcher import run_tool
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -28,6 +29,13 @@ def import_detection() -> None:
     import mmdet.models
     import mmdet.visualization  # noqa: F401
     import torch._dynamo  # noqa: F401  for DistributedDataParallel
+
+
+def draw_scenes(folder: Path) -> Path:
+    """12 training and 4 validation scenes of 64 pixels; the folder, for AGVM_MM_DATA."""
+    sizes = ['--train', '12', '--val', '4', '--size', '64', '64', '--empty', '0']
+    run_tool('dataset_converters/generate_scenes.py', folder / 'scenes', *sizes)
+    return folder
 
 
 def train(
