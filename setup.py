@@ -57,7 +57,7 @@ setup(
     packages=find_packages(include=['agvm_mm', 'agvm_mm.*']),
     package_data={'agvm_mm': ['py.typed']},
     cmdclass={'build_py': BuildWithMim},
-    python_requires='>=3.9',
+    python_requires='>=3.10',
     # MMEngine comes under two sets of distribution names that install the same packages, so the
     # user chooses one by an extra; asking for either here would pull it in beside the other.
     install_requires=['torch>=2.1'],
@@ -74,6 +74,8 @@ setup(
             'mmdet>=3.3',
             'mmsegmentation>=1.2',
         ],
+        # LARS and Adan; everything else of the package goes without.
+        'optimizers': ['pytorch_optimizer>=4.1'],
         'dev': [
             'coverage>=7.10',
             'hypothesis',
@@ -82,7 +84,7 @@ setup(
             'pytest',
             'pytest-timeout',
             'pytest-xdist',
-            'pytorch_optimizer',
+            'pytorch_optimizer>=4.1',
             'rich',
             'ruff',
             'tensorboard',

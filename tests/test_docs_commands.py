@@ -29,8 +29,8 @@ SCRIPT_CALLS = [(page, line) for page in PAGES for line in commands(page) if SCR
 def options(script: Path) -> frozenset[str]:
     """Options of a script: its own, of the modules that it imports from, of what it calls."""
     if script.suffix == '.sh':
-        called = re.findall(r'\$(?:TOOLS|ROOT)\S*?/(\w+\.py)', script.read_text())
-        return frozenset().union(*(options(script.parent / name) for name in called))
+        called = re.findall(r'\$(?:TOOLS|ROOT/tools)/([\w/]+\.py)', script.read_text())
+        return frozenset().union(*(options(ROOT / 'tools' / name) for name in called))
     tree = ast.parse(script.read_text())
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     files = [(ROOT / module.replace('.', '/')).with_suffix('.py') for module in modules if module]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Callable, Optional, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..statistics import ModulePartition, VarianceEstimate
 from .communicator import Communicator
 
-Preconditioner = Callable[[nn.Parameter], Optional[Tensor]]
+Preconditioner = Callable[[nn.Parameter], Tensor | None]
 """Diagonal D of the optimizer for a parameter, same shape; None before it is known."""
 
 

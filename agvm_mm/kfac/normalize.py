@@ -6,8 +6,6 @@ at zero, and where an in-place activation has overwritten the output.
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -15,7 +13,7 @@ from torch.nn.functional import batch_norm, group_norm, layer_norm
 
 from .factors import wide
 
-Moments = Optional[tuple[Tensor, Tensor]]
+Moments = tuple[Tensor, Tensor] | None
 """Mean and variance that a call normalised with; None where its input tells."""
 
 

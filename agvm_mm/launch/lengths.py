@@ -25,8 +25,8 @@ differs by less than 1/gamma of its change; with ``begin_epoch`` the average is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from mmengine.config import Config
 

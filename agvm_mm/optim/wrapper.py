@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, Callable, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from mmengine.logging import print_log

@@ -6,8 +6,9 @@ Real models of MMDetection and MMSegmentation in one process with two micro-batc
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 import torch
