@@ -27,7 +27,7 @@ class AllPairs(Collector):
     synchronises, so ranks and micro-batches are the same to it.
     """
 
-    def start(self, count: int) -> None:
+    def start(self) -> None:
         """See :class:`Collector`."""
         self._squares = torch.zeros(
             len(self.partition.parameters), dtype=torch.float64, device=self.device
@@ -40,6 +40,7 @@ class AllPairs(Collector):
         handles = [
             parameter.register_hook(partial(self._measure, pieces, i))
             for i, parameter in enumerate(self.partition.parameters)
+            if parameter.requires_grad  # backbones that freeze in train() do so after the start
         ]
         try:
             yield

@@ -62,7 +62,7 @@ class Collector(ABC):
         """
         if index == 0:
             self._passes, self._count, self._images = 0, count, 0
-            self.start(count)
+            self.start()
         elif index != self._passes:  # resumed in mid-update: earlier passes are lost
             yield
             return
@@ -76,7 +76,8 @@ class Collector(ABC):
         """The estimate of this update, the same on every rank.
 
         Called once after the last backward pass, before anything alters the gradients. One
-        collective over a float64 vector; one transfer to the host.
+        collective over a float64 vector, after those of :meth:`local_sums` if any; one transfer
+        to the host.
 
         Args:
             loss_scale: what the loss was multiplied with for mixed precision.
@@ -107,7 +108,7 @@ class Collector(ABC):
         return None if diagonal is None else gradient * diagonal
 
     @abstractmethod
-    def start(self, count: int) -> None:
+    def start(self) -> None:
         """Forget the last update."""
 
     @abstractmethod

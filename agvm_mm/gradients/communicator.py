@@ -26,6 +26,10 @@ class Communicator(Protocol):
     def rank(self) -> int:
         """This process among them, from 0."""
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether its collectives may run beside those of other groups in any order."""
+
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """Sum of ``tensor`` over the ranks, the same on each; in place."""
 
@@ -61,6 +65,7 @@ class SingleProcess:
 
     size = 1
     rank = 0
+    concurrent = True
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """See :class:`Communicator`."""
@@ -101,6 +106,8 @@ class ProcessGroupCommunicator:
         self._group = group
         self.size = dist.get_world_size(group)
         self.rank = dist.get_rank(group)
+        # NCCL's groups may wait for each other where ranks start collectives in another order.
+        self.concurrent = 'nccl' not in dist.get_backend(group)
         ranks = dist.get_process_group_ranks(group)
         self._ranks = ranks
         # A half of one rank is its own sum and needs no group.

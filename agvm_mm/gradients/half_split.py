@@ -43,8 +43,10 @@ class _HalfSplit(Collector):
         super().__init__(partition, communicator, preconditioner)
         self.blocks = blocks
 
-    def start(self, count: int) -> None:
+    def start(self) -> None:
         """See :class:`Collector`."""
+        if not self._holds_first_mean():
+            return
         parameters = self.partition.parameters
         dtype = reduce(torch.promote_types, (p.dtype for p in parameters))
         flat = torch.zeros(sum(p.numel() for p in parameters), dtype=dtype, device=self.device)
@@ -53,6 +55,9 @@ class _HalfSplit(Collector):
             view.view_as(p)
             for view, p in zip(flat.split([p.numel() for p in parameters]), parameters)
         ]
+
+    def _holds_first_mean(self) -> bool:
+        return True
 
     def estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
         """See :class:`Collector`."""
@@ -88,7 +93,8 @@ class _HalfSplit(Collector):
         return -first if mean is None else mean - first
 
     def _release(self) -> None:
-        del self._flat, self._first
+        if self._holds_first_mean():
+            del self._flat, self._first
 
 
 class HalfSplitRanks(_HalfSplit):
@@ -97,6 +103,9 @@ class HalfSplitRanks(_HalfSplit):
     The local gradient is copied the moment autograd has accumulated it, before the data-parallel
     wrapper touches it, so any bucket layout and any communication hook is left alone.
     """
+
+    def _holds_first_mean(self) -> bool:
+        return self.communicator.in_first_half() or self.blocks is not None
 
     @contextmanager
     def watch(self, index: int, count: int) -> Iterator[None]:
@@ -107,7 +116,11 @@ class HalfSplitRanks(_HalfSplit):
         handles = [
             parameter.register_post_accumulate_grad_hook(partial(self._copy, i))
             for i, parameter in enumerate(self.partition.parameters)
+            if parameter.requires_grad  # backbones that freeze in train() do so after the start
         ]
+        # What this pass does not use has no hook called and keeps what earlier passes gave it.
+        for i, parameter in enumerate(self.partition.parameters):
+            self._copy(i, parameter)
         try:
             yield
         finally:

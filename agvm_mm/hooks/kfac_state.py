@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -26,11 +27,13 @@ class KFACStateHook(Hook):
         wrapper, save = runner.optim_wrapper, runner.save_checkpoint
         if not isinstance(wrapper, AGVMMixin) or wrapper.kfac is None:
             return
-        part = wrapper.kfac
+        part, arguments = wrapper.kfac, signature(save)
 
         @wraps(save)
         def save_checkpoint(*args: Any, **kwargs: Any) -> None:
-            part.gather()
+            if arguments.bind(*args, **kwargs).arguments.get('save_optimizer', True):
+                part.gather()
             save(*args, **kwargs)
+            part.release()
 
         runner.save_checkpoint = save_checkpoint

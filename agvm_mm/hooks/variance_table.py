@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
+from ..checks import is_count, require
 from ..optim import AGVMMixin, report
 
 
@@ -26,16 +27,17 @@ class VarianceTableHook(Hook):
 
     Args:
         interval: epochs between two tables; None for the end of training alone.
+
+    Raises:
+        ValueError: ``interval`` is neither.
     """
 
     priority = 'VERY_LOW'
 
     def __init__(self, interval: int | None = None) -> None:
-        if interval is not None and interval < 1:
-            raise ValueError(
-                f'VarianceTableHook.interval is {interval!r}; allowed is None or a whole number of '
-                'epochs, at least 1.'
-            )
+        allowed = 'None or a whole number of epochs, at least 1'
+        ok = interval is None or is_count(interval, 1)
+        require(ok, 'interval', interval, allowed, 'VarianceTableHook')
         self.interval = interval
 
     def after_train_epoch(self, runner: Runner) -> None:

@@ -1,6 +1,5 @@
 """K-FAC: gradients preconditioned by the Fisher matrix of each layer, distributed over ranks."""
 
-from .blocks import KFACBlocks
 from .layers import ConvLayer, KroneckerLayer, Layer, LinearLayer, UnitLayer
 from .preconditioner import KFAC
 from .rescale import rescale_weights
@@ -11,7 +10,6 @@ from .traffic import Traffic
 __all__ = [
     'KFAC',
     'ConvLayer',
-    'KFACBlocks',
     'KFACSettings',
     'KroneckerLayer',
     'Layer',

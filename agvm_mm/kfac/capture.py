@@ -104,7 +104,7 @@ class Capture:
             handles = [
                 layer.parameters[0].register_post_accumulate_grad_hook(partial(self._done, i, sent))
                 for i, layer in enumerate(self._layers)
-                if self.due[i]
+                if self.due[i] and layer.parameters[0].requires_grad
             ]
         self._gain = images * count / loss_scale
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..statistics.partition import covers
 from .layers import ConvLayer, Layer, LinearLayer, UnitLayer
 from .settings import WHERE, KFACSettings
 
@@ -46,9 +47,10 @@ def find_layers(network: nn.Module, settings: KFACSettings) -> Found:
     """
     names = [name for name, p in network.named_parameters() if p.requires_grad]
     for prefix in settings.exclude:
-        if not any(name.startswith(prefix) for name in names):
+        if not any(covers(prefix, name) for name in names):
             raise ValueError(
-                f'{WHERE}.exclude holds {prefix!r}, which no trainable parameter starts with.'
+                f'{WHERE}.exclude holds {prefix!r}, which is no trainable parameter and no module '
+                'that holds one.'
             )
     uses = Counter(id(p) for module in network.modules() for p in module.parameters(recurse=False))
     found = Found()
@@ -84,7 +86,7 @@ def _reason(
     base, kind = _KINDS.get(type(module).__name__, (nn.Module, None))
     if kind is None or not isinstance(module, base):
         return f'{type(module).__name__} is not known'
-    if any(name.startswith(tuple(settings.exclude)) for name in own):
+    if any(covers(prefix, name) for prefix in settings.exclude for name in own):
         return 'excluded'
     if any(uses[id(p)] > 1 for p in own.values()):
         return 'a parameter of several modules'

@@ -87,6 +87,11 @@ class KFAC:
         return self.communicator.size
 
     @property
+    def overlaps(self) -> bool:
+        """Whether factors are sent during the backward pass."""
+        return self.ranks > 1 and self.settings.overlap and self.communicator.concurrent
+
+    @property
     def due(self) -> bool:
         """Whether any layer is measured on the present update."""
         return any(self._capture.due)
@@ -100,7 +105,7 @@ class KFAC:
         last = index + 1 == count
         if last:
             self._exchange.begin(self._capture.due)
-        early = last and self.settings.overlap and self.ranks > 1
+        early = last and self.overlaps
         return self._capture.watch(
             index, count, images, loss_scale, self._send_early if early else None
         )

@@ -32,11 +32,11 @@ class KFACSettings:
         max_size: a factor of more rows is approximated by its diagonal.
         norms: precondition norm layers too.
         grouped: precondition grouped convolutions too, group by group.
-        exclude: prefixes of parameter names that keep their gradient.
+        exclude: modules or parameters, by name, that keep their gradient.
         kl_clip: bound on the squared length of a step in the Fisher metric; None for none.
         rescale_weights: after each update, shrink weights to norm sqrt(2 x output channels).
         half: send factors as float16, after the backward pass instead of during it.
-        overlap: send factors during the backward pass.
+        overlap: send factors during the backward pass; not done under NCCL, nor with ``half``.
     """
 
     damping: float = 1e-3

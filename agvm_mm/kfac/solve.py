@@ -40,7 +40,7 @@ def damped_inverse(factor: Tensor, damping: Tensor | float, dtype: torch.dtype) 
     if not failed.any():
         inverse: Tensor = torch.cholesky_inverse(triangle)
         return inverse.to(factor.dtype)
-    values, vectors = torch.linalg.eigh(wide)
+    values, vectors = _eigh(wide)
     scaled: Tensor = vectors / (values.clamp(min=0) + added)[:, None, :]
     inverse = scaled @ vectors.mT
     return inverse.to(factor.dtype)
@@ -101,5 +101,17 @@ def clip_scale(size: Tensor, limit: float) -> Tensor:
 def _eigen(factor: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     if factor.ndim == 2:
         return factor.new_empty(0), factor.clamp(min=0)
-    values, vectors = torch.linalg.eigh(factor.to(torch.promote_types(dtype, factor.dtype)))
+    values, vectors = _eigh(factor.to(torch.promote_types(dtype, factor.dtype)))
     return vectors.to(factor.dtype), values.clamp(min=0).to(factor.dtype)
+
+
+def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors; of the diagonal alone where the solver does not converge."""
+    try:
+        values, vectors = torch.linalg.eigh(matrix)
+    except torch.linalg.LinAlgError:
+        # One rank inverts a layer: an error here would leave the others waiting for its gradient.
+        values = matrix.diagonal(dim1=-2, dim2=-1)
+        vectors = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+        vectors = vectors.expand_as(matrix)
+    return values, vectors

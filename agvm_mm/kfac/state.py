@@ -22,7 +22,7 @@ Tensors = dict[int, dict[str, list[Tensor]]]
 
 @torch.no_grad()
 def gather(kfac: KFAC) -> Tensors:
-    """Factors of all layers at rank 0, by layer, on the CPU; elsewhere nothing of use.
+    """Factors of all layers at rank 0, by layer, on the CPU; nothing elsewhere.
 
     A solution is sent only where the factors have moved on since; else it follows from them.
     """
@@ -43,7 +43,7 @@ def gather(kfac: KFAC) -> Tensors:
                 )
                 for i, shape in enumerate(shapes)
             ]
-    return found
+    return found if kfac.communicator.rank == 0 else {}
 
 
 def to_state(kfac: KFAC, tensors: Tensors) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _collect(kfac: KFAC, index: int, size: int, own: Tensor | None) -> Tensor:
     else:
         vector = own.reshape(-1).clone()
     kfac.communicator.start_reduce(vector, 0).wait()
-    return vector.cpu()
+    return vector.cpu() if kfac.communicator.rank == 0 else vector
 
 
 def _require_same(kfac: KFAC, state: Mapping[str, Any]) -> None:

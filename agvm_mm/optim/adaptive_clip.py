@@ -13,11 +13,10 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..checks import is_number, is_one_of, require
+from ..checks import is_number, is_one_of, require, require_known
 from ..statistics import ModulePartition
-from ..statistics.partition import default_module
 from .agc import GAIN_MODES, UnitView, clip_units_, view_transposed_units, view_units
-from .binding import unwrapped
+from .binding import module_names, unwrapped
 from .prediction_layers import prediction_layers
 
 WHERE = 'optim_wrapper.clip_grad'
@@ -52,10 +51,7 @@ class AdaptiveClip:
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        for key, value in options.items():
-            if key not in DEFAULTS:
-                known = ', '.join(DEFAULTS)
-                raise ValueError(f'{WHERE} has the unknown key {key!r} ({value!r}); {known} exist.')
+        require_known(options, list(DEFAULTS), WHERE)
         self.options: dict[str, Any] = {**DEFAULTS, **options}
         for key in ('clip_factor', 'eps'):
             value = self.options[key]
@@ -89,12 +85,12 @@ class AdaptiveClip:
             partition: AGVM's modules; None for the model's top-level children.
 
         Raises:
-            ValueError: ranks hold shards of the gradients.
+            ValueError: ranks hold shards of the gradients; a regular expression matches nothing.
         """
         _require_whole_gradients(model)
         network = unwrapped(model)
         excluded = self._excluded(network)
-        self._modules = _module_names(network, partition)
+        self._modules = module_names(network, partition)
         self._names = list(dict.fromkeys(self._modules.values()))
         self._views = self._view_all(network, excluded)
         self._message_hub = message_hub
@@ -150,8 +146,9 @@ class AdaptiveClip:
                 layers = prediction_layers(network, regression=pattern == 'pred')
                 found.update(f'{layer}.weight' for layer in layers)
             elif pattern != 'none':
-                names = (name for name, _ in network.named_parameters())
-                found.update(name for name in names if re.search(pattern, name))
+                names = [n for n, _ in network.named_parameters() if re.search(pattern, n)]
+                require(bool(names), 'exclude', pattern, 'what a parameter name matches', WHERE)
+                found.update(names)
         return found
 
     def _view_all(self, network: nn.Module, excluded: set[str]) -> dict[int, UnitView]:
@@ -208,15 +205,6 @@ def _compiles(pattern: str) -> bool:
     except (re.error, OverflowError, RecursionError):
         return False
     return True
-
-
-def _module_names(network: nn.Module, partition: ModulePartition | None) -> dict[int, str]:
-    """Module of every parameter, by ``id(parameter)``."""
-    names = {id(p): default_module(name) for name, p in network.named_parameters()}
-    if partition is not None:
-        owners = [partition.names[index] for index in partition.module_of.tolist()]
-        names.update((id(p), owner) for p, owner in zip(partition.parameters, owners))
-    return names
 
 
 def _require_whole_gradients(model: nn.Module) -> None:

@@ -12,8 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ..gradients import Communicator, ProcessGroupCommunicator, SingleProcess, build_collector
-from ..kfac import KFACBlocks
 from ..statistics import ModulePartition, partition_parameters
+from ..statistics.partition import default_module
+from .kfac_blocks import KFACBlocks
 from .modulator import Modulator
 from .precondition import build_preconditioner
 from .settings import BY_KFAC, WHERE, AGVMSettings
@@ -66,6 +67,21 @@ def _kfac_blocks(kfac: KFACPart | None, partition: ModulePartition) -> KFACBlock
             'optim_wrapper.kfac=dict(...), or else True or False.'
         )
     return KFACBlocks(lambda: kfac.kfac, partition)
+
+
+def module_names(network: nn.Module, partition: ModulePartition | None) -> dict[int, str]:
+    """Module of every parameter, frozen ones too, by ``id(parameter)``.
+
+    Args:
+        network: the bare network.
+        partition: AGVM's modules; a parameter outside of them, and every one with None, is in its
+            top-level child.
+    """
+    names = {id(p): default_module(name) for name, p in network.named_parameters()}
+    if partition is not None:
+        owners = [partition.names[index] for index in partition.module_of.tolist()]
+        names.update((id(p), owner) for p, owner in zip(partition.parameters, owners))
+    return names
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -218,7 +234,8 @@ def require_optimized(
 class ImageCounter:
     """Counts the images that pass a model's data preprocessor, as a forward hook on it.
 
-    Copies and pickles of the model carry an empty counter, never this run's state.
+    A model that is evaluated is not counted. Copies and pickles of the model carry an empty
+    counter, never this run's state.
     """
 
     def __init__(self) -> None:
@@ -226,6 +243,8 @@ class ImageCounter:
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Count the images of one batch as the preprocessor received it."""
+        if not module.training:  # a validation between two updates
+            return
         data = args[0] if args else None
         inputs = data.get('inputs') if isinstance(data, dict) else data
         if isinstance(inputs, (Sequence, Tensor)):

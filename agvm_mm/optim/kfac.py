@@ -15,7 +15,8 @@ from torch.optim import Optimizer
 from ..gradients import ProcessGroupCommunicator, SingleProcess
 from ..kfac import KFAC, KFACSettings, from_state, gather, rescale_weights, to_state
 from ..kfac.settings import WHERE
-from .binding import data_parallel, require_optimized, unwrapped
+from ..statistics import ModulePartition
+from .binding import data_parallel, module_names, require_optimized, unwrapped
 from .kfac_report import scalars, start
 
 
@@ -33,6 +34,9 @@ class KFACPart:
         self._kfac: KFAC | None = None
         self._pending: dict[str, Any] | None = None
         self._gathered: tuple[int, dict[int, Any]] = (-1, {})
+        self._model: nn.Module | None = None
+        self._message_hub: MessageHub | None = None
+        self._module_of: dict[int, str] = {}
 
     @property
     def kfac(self) -> KFAC:
@@ -48,8 +52,20 @@ class KFACPart:
             )
         return self._kfac
 
-    def begin(self, model: nn.Module, updates: int) -> None:
-        """Bind to ``model`` after ``updates`` updates; again where a runner resumes later.
+    def begin(
+        self,
+        model: nn.Module,
+        updates: int,
+        message_hub: MessageHub,
+        partition: ModulePartition | None = None,
+    ) -> None:
+        """Bind to ``model``; again where a runner resumes later.
+
+        Args:
+            model: as the runner holds it.
+            updates: optimizer updates already made.
+            message_hub: where the scalars are logged.
+            partition: AGVM's modules; None for the model's top-level children.
 
         Raises:
             ValueError: the set-up can't work.
@@ -65,6 +81,8 @@ class KFACPart:
                 else ProcessGroupCommunicator(dist.new_group(dist.get_process_group_ranks(group)))
             )
             self._kfac = KFAC(network, self.settings, communicator, updates)
+            self._model, self._message_hub = model, message_hub
+            self._module_of = module_names(network, partition)
             print_log(start(self._kfac), logger='current')
         elif not any(self._kfac.averages.measured):
             self._kfac.resume(updates)
@@ -77,8 +95,12 @@ class KFACPart:
 
         Raises:
             RuntimeError: the model does not tell how many images it received.
+            ValueError: the model was compiled after it was bound.
         """
         kfac = self.kfac
+        if self._model is not None:  # MMEngine compiles between the first sight and the first step
+            _require_uncompiled(self._model)
+            self._model = None
         if not kfac.due:
             return nullcontext()
         if images < 1:
@@ -100,8 +122,9 @@ class KFACPart:
         }
         skipped = kfac.skipped
         if kfac.step(rates, loss_scale):
-            for name, value in scalars(kfac).items():
-                MessageHub.get_current_instance().update_scalar(f'train/kfac/{name}', value)
+            assert self._message_hub is not None
+            for name, value in scalars(kfac, self._module_of).items():
+                self._message_hub.update_scalar(f'train/kfac/{name}', value)
         if kfac.skipped == 1 and skipped == 0:
             print_log(
                 f'K-FAC: factors were not finite at update {kfac.update}; they stay as they were, '
@@ -118,12 +141,16 @@ class KFACPart:
         """Bring all factors to rank 0, on all ranks just before a checkpoint is written."""
         self._gathered = (self.kfac.update, gather(self.kfac))
 
+    def release(self) -> None:
+        """Let go of what :meth:`gather` has brought, after the checkpoint was written."""
+        self._gathered = (-1, {})
+
     def state_dict(self) -> dict[str, Any] | None:
         """For the checkpoint; without the factors if other ranks hold some and none gathered."""
         if self._kfac is None:
             return self._pending
         if self._kfac.ranks == 1:
-            self.gather()
+            return to_state(self._kfac, gather(self._kfac))
         update, tensors = self._gathered
         return to_state(self._kfac, tensors if update == self._kfac.update else {})
 
@@ -146,11 +173,7 @@ class KFACPart:
         self._pending = None
 
     def _require_usable(self, model: nn.Module, network: nn.Module) -> None:
-        if any(hasattr(module, '_orig_mod') for module in (model, *model.modules())):
-            raise ValueError(
-                'the model is compiled, and torch.compile leaves out the hooks on layers that '
-                f'K-FAC measures with; train without compile, or set {WHERE}=None.'
-            )
+        _require_uncompiled(model)
         if not isinstance(getattr(network, 'data_preprocessor', None), nn.Module):
             raise ValueError(
                 f'{type(network).__name__} has no data_preprocessor, at which K-FAC counts the '
@@ -159,6 +182,18 @@ class KFACPart:
             )
         trainable = ((name, p) for name, p in network.named_parameters() if p.requires_grad)
         require_optimized(trainable, self._optimizer, 'K-FAC')
+
+
+def _require_uncompiled(model: nn.Module) -> None:
+    modules = (model, *model.modules())
+    methods = [getattr(m, name, None) for m in modules for name in ('forward', 'train_step')]
+    if any(hasattr(module, '_orig_mod') for module in modules) or any(
+        hasattr(method, '_torchdynamo_orig_callable') for method in methods
+    ):
+        raise ValueError(
+            'the model is compiled, and torch.compile leaves out the hooks on layers that K-FAC '
+            f'measures with; train without compile, or set {WHERE}=None.'
+        )
 
 
 __all__ = ['KFACPart']

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from ..kfac import KFAC
-from ..statistics.partition import default_module
 
 
 def start(kfac: KFAC) -> str:
@@ -21,22 +21,28 @@ def start(kfac: KFAC) -> str:
         f'  memory {_mib(traffic.memory)} on the fullest rank, {_mib(traffic.memory_alone)} alone',
     ]
     if kfac.ranks > 1:
+        when = 'during' if kfac.overlaps else 'after'
         lines.append(
-            f'  sent: {_mib(traffic.factors)} a measurement ({_mib(traffic.factors_full)} '
-            f'unpacked) and {_mib(traffic.gradients)} an update'
+            f'  sent {when} the backward pass: {_mib(traffic.factors)} a measurement '
+            f'({_mib(traffic.factors_full)} unpacked) and {_mib(traffic.gradients)} an update'
         )
     for reason, count in sorted(Counter(kfac.left.values()).items()):
         lines.append(f'  {count} tensors keep their gradient: {reason}')
     return '\n'.join(lines)
 
 
-def scalars(kfac: KFAC) -> dict[str, float]:
-    """By module: length of the preconditioned gradient over that of the plain one, and cosine."""
+def scalars(kfac: KFAC, module_of: Mapping[int, str]) -> dict[str, float]:
+    """By module: length of the preconditioned gradient over that of the plain one, and cosine.
+
+    Args:
+        kfac: after a step.
+        module_of: module by ``id(parameter)``.
+    """
     if kfac.norms is None:
         return {}
     sums: dict[str, list[float]] = {}
     for layer, row in zip(kfac.layers, kfac.norms.tolist()):
-        total = sums.setdefault(default_module(f'{layer.name}.weight'), [0.0, 0.0, 0.0])
+        total = sums.setdefault(module_of[id(layer.parameters[0])], [0.0, 0.0, 0.0])
         for i, value in enumerate(row):
             total[i] += value
     found = {'scale': kfac.scale}

@@ -19,20 +19,22 @@ class LearningRatePlan:
     Args:
         optimizer: any optimizer whose step reads ``param_groups``.
         module_of: module index by ``id(parameter)``.
+        other: module of a parameter that is not in ``module_of``.
 
     Raises:
         ValueError: an optimizer whose groups can't be exchanged.
     """
 
-    def __init__(self, optimizer: Optimizer, module_of: Mapping[int, int]) -> None:
+    def __init__(self, optimizer: Optimizer, module_of: Mapping[int, int], other: int = 0) -> None:
         _require_exchangeable(optimizer)
         self._optimizer = optimizer
         self._module_of = module_of
+        self._other = other
         self._pieces: list[list[Piece]] = []
         self._layout: tuple[tuple[int, int], ...] = ()
 
     def pieces(self) -> list[list[Piece]]:
-        """For each group, its parameters by module; frozen ones go with the first module."""
+        """For each group, its parameters by module."""
         groups = self._optimizer.param_groups
         layout = tuple((id(group['params']), len(group['params'])) for group in groups)
         if layout != self._layout:
@@ -66,7 +68,9 @@ class LearningRatePlan:
     def _split(self, parameters: Sequence[nn.Parameter]) -> list[Piece]:
         by_module: dict[int, list[nn.Parameter]] = {}
         for parameter in parameters:
-            by_module.setdefault(self._module_of.get(id(parameter), 0), []).append(parameter)
+            by_module.setdefault(self._module_of.get(id(parameter), self._other), []).append(
+                parameter
+            )
         return sorted(by_module.items())
 
 

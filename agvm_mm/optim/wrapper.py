@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from ..statistics import VarianceEstimate
 from . import report
-from .binding import ImageCounter, bind
+from .binding import ImageCounter, bind, module_names, unwrapped
 from .clip import split_adaptive, split_window
 from .exchange import merged, shown
 from .kfac import KFACPart
@@ -28,6 +28,7 @@ from .settings import AGVMSettings
 
 STATE_KEY = 'agvm'
 KFAC_KEY = 'kfac'
+UPDATES_KEY = 'updates'
 DEFAULTS: Mapping[str, Any] = MappingProxyType({})
 Method = TypeVar('Method', bound=Callable[..., Any])
 
@@ -90,6 +91,7 @@ class AGVMMixin(OptimWrapper):
         self._images = ImageCounter()
         self._groups: list[dict[str, Any]] = []  # those of the config, while others step
         self._updates = 0
+        self._resumed: int | None = None
         self._began = False
 
     @property
@@ -144,7 +146,8 @@ class AGVMMixin(OptimWrapper):
             return
         modulator, plan = self._require_bound()
         estimate = modulator.observe(self._loss_scale()) if modulator.due else None
-        with self._preconditioned(), plan.scaled(modulator.factors):
+        # The KL clip bounds the step that is made, so K-FAC sees the scaled rates.
+        with plan.scaled(modulator.factors), self._preconditioned():
             super().step(**kwargs)
         self._publish(modulator, plan, estimate)
         modulator.advance()
@@ -156,11 +159,15 @@ class AGVMMixin(OptimWrapper):
             self._modulator.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        """The base wrapper's state; under 'agvm' and 'kfac' factors, averages and counters."""
+        """The base wrapper's state; under 'agvm' and 'kfac' factors, averages and counters.
+
+        A part that the config has left out leaves the state: its figures would be old ones.
+        """
         state: dict[str, Any] = super().state_dict()
+        state[UPDATES_KEY] = self._updates
         if self._modulator is not None:
             state[STATE_KEY] = self._modulator.state_dict()
-        elif self._pending is not None:
+        elif self._pending is not None and self._settings is not None:
             state[STATE_KEY] = self._pending
         second_order = None if self._kfac is None else self._kfac.state_dict()
         if second_order is not None:
@@ -171,6 +178,7 @@ class AGVMMixin(OptimWrapper):
         """Inverse of :meth:`state_dict`; a plain wrapper's checkpoint leaves the factors at 1."""
         rest = dict(state_dict)
         self._pending = rest.pop(STATE_KEY, None)
+        self._resumed = rest.pop(UPDATES_KEY, None)
         second_order = rest.pop(KFAC_KEY, None)
         super().load_state_dict(rest)
         if self._kfac is not None:
@@ -207,28 +215,30 @@ class AGVMMixin(OptimWrapper):
         if not self._began:
             self._images.attach(model)
         self._began = True
-        self._updates = iterations // self._accumulative_counts
+        if self._resumed is not None:
+            self._updates, self._resumed = self._resumed, None
+        elif not self._updates:  # a plain wrapper's checkpoint has no counter
+            self._updates = iterations // self._accumulative_counts
         if self._modulator is not None:
-            # A plain wrapper's checkpoint has no counter of its own.
             self._modulator.update = self._updates = self._modulator.update or self._updates
         elif self._settings is not None:
             self._bind(model, self._settings)
+        partition = None if self._modulator is None else self._modulator.partition
         if self._adaptive is not None:
-            partition = None if self._modulator is None else self._modulator.partition
             self._adaptive.bind(model, self.optimizer, self.message_hub, partition)
         if self._kfac is not None:
-            self._kfac.begin(model, self._updates)
+            self._kfac.begin(model, self._updates, self.message_hub, partition)
 
     def _bind(self, model: nn.Module, settings: AGVMSettings) -> None:
         counts, updates = self._accumulative_counts, self._updates
         modulator = bind(settings, model, self.optimizer, counts, updates, self._kfac)
+        partition, anchor = modulator.partition, modulator.partition.index(settings.anchor)
+        # Frozen parameters too, as a hook may thaw them; the anchor's factor is 1.
         module_of = {
-            id(parameter): module
-            for parameter, module in zip(
-                modulator.partition.parameters, modulator.partition.module_of.tolist()
-            )
+            parameter: partition.index(name) if name in partition.names else anchor
+            for parameter, name in module_names(unwrapped(model), partition).items()
         }
-        self._plan = LearningRatePlan(self.optimizer, module_of)
+        self._plan = LearningRatePlan(self.optimizer, module_of, anchor)
         self._restore(modulator)
         self._modulator = modulator
         print_log(report.start(modulator, self._accumulative_counts), logger='current')

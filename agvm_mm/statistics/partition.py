@@ -87,14 +87,16 @@ def default_module(name: str) -> str:
     return child
 
 
-def _covers(prefix: str, name: str) -> bool:
+def covers(prefix: str, name: str) -> bool:
+    """Whether the parameter ``name`` is ``prefix`` or below it: 'neck' holds no 'neck2.weight'."""
+    prefix = prefix.rstrip('.')
     return name == prefix or name.startswith(prefix + '.')
 
 
 def _assign_by_prefix(names: Iterable[str], modules: Mapping[str, Sequence[str]]) -> dict[str, str]:
     owners = {}
     for name in names:
-        found = [m for m, prefixes in modules.items() if any(_covers(p, name) for p in prefixes)]
+        found = [m for m, prefixes in modules.items() if any(covers(p, name) for p in prefixes)]
         if len(found) != 1:
             what = 'no module' if not found else f'several modules ({", ".join(found)})'
             raise ValueError(
@@ -108,7 +110,7 @@ def _assign_by_prefix(names: Iterable[str], modules: Mapping[str, Sequence[str]]
 def _require_match(module: str, prefixes: Sequence[str], model: nn.Module) -> None:
     every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     for prefix in prefixes:
-        if not any(_covers(prefix, name) for name in every):
+        if not any(covers(prefix, name) for name in every):
             children = ', '.join(name for name, _ in model.named_children())
             raise ValueError(
                 f'optim_wrapper.agvm.modules[{module!r}] has the prefix {prefix!r}, which matches '

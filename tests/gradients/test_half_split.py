@@ -121,3 +121,47 @@ def test_a_half_without_gradient_has_no_cosine():
 def test_an_unknown_estimator_is_refused():
     with pytest.raises(ValueError, match="'thirds'; known are all_pairs, half_split"):
         build_collector('thirds', partition_parameters(_net()), SingleProcess())
+
+
+class _Optional(torch.nn.Module):
+    """Two vectors; the second is used only where it is given a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = torch.nn.Linear(3, 1, bias=False, dtype=torch.float64)
+        self.neck = torch.nn.Linear(3, 1, bias=False, dtype=torch.float64)
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor | None) -> torch.Tensor:
+        loss = self.backbone(first).sum()
+        return loss if second is None else loss + self.neck(second).sum()
+
+
+def _pair(rank: int, k: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    generator = torch.Generator().manual_seed(10 * rank + k)
+    first, second = torch.randn(2, 3, generator=generator, dtype=torch.float64) + 1
+    return first, None if (rank, k) == (0, 1) else second
+
+
+def _measure_partly_used(rank: int) -> torch.Tensor:
+    model = DistributedDataParallel(_Optional(), find_unused_parameters=True)
+    communicator = ProcessGroupCommunicator(dist.group.WORLD, halves=True)
+    collector = HalfSplitRanks(partition_parameters(model.module), communicator)
+    with collector.capture(0, 2, images=1), model.no_sync():
+        (model(*_pair(rank, 0)) / 2).backward()
+    with collector.capture(1, 2, images=1):
+        (model(*_pair(rank, 1)) / 2).backward()
+    return collector.reduce().phi
+
+
+def test_a_module_that_the_last_micro_batch_does_not_use_counts() -> None:
+    """Rank 0 gives the neck a gradient in its first micro-batch alone."""
+    zero = torch.zeros(3, dtype=torch.float64)
+    means = []
+    for rank in range(2):
+        parts = [_pair(rank, k) for k in range(2)]
+        backbone = sum(first for first, _ in parts) / 2
+        neck = sum(zero if second is None else second for _, second in parts) / 2
+        means.append((backbone, neck))
+    expected = [1 - torch.dot(a, b) / (a.norm() * b.norm()) for a, b in zip(*means)]
+    for phi in run_ranks(_measure_partly_used, 2):
+        assert torch.allclose(phi, torch.stack(expected), atol=1e-12, rtol=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,9 +84,11 @@ def test_a_run_without_agvm_has_no_table():
     VarianceTableHook().after_train(SimpleNamespace(optim_wrapper=object()))
 
 
-def test_a_wrong_interval_is_named():
-    with pytest.raises(ValueError, match=r'VarianceTableHook\.interval is 0; allowed is None or'):
-        VarianceTableHook(interval=0)
+@pytest.mark.parametrize('interval', [0, '2', True, 1.5])
+def test_a_wrong_interval_is_named(interval):
+    sentence = f'VarianceTableHook.interval is {interval!r}; allowed is None or'
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        VarianceTableHook(interval=interval)
 
 
 def _drawn(seed: int, epoch: int) -> tuple[float, float, float]:

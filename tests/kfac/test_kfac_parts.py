@@ -14,7 +14,7 @@ from torch import nn
 from agvm_mm.kfac import rescale_weights
 from agvm_mm.kfac.assignment import assign, inversion_cost
 from agvm_mm.kfac.packing import pack, packed_size, unpack
-from agvm_mm.kfac.solve import clip_scale, damped_inverse
+from agvm_mm.kfac.solve import clip_scale, damped_inverse, precondition, solve
 from agvm_mm.kfac.stale import StaleSchedule
 
 
@@ -38,7 +38,7 @@ class TestPacking:
 
 
 class TestAssignment:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(st.integers(1, 1000), min_size=1, max_size=8), st.integers(1, 3))
     def test_graham(self, costs: list[int], ranks: int) -> None:
         def busiest(owners: tuple[int, ...]) -> int:
@@ -168,3 +168,32 @@ def test_the_papers_adjusted_momentum_is_torchs_own() -> None:
         velocity = 0.9 * rate / before * velocity - rate * gradient
         position, before = position + velocity, rate
         assert torch.allclose(weight.detach(), position)
+
+
+@pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
+def test_a_solver_that_does_not_converge_leaves_the_diagonal(
+    solver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rank that owns a layer may not stop alone."""
+
+    def fails(matrix: torch.Tensor) -> None:
+        raise torch.linalg.LinAlgError('did not converge')
+
+    a, g = torch.tensor([[[2.0, 3.0], [3.0, 1.0]]]), torch.tensor([[[4.0, 5.0], [5.0, 3.0]]])
+    matrix, damping = torch.tensor([[[1.0, -2.0], [3.0, 4.0]]]), 0.04
+    monkeypatch.setattr(torch.linalg, 'eigh', fails)
+    found = precondition(matrix, solve([a, g], damping, solver, torch.float32), damping)
+    rows, columns = torch.tensor([[4.0], [3.0]]), torch.tensor([[2.0, 1.0]])
+    pi = ((2 + 1) / (4 + 3)) ** 0.5
+    product = {
+        'cholesky': (rows + 0.2 / pi) * (columns + 0.2 * pi),
+        'eigen': rows * columns + 0.04,
+    }
+    assert torch.allclose(found[0], matrix[0] / product[solver])
+
+
+def test_an_excluded_name_is_whole() -> None:
+    network = nn.Sequential(*(nn.Linear(2, 2) for _ in range(12)))
+    for name in ('1', '1.'):
+        left = kfac_of(network, exclude=[name]).left
+        assert set(left) == {'1.weight', '1.bias'}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from kfac_nets import MixedNet, factors_of, kfac_of, mixed_batch, train_mixed
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
 from ranks import run_ranks
 from torch import nn
 
@@ -94,7 +95,7 @@ def check_equal(left: Any, right: Any, path: str = '') -> None:
 def test_a_plain_checkpoint_resumes_with_k_fac_and_the_reverse() -> None:
     torch.manual_seed(0)
     network = MixedNet().train()
-    plain = AGVMOptimWrapper(torch.optim.SGD(network.parameters(), lr=0.1), agvm=None)
+    plain = OptimWrapper(torch.optim.SGD(network.parameters(), lr=0.1))
     wrapper = _wrapper(network, HARD)
     wrapper.load_state_dict(plain.state_dict())
     wrapper.initialize_count_status(network, 7, 100)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from ..kfac import KFAC
 from ..statistics import ModulePartition
-from .preconditioner import KFAC
 
 
 class KFACBlocks:

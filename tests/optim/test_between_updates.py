@@ -1,0 +1,172 @@
+"""What happens between updates: validation, freezing and thawing, a part that is left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from ranks import run_ranks
+from runs import ThreePartNet, data
+
+from agvm_mm.optim import AGVMOptimWrapper
+
+AGVM = dict(interval=1, momentum=0.5)
+KFAC = dict(statistics_interval=1, inverse_interval=1, momentum=0.5, damping=0.1)
+COUNTS = 2
+
+
+def build(**options: Any) -> tuple[ThreePartNet, AGVMOptimWrapper]:
+    torch.manual_seed(0)
+    model = ThreePartNet().train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    options = {'agvm': AGVM, 'accumulative_counts': COUNTS, **options}
+    return model, AGVMOptimWrapper(optimizer, **options)
+
+
+def train(model: Any, wrapper: AGVMOptimWrapper, steps: range, rank: int = 0) -> None:
+    for step in steps:
+        model.train_step(data(rank, step), wrapper)
+
+
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+
+def test_images_of_a_validation_are_not_counted() -> None:
+    found = []
+    for validates in (False, True):
+        model, wrapper = build(kfac=KFAC)
+        wrapper.initialize_count_status(model, 0, 4 * COUNTS)
+        train(model, wrapper, range(2 * COUNTS))
+        if validates:
+            model.eval()
+            model.val_step(data(0, 99))
+            model.train()
+        train(model, wrapper, range(2 * COUNTS, 4 * COUNTS))
+        factors = [entry['factors'][0] for entry in wrapper.state_dict()['kfac']['layers'].values()]
+        found.append((wrapper.state_dict()['agvm'], factors, weights(model)))
+    (plain, plain_factors, plain_weights), (other, factors, end) = found
+    assert plain == other
+    assert all(torch.equal(a, b) for a, b in zip(plain_factors, factors))
+    assert torch.equal(plain_weights, end)
+
+
+def _freeze(rank: int, options: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, Any]:
+    """Some backbones freeze their first stages in ``train()``, after the wrapper has seen them."""
+    network, wrapper = build(**options)
+    model = MMDistributedDataParallel(network, find_unused_parameters=True)
+    wrapper.initialize_count_status(model, 0, 3 * COUNTS)
+    frozen = network.backbone[0].weight.requires_grad_(False)
+    before, neck = frozen.detach().clone(), network.neck.weight.detach().clone()
+    train(model, wrapper, range(2 * COUNTS), rank)
+    assert torch.equal(frozen, before)
+    moved = (network.neck.weight - neck).detach()
+    return weights(network), moved, None if wrapper.modulator is None else wrapper.modulator.skipped
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(agvm=AGVM),
+        dict(agvm=dict(AGVM, estimator='half_split')),
+        dict(agvm=None, kfac=KFAC),
+        dict(agvm=dict(AGVM, estimator='half_split', precondition='kfac'), kfac=KFAC),
+    ],
+    ids=['all_pairs', 'half_split', 'kfac', 'in the geometry of kfac'],
+)
+def test_a_parameter_may_be_frozen_after_the_start(options: dict[str, Any]) -> None:
+    results = run_ranks(_freeze, 2, options)
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][0].isfinite().all()
+    assert results[0][1].abs().max() > 0
+    assert not results[0][2]
+
+
+def test_a_thawed_parameter_steps_with_its_module_or_the_anchor() -> None:
+    model, wrapper = build()
+    late, alone = model.neck.weight.requires_grad_(False), model.head.requires_grad_(False).weight
+    wrapper.initialize_count_status(model, 0, COUNTS)
+    late.requires_grad_(True)
+    alone.requires_grad_(True)
+    names = wrapper.modulator.partition.names
+    assert names == ('backbone', 'neck')
+    [pieces] = wrapper.plan.pieces()
+    module_of = {id(p): names[module] for module, members in pieces for p in members}
+    assert module_of[id(late)] == 'neck'
+    assert module_of[id(alone)] == 'backbone'
+
+
+class TestSwitchedOff:
+    def test_updates_are_counted_without_agvm(self) -> None:
+        model, wrapper = build(agvm=None)
+        wrapper.initialize_count_status(model, 0, 6 * COUNTS)
+        train(model, wrapper, range(3 * COUNTS))
+        saved = wrapper.state_dict()
+        # As after stages of a curriculum with more micro-batches an update.
+        again, resumed = build(agvm=None, kfac=KFAC)
+        resumed.load_state_dict(saved)
+        resumed.initialize_count_status(again, 5 * COUNTS, 9 * COUNTS)
+        assert resumed.kfac.kfac.update == 3
+        train(again, resumed, range(COUNTS))
+        assert resumed.state_dict()['updates'] == 4
+
+    def test_a_plain_checkpoint_counts_by_its_iterations(self) -> None:
+        model, wrapper = build(agvm=None, kfac=KFAC)
+        plain = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+        wrapper.load_state_dict(plain.state_dict())
+        wrapper.initialize_count_status(model, 6, 20)
+        assert wrapper.kfac.kfac.update == 3
+
+    @pytest.mark.parametrize('part', ['agvm', 'kfac'])
+    def test_the_state_of_a_part_that_is_left_out_goes(self, part: str) -> None:
+        model, wrapper = build(kfac=KFAC)
+        wrapper.initialize_count_status(model, 0, 4)
+        train(model, wrapper, range(COUNTS))
+        saved = wrapper.state_dict()
+        assert part in saved
+        again, resumed = build(**{'kfac': KFAC, part: None})
+        resumed.load_state_dict(saved)
+        resumed.initialize_count_status(again, COUNTS, 4)
+        assert part not in resumed.state_dict()
+
+
+def test_the_kl_clip_bounds_the_step_that_is_made() -> None:
+    """sum over layers of <step, rate x gradient> x scale is the bound, with AGVM's factors too."""
+    limit = 1e-6
+    model, wrapper = build(kfac=dict(KFAC, kl_clip=limit), agvm=dict(AGVM, momentum=0.0))
+    wrapper.initialize_count_status(model, 0, 2 * COUNTS)
+    train(model, wrapper, range(COUNTS))
+    factors = wrapper.modulator.factors
+    assert min(factors) < 0.9
+    before = [p.detach().clone() for p in model.parameters()]
+    gradients = _mean_gradients(model, range(COUNTS, 2 * COUNTS))
+    train(model, wrapper, range(COUNTS, 2 * COUNTS))
+    factors = dict(zip(wrapper.modulator.partition.names, wrapper.modulator.factors))
+    size = sum(
+        0.1 * factors[name.split('.')[0]] * float(((old - p.detach()) * g).sum())
+        for (name, p), old, g in zip(model.named_parameters(), before, gradients)
+    )
+    scale = wrapper.kfac.kfac.scale
+    assert scale < 1
+    assert size * scale == pytest.approx(limit, rel=1e-3)
+
+
+def _mean_gradients(model: ThreePartNet, steps: range) -> list[torch.Tensor]:
+    model.zero_grad()
+    for step in steps:
+        batch = data(0, step)
+        (model(batch['inputs'], batch['data_samples'])['loss'] / len(steps)).backward()
+    gradients = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    return gradients
+
+
+def test_a_model_that_is_compiled_after_the_start_is_refused() -> None:
+    model, wrapper = build(kfac=KFAC)
+    wrapper.initialize_count_status(model, 0, COUNTS)
+    model.train_step = torch.compile(model.train_step, backend='eager')
+    with pytest.raises(ValueError, match='the model is compiled'):
+        model.train_step(data(0, 0), wrapper)
