@@ -15,11 +15,6 @@ RUN := $(or $(PYTHON),$(CURDIR)/$(VENV)/bin/python)
 TEST_PYTHON := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" OMP_NUM_THREADS=1 "$(RUN)"
 PYTEST := $(TEST_PYTHON) -m pytest
 
-# mmengine 0.10.7 cannot load its own checkpoints with the default of torch 2.6 and later.
-ifeq ($(STACK),upstream)
-export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD := 1
-endif
-
 .PHONY: help setup demo test test-slow test-all coverage lint
 
 help: ## this list

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 import setuptools  # noqa: F401  before distutils, or inductor's check of the compiler fails
 import torch
+from hypothesis import settings
 
 # Rank processes are forked from this one: a thread pool of the parent would hang in the child.
 torch.set_num_threads(1)
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
 
-ROOT = Path(__file__).resolve().parents[1]
+# The same cases in every run, on a machine of any speed.
+settings.register_profile('tests', deadline=None, derandomize=True, database=None)
+settings.load_profile('tests')
 
 
-@pytest.fixture
-def real_data() -> Path:
-    """The folder with BCCD and CamVid; the test is skipped where it is absent."""
-    folder = Path(os.environ.get('AGVM_MM_DATA', ROOT.parent / 'shared' / 'data'))
-    if not folder.is_dir():
-        pytest.skip('BCCD and CamVid are not here; set AGVM_MM_DATA to their folder')
-    return folder
+@pytest.fixture(scope='session', autouse=True)
+def _own_checkpoints() -> None:
+    """As the tools do; without it mmengine 0.10.7 cannot resume with torch 2.6 and later."""
+    from agvm_mm.compat import allow_own_checkpoints
+
+    allow_own_checkpoints()
 
 
 @pytest.fixture(autouse=True)

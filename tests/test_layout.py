@@ -1,9 +1,19 @@
-"""What pytest and the helpers beside the tests need of the folder."""
+"""Names in tests/ that pytest needs to differ, and the layers of the package."""
 
 from __future__ import annotations
 
+import ast
+import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'agvm_mm'
+ROW = re.compile(r'^ {6}(\w+)(?:/|\.py) ', re.MULTILINE)
+OUTSIDE = {'__init__', 'version'}  # the package's own face
 
 
 def test_no_two_modules_share_a_name():
@@ -11,3 +21,74 @@ def test_no_two_modules_share_a_name():
     names = Counter(path.name for path in Path(__file__).parent.rglob('*.py'))
     names.pop('conftest.py')
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def layers() -> list[str]:
+    """The rooms in the order in which docs/design.md lists them."""
+    text = (ROOT / 'docs' / 'design.md').read_text()
+    return ROW.findall(text[text.index('\n    agvm_mm/\n') :])
+
+
+def lower(text: str, package: list[str], room: str, order: list[str]) -> list[str]:
+    """What a module of ``room`` imports from below it, or from the face of the package.
+
+    Args:
+        text: the module.
+        package: that it is in, as in ['agvm_mm', 'analysis', 'page'].
+        room: where it belongs.
+        order: all rooms, from above.
+    """
+    allowed = order[: order.index(room) + 1]
+    return [name for name in imported(text, package) if name not in allowed]
+
+
+def imported(text: str, package: list[str]) -> Iterator[str]:
+    """The part after ``agvm_mm`` of every name that a module imports."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split('.') for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base += node.module.split('.') if node.module else []
+            names = [[*base, alias.name] for alias in node.names]
+        else:
+            continue
+        yield from (name[1] for name in names if name[0] == 'agvm_mm' and len(name) > 1)
+
+
+def test_every_room_has_its_place_in_the_design():
+    rooms = {path.stem for path in PACKAGE.glob('*.py')}
+    rooms |= {path.parent.name for path in PACKAGE.glob('*/*.py')}
+    assert sorted(layers()) == sorted(rooms - OUTSIDE)
+
+
+@pytest.mark.parametrize('room', layers())
+def test_a_room_imports_only_from_those_above_it(room: str):
+    found = {}
+    for path in [*PACKAGE.glob(f'{room}.py'), *(PACKAGE / room).rglob('*.py')]:
+        package = [PACKAGE.name, *path.relative_to(PACKAGE).parts[:-1]]
+        found[path.name] = lower(path.read_text(), package, room, layers())
+    assert found and {name: rooms for name, rooms in found.items() if rooms} == {}
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        'from ...optim import AGVMMixin',
+        'from ... import optim',
+        'from agvm_mm.optim.wrapper import AGVMMixin',
+        'import agvm_mm.optim',
+        'def build():\n    from ...optim.wrapper import AGVMMixin',
+        'from agvm_mm import optim, statistics',
+    ],
+)
+def test_an_import_from_a_lower_room_is_found(line: str):
+    order = ['statistics', 'gradients', 'optim']
+    assert lower(line, ['agvm_mm', 'gradients', 'inner'], 'gradients', order) == ['optim']
+    assert lower(line, ['agvm_mm', 'optim', 'inner'], 'optim', order) == []
+
+
+def test_the_face_of_the_package_is_above_nothing():
+    assert lower('from . import optim', ['agvm_mm'], 'compat', ['compat', 'optim']) == ['optim']
+    found = lower('from agvm_mm import AGVMSettings', ['agvm_mm', 'optim'], 'optim', ['optim'])
+    assert found == ['AGVMSettings']

@@ -4,10 +4,11 @@
     python tools/miniature.py --recipes 'faster-rcnn*' --tune 5
 
 Scenes are drawn first where they are missing, and then the weights are trained from which all runs
-of a detector and dataset start. A run whose file is there is not repeated, so that
-the command can be stopped and given again. ``--tune`` searches each recipe's learning rate about
-the one in its file with the given number of runs at most, and a seed of its own; the best goes into
-the file by hand. The tables are printed by tools/reproduce.py.
+of a detector and dataset start. Recipes whose names end in _bccd or _camvid read $AGVM_MM_DATA/bccd
+and $AGVM_MM_DATA/camvid (docs/recipes.md says where from), all others the scenes. A run whose file
+is there is not repeated, so that the command can be stopped and given again. ``--tune`` searches
+each recipe's learning rate about the one in its file with the given number of runs at most, and a
+seed of its own; the best goes into the file by hand. The tables are printed by tools/reproduce.py.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 
+from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+from agvm_mm.launch.runner import load_config
 from agvm_mm.launch.sweep import Training, run_all
 from agvm_mm.launch.tuning import next_rates
 from agvm_mm.reproduce import TABLES
@@ -33,6 +36,8 @@ FOLDER = ROOT / 'configs/miniature'
 SCENES = '--train 1024 --val 256 --size 64 64 --objects 1 4 --seed 0'
 RATE = 'optim_wrapper.optimizer.lr'
 START_SEED, TUNING_SEED = 1000, 100
+FETCHED = ('bccd', 'camvid')
+"""Datasets that are not drawn: folders of the data, and what the names of their recipes end in."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,36 +45,82 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--recipes', nargs='+', default=['*'], help='patterns of their names')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='a run for each')
-    parser.add_argument('--tune', type=int, metavar='RUNS', help='search the learning rates')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='runs at a time')
     parser.add_argument(
-        '--results', type=Path, default=Path('docs/results/miniature'), help='JSON files'
+        '--recipes', nargs='+', default=['*'], help='patterns of names; default all'
     )
     parser.add_argument(
-        '--work-root', type=Path, default=Path('work_dirs/miniature'), help='work directories'
+        '--seeds', type=int, nargs='+', default=[0, 1, 2], help='a run for each; default 0 1 2'
+    )
+    parser.add_argument(
+        '--tune', type=int, metavar='RUNS', help='search the learning rates, with 2 runs or more'
+    )
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count() or 1, help='runs at a time; default all cores'
+    )
+    parser.add_argument(
+        '--results',
+        type=Path,
+        default=Path('docs/results/miniature'),
+        help='JSON files; default %(default)s',
+    )
+    parser.add_argument(
+        '--work-root',
+        type=Path,
+        default=Path('work_dirs/miniature'),
+        help='work directories; default %(default)s',
     )
     return parser.parse_args()
 
 
+def check(args: argparse.Namespace) -> None:
+    """Stop before anything is drawn or trained where a run could not be made.
+
+    Raises:
+        LaunchError: an argument is out of range, a pattern fits no recipe, or data are missing.
+    """
+    for key, least in {'workers': 1, 'tune': 2}.items():
+        value = getattr(args, key)
+        if value is not None and value < least:
+            raise LaunchError(f'--{key} is {value}; allowed is a whole number, at least {least}.')
+    for pattern in args.recipes:
+        if not chosen([pattern]):
+            raise LaunchError(
+                f'--recipes holds {pattern!r}, which fits no name in {FOLDER}: names are given '
+                "without their folder and '.py', patterns such as 'faster-rcnn*_scenes' in quotes."
+            )
+    for recipe in chosen(args.recipes):
+        folder = data_root() / recipe.stem.rpartition('_')[2]
+        if folder.name in FETCHED and not folder.is_dir():
+            raise LaunchError(
+                f'{recipe.stem} reads {folder}, which does not exist: fetch it as docs/recipes.md '
+                'says, set AGVM_MM_DATA to the folder that holds it, or name other --recipes.'
+            )
+
+
+def data_root() -> Path:
+    """The folder below which all data lie, for this process and those that it starts."""
+    return Path(os.environ.setdefault('AGVM_MM_DATA', str(Path('data').resolve())))
+
+
 def draw_scenes() -> None:
-    """The dataset, where it is not there yet."""
-    folder = Path(os.environ.setdefault('AGVM_MM_DATA', str(Path('data').resolve()))) / 'miniature'
-    if not (folder / 'annotations').is_dir():
-        script = ROOT / 'tools/dataset_converters/generate_scenes.py'
-        subprocess.run([sys.executable, script, folder, *SCENES.split()], check=True)
+    """The dataset; the generator leaves one that is there and refuses other scenes."""
+    script = ROOT / 'tools/dataset_converters/generate_scenes.py'
+    command = [sys.executable, str(script), str(data_root() / 'miniature'), *SCENES.split()]
+    code = subprocess.run(command).returncode
+    if code:
+        sys.exit(code)  # it has said why
 
 
-def chosen(args: argparse.Namespace) -> list[Path]:
+def chosen(patterns: Iterable[str]) -> list[Path]:
     """The recipes, by name."""
-    return sorted({path for one in args.recipes for path in FOLDER.glob(f'{one}.py')})
+    return sorted({path for one in patterns for path in FOLDER.glob(f'{one}.py')})
 
 
 def train_starts(args: argparse.Namespace) -> None:
     """The weights that recipes start from: those of SGD at batch 16 from random ones."""
     todo = {}
-    for weights in sorted({Path(Config.fromfile(path).load_from) for path in chosen(args)}):
+    recipes = map(str, chosen(args.recipes))
+    for weights in sorted({Path(load_config(recipe).load_from) for recipe in recipes}):
         if not weights.is_file():
             model, _, data = weights.stem.rpartition('_')
             [recipe] = FOLDER.glob(f'{model}_sgd*_2xb8-256it_{data}.py')
@@ -88,8 +139,8 @@ def train_starts(args: argparse.Namespace) -> None:
 def plan(args: argparse.Namespace) -> dict[Training, Path]:
     """Trainings whose result is missing, with the result's path."""
     todo = {}
-    for path in chosen(args):
-        if args.tune:
+    for path in chosen(args.recipes):
+        if args.tune is not None:
             folder = args.results / 'tuning'
             runs = {
                 f'{path.stem}_lr{rate:.3g}_seed{TUNING_SEED}': (TUNING_SEED, {RATE: rate})
@@ -110,7 +161,7 @@ def rates(path: Path, folder: Path, budget: int) -> list[float]:
     key = next(table.key for table in TABLES.values() if any(map(path.match, table.patterns)))
     results = [read_result(one) for one in folder.glob(f'{path.stem}_lr*_seed{TUNING_SEED}.json')]
     tried = {one['cfg_options'][RATE]: score_of(one['scores'], key) for one in results}
-    return next_rates(tried, Config.fromfile(path).optim_wrapper.optimizer.lr, budget)
+    return next_rates(tried, load_config(str(path)).optim_wrapper.optimizer.lr, budget)
 
 
 def trained_rate(work_dir: Path) -> float:
@@ -146,6 +197,7 @@ def train(todo: dict[Training, Path], workers: int) -> int:
 def main() -> None:
     """Train what is missing; exit with 1 if a run failed."""
     args = parse_args()
+    check(args)
     torch.set_num_threads(1)
     draw_scenes()
     train_starts(args)
@@ -155,4 +207,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()

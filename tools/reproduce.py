@@ -36,7 +36,7 @@ from agvm_mm.reproduce import (  # noqa: E402
     to_summary,
     to_terminal,
 )
-from agvm_mm.reproduce.commands import Hardware, PlanError  # noqa: E402
+from agvm_mm.reproduce.commands import Hardware  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -85,8 +85,12 @@ def main() -> None:
             for name, table in TABLES.items()
             if args.table in ('all', name)
         }
-    except PlanError as error:
+    except ValueError as error:
         sys.exit(f'error: {error}')
+    every = [row for _, rows in tables.values() for row in rows]
+    obstacles = [row.obstacle for row in every if row.obstacle]
+    if obstacles and not any(row.plan for row in every):
+        sys.exit(f'error: {obstacles[0]}')
     if args.format == 'csv':
         print(to_csv(tables), end='')
         return

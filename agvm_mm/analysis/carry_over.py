@@ -8,7 +8,6 @@ average of the compared estimates themselves would favour starting anew.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -80,17 +79,3 @@ def errors(
             row[name] = float(difference.mean())
         found.append(row)
     return found
-
-
-def from_numbers(rows: Sequence[dict[str, list[float]]]) -> list[VarianceEstimate]:
-    """Estimates from their numerators and denominators."""
-    return [
-        VarianceEstimate(
-            torch.tensor(row['numerator'], dtype=torch.float64),
-            torch.tensor(row['denominator'], dtype=torch.float64),
-            samples=0,
-            images=0,
-        )
-        for row in rows
-        if all(math.isfinite(value) for values in row.values() for value in values)
-    ]

@@ -32,7 +32,7 @@ class History:
 
 
 def read_history(run: str | Path) -> History:
-    """The curves of a work directory, resumed runs joined, or of one result.
+    """The curves of the last run of a work directory, its launches joined, or of one result.
 
     Where a resumed run repeats iterations, the later log counts.
 
@@ -58,8 +58,11 @@ def _kept(path: Path) -> Curves:
     curves: Curves = {}
     for quantity, by_module in read_result(path).get('modules', {}).items():
         for module, curve in by_module.items():
-            points = [(int(step), float(value)) for step, value in curve if math.isfinite(value)]
-            curves.setdefault(quantity, {})[module] = points
+            curves.setdefault(quantity, {})[module] = [
+                (int(step), float(value))
+                for step, value in curve
+                if value is not None and math.isfinite(value)
+            ]
     return curves
 
 

@@ -15,10 +15,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..checks import is_count, is_number, require
 from . import collectives
 from .cluster import Cluster
 
 SCHEMES = ('ddp', 'all_pairs', 'half_split', 'authors')
+COUNTS = ('parameters', 'tensors', 'modules', 'element', 'images', 'interval')
+"""Fields of :class:`Workload` that are whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,33 @@ class Workload:
         images_per_gpu: of one step.
         epochs: length of the run.
         interval: updates between two estimates.
+
+    Raises:
+        ValueError: a number is outside its range.
     """
 
     parameters: int = 41_527_712
     tensors: int = 156
     modules: int = 5
     element: int = 4
-    bucket: float = 25 * 2**20
+    bucket: float = 25.0 * 2**20
     backward: float = 0.6
     images: int = 117_266
-    images_per_gpu: float = 2
-    epochs: float = 12
+    images_per_gpu: float = 2.0
+    epochs: float = 12.0
     interval: int = 10
+
+    def __post_init__(self) -> None:
+        for key in COUNTS:
+            value = getattr(self, key)
+            require(is_count(value, 1), key, value, 'a whole number, at least 1', 'workload')
+        for key in ('bucket', 'images_per_gpu', 'epochs'):
+            value = getattr(self, key)
+            holds = is_number(value) and value > 0
+            require(holds, key, value, 'a positive number', 'workload')
+        share = self.backward
+        holds = is_number(share) and 0 <= share <= 1
+        require(holds, 'backward', share, 'a number from 0 to 1', 'workload')
 
     @property
     def gradient(self) -> float:

@@ -37,6 +37,7 @@ class Course:
         cpu_seconds: the same of this process alone, which other work on the machine leaves alone.
         scores: pairs of updates made and score.
         peak_bytes: most that one iteration held above what was there before it; 0 if not measured.
+        settings: what the run was made with, as far as it is known.
     """
 
     recipe: str
@@ -46,6 +47,7 @@ class Course:
     cpu_seconds: list[float] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
     peak_bytes: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class CourseHook(Hook):

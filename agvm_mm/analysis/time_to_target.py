@@ -35,11 +35,18 @@ def time_to(curve: Curve, metric: str, target: float, clock: str = 'seconds') ->
     return None
 
 
+def score_at(curve: Curve, metric: str, time: float, clock: str = 'seconds') -> float:
+    """Score of the last validation up to ``time``; 0 before the first. Arguments as above."""
+    scores = [score_of(point['metrics'], metric) for point in curve if point[clock] <= time]
+    return scores[-1] if scores else 0.0
+
+
 def compare(baseline: Curve, other: Curve, metric: str) -> dict[str, Any]:
     """Final metrics of both runs, and the time of ``other`` to the baseline's final ``metric``.
 
     The ratios are over the baseline's own whole time, so that below 1 is faster. There is one for
-    each of ``CLOCKS``, to the target and of the whole runs.
+    each of ``CLOCKS``, to the target and of the whole runs. ``equal_time`` is what ``other`` scores
+    by the time at which the baseline ends.
     """
     target = score_of(baseline[-1]['metrics'], metric)
     ratios = {}
@@ -50,13 +57,16 @@ def compare(baseline: Curve, other: Curve, metric: str) -> dict[str, Any]:
         target=target,
         ratio=ratios,
         whole_ratio={clock: other[-1][clock] / baseline[-1][clock] for clock in CLOCKS},
+        equal_time={
+            clock: score_at(other, metric, baseline[-1][clock], clock) for clock in CLOCKS
+        },
         baseline=dict(baseline[-1]['metrics']),
         other=dict(other[-1]['metrics']),
     )
 
 
 def summarise(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds of the ratios and of every final metric's change.
+    """Mean and standard deviation over seeds of the ratios, scores and final metrics' changes.
 
     The ratio to the target is the mean over the runs that reached it, ``reached`` of ``runs``.
     """
@@ -71,6 +81,9 @@ def summarise(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ratio={clock: mean_and_sd([one[clock] for one in reached]) for clock in CLOCKS},
         whole_ratio={
             clock: mean_and_sd([c['whole_ratio'][clock] for c in comparisons]) for clock in CLOCKS
+        },
+        equal_time={
+            clock: mean_and_sd([c['equal_time'][clock] for c in comparisons]) for clock in CLOCKS
         },
         change={key: mean_and_sd(values) for key, values in changes.items()},
     )

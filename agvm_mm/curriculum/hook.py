@@ -32,7 +32,9 @@ class CurriculumHook(Hook):
     the training loop so that the run costs ``budget`` times as much compute as that one, and
     :class:`.scheduler.ComputeParamSchedulerHook`, which has to be
     ``default_hooks.param_scheduler``, steps the schedules by the share of compute. Everything is
-    a function of the iteration: nothing is saved, and all ranks agree.
+    a function of the iteration: nothing is saved, and all ranks agree. The real length is logged
+    as ``curriculum/length``, in epochs or iterations as the config counts them, beside
+    ``curriculum/ratio`` and ``curriculum/compute``.
 
     Args:
         stages: name of a preset (:mod:`.presets`), or a list of dicts with the keys of
@@ -65,6 +67,7 @@ class CurriculumHook(Hook):
         self.whole_epochs = whole_epochs
         self.statistics = statistics
         self.schedule: Schedule | None = None
+        self.length = 0
         self.full_length = 0
         self.full_epochs = 0
         self._stage: int | None = None
@@ -87,9 +90,10 @@ class CurriculumHook(Hook):
             require(not self.whole_epochs, 'whole_epochs', True, 'False without epochs', WHERE)
             total = real_length(self.stages, loop.max_iters, self.budget)
             self.schedule = Schedule.divide(self.stages, total, multiple)
+            self.length = total
         else:
             self.schedule = self._lay_out_epochs(loop, multiple)
-            loop._max_epochs = self.schedule.total // len(loop.dataloader)
+            self.length = loop._max_epochs = self.schedule.total // len(loop.dataloader)
         loop._max_iters = self.schedule.total
         for hook in runner.hooks:
             if isinstance(hook, ComputeParamSchedulerHook):
@@ -138,6 +142,7 @@ class CurriculumHook(Hook):
         hub = runner.message_hub
         hub.update_scalar('train/curriculum/ratio', stage.ratio)
         hub.update_scalar('train/curriculum/compute', self.schedule.compute_at(runner.iter + 1))
+        hub.update_scalar('train/curriculum/length', self.length)
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Give the learning rates back that schedules and checkpoints know."""

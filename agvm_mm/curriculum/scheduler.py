@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..launch.update_hook import UpdateParamSchedulerHook
+from ..hooks import UpdateParamSchedulerHook
 from .stages import Schedule
 
 
@@ -25,7 +25,7 @@ class ComputeParamSchedulerHook(UpdateParamSchedulerHook):
     run goes on from there.
 
     Args:
-        **kwargs: of :class:`agvm_mm.launch.update_hook.UpdateParamSchedulerHook`.
+        **kwargs: of :class:`agvm_mm.hooks.UpdateParamSchedulerHook`.
     """
 
     schedule: Schedule | None = None

@@ -4,6 +4,7 @@ from .adan_restart import AdanRestartHook
 from .kfac_state import KFACStateHook
 from .seed_epoch import SeedEpochHook
 from .training_clock import TrainingClockHook
+from .update_schedules import UpdateParamSchedulerHook
 from .variance_table import VarianceTableHook
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     'KFACStateHook',
     'SeedEpochHook',
     'TrainingClockHook',
+    'UpdateParamSchedulerHook',
     'VarianceTableHook',
 ]

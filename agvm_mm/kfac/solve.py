@@ -109,7 +109,7 @@ def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues and eigenvectors; of the diagonal alone where the solver does not converge."""
     try:
         values, vectors = torch.linalg.eigh(matrix)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # public, but not typed
         # One rank inverts a layer: an error here would leave the others waiting for its gradient.
         values = matrix.diagonal(dim1=-2, dim2=-1)
         vectors = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)

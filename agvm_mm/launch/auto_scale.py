@@ -36,24 +36,30 @@ def base_batch(cfg: Config, effective: int, written: int | None) -> int:
     """
     settings = cfg.get('auto_scale_lr') or {}
     base: int | None = settings.get('base_batch_size')
+    asked, off = _asked(cfg)
     if written is None:
         if base is None:
             raise LaunchError(
-                '--auto-scale-lr needs auto_scale_lr.base_batch_size, the batch for which '
+                f'{asked} needs auto_scale_lr.base_batch_size, the batch for which '
                 'optim_wrapper.optimizer.lr is written, and the config does not set it.'
             )
         return base
     if base not in (None, written):
         raise LaunchError(
-            f'--auto-scale-lr cannot tell whether the learning rate is written for {KEY}={written} '
-            f'or for auto_scale_lr.base_batch_size={base}: leave --auto-scale-lr out in the first '
-            f'case, give {KEY} as --total-batch-size instead of in the config in the second.'
+            f'{asked} cannot tell whether the learning rate is written for {KEY}={written} or for '
+            f'auto_scale_lr.base_batch_size={base}: {off} in the first case, give {KEY} as '
+            '--total-batch-size instead of in the config in the second.'
         )
     if effective == written and 'scaled_from' not in settings:
-        raise LaunchError(
-            f'the learning rate is written for {KEY}={written} already: leave --auto-scale-lr out.'
-        )
+        raise LaunchError(f'the learning rate is written for {KEY}={written} already: {off}.')
     return written
+
+
+def _asked(cfg: Config) -> tuple[str, str]:
+    """What asked for scaling, and how to take that back; the config's wish outlasts the flag."""
+    if wants_scaling(cfg):
+        return 'auto_scale_lr.enable=True', 'set auto_scale_lr.enable=False in the config'
+    return '--auto-scale-lr', 'leave --auto-scale-lr out'
 
 
 def scale_lr(cfg: Config, effective: int, written: int | None = None) -> Note:
@@ -71,7 +77,7 @@ def scale_lr(cfg: Config, effective: int, written: int | None = None) -> Note:
     lr = optimizer.get('lr') if isinstance(optimizer, dict) else None
     if isinstance(lr, bool) or not isinstance(lr, (int, float)):
         raise LaunchError(
-            f'--auto-scale-lr needs optim_wrapper.optimizer.lr to be a number, it is {lr!r}.'
+            f'{_asked(cfg)[0]} needs optim_wrapper.optimizer.lr to be a number, it is {lr!r}.'
         )
     base = base_batch(cfg, effective, written)
     settings = dict(cfg.get('auto_scale_lr') or {})

@@ -6,7 +6,7 @@ A config that sets ``total_batch_size`` (or a launch with ``--total-batch-size``
 leaves ``accumulative_counts`` to the launch, and its iterations count optimizer updates at that
 batch. The recipe is then the same on 8 GPUs and on 768. MMEngine counts micro-batches: the lengths
 listed in :mod:`.lengths` are multiplied by ``accumulative_counts``, and iteration-based schedules
-are stepped at updates by :class:`.update_hook.UpdateParamSchedulerHook`.
+are stepped at updates by :class:`agvm_mm.hooks.UpdateParamSchedulerHook`.
 
 What stays as it is: lengths of ``agvm`` and ``clip_grad``, which the wrapper itself counts in
 updates, and lengths in epochs, since an epoch has the same images whatever the ranks. Where the

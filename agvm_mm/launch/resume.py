@@ -1,4 +1,4 @@
-"""``--resume``: which checkpoint, and is it whole?
+"""Which checkpoint a run starts from, and is it whole?
 
 A job that is killed while it writes leaves a truncated file, and a full disk a damaged one. Torch
 finds out late and says it badly, and does not compare checksums at all. Both are looked for before
@@ -22,11 +22,18 @@ PICKLE_START = b'\x80'  # the format of torch before 1.6
 NUMBERED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 
 
-def set_resume(cfg: Config, resume: str | None) -> None:
-    """Enter ``--resume``: 'auto' for the latest of the work directory, a path, or None."""
+def set_resume(cfg: Config, resume: str | None) -> list[Note]:
+    """Enter ``--resume``: 'auto' for the latest of the work directory, a path, or None.
+
+    Returns:
+        A warning where there is no latest one yet and training starts as without the flag.
+    """
+    if resume == 'auto' and _latest(Path(cfg.work_dir)) is None:
+        return [_start(cfg)]
     if resume is not None:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
+    return []
 
 
 def chosen_checkpoint(cfg: Config) -> str | None:
@@ -50,25 +57,34 @@ def check_resume(cfg: Config) -> list[Note]:
     """
     if not cfg.get('resume'):
         return []
-    work_dir = Path(cfg.work_dir)
     name = chosen_checkpoint(cfg)
     if name is None:
-        text = f'Nothing to resume in {work_dir} (no last_checkpoint): training from scratch.'
-        return [Note(text, logging.WARNING)]
-    if '://' in str(name):  # a remote store; MMEngine's file client knows it
-        return []
-    problem = find_damage(Path(name))
+        return [_start(cfg)]
+    problem = find_damage(name)
     if problem:
-        advice = _advice(work_dir, Path(name))
+        advice = _advice(Path(cfg.work_dir), Path(name))
         raise LaunchError(f'{name} cannot be resumed from: {problem}; {advice}.')
     return []
 
 
-def find_damage(path: Path) -> str | None:
+def _start(cfg: Config) -> Note:
+    """Start a run that has nothing to resume, from the config's weights if it names some."""
+    cfg.resume = False
+    weights = cfg.get('load_from')
+    start = 'training from scratch' if not weights else f'training from load_from={weights}'
+    text = f'Nothing to resume in {cfg.work_dir} (no last_checkpoint): {start}.'
+    return Note(text, logging.WARNING)
+
+
+def find_damage(checkpoint: str | Path) -> str | None:
     """What is wrong with a checkpoint, in a few words; None if it is whole.
 
-    A directory, as DeepSpeed writes, and a file in torch's old format pass unread.
+    What is in a remote store, a directory, as DeepSpeed writes, and a file in torch's old format
+    pass unread.
     """
+    if '://' in str(checkpoint):  # MMEngine's file client knows it
+        return None
+    path = Path(checkpoint).expanduser()
     if path.is_dir():
         return None
     if not path.is_file():

@@ -19,7 +19,7 @@ from .batch_size import apply_total_batch_size, effective_batch, restore_updates
 from .distributed import count_ranks, prepare_cpu
 from .errors import LaunchError, Note
 from .resume import check_resume, chosen_checkpoint, set_resume
-from .trust import require_plain
+from .trust import refuse_foreign, require_plain
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,8 @@ def prepare_training(cfg: Config, options: TrainOptions) -> list[Note]:
         enable_amp(cfg)
     if options.seed is not None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': options.seed}
-    set_resume(cfg, options.resume)
-    notes = check_resume(cfg) + _set_batch(cfg, options, ranks)
-    _check_trust(cfg)
+    notes = set_resume(cfg, options.resume) + check_resume(cfg) + _set_batch(cfg, options, ranks)
+    _check_checkpoint(cfg, 'load_from')
     return notes + prepare_cpu(cfg)
 
 
@@ -90,7 +89,7 @@ def prepare_testing(cfg: Config, checkpoint: str) -> list[Note]:
     cfg.load_from = checkpoint
     cfg.resume = False
     count_ranks(cfg.launcher)
-    _check_trust(cfg)
+    _check_checkpoint(cfg, 'the second argument of tools/test.py')
     return prepare_cpu(cfg)
 
 
@@ -119,11 +118,15 @@ def _read(path: str) -> Config:
         raise
 
 
-def _check_trust(cfg: Config) -> None:
+def _check_checkpoint(cfg: Config, where: str) -> None:
     compat.allow_own_checkpoints()
     checkpoint = chosen_checkpoint(cfg)
-    if checkpoint is not None:
-        require_plain(checkpoint)
+    if checkpoint is None:
+        return
+    if cfg.get('resume'):  # check_resume has looked for damage
+        refuse_foreign(checkpoint, '--resume')
+    else:
+        require_plain(checkpoint, where)
 
 
 def _causes(error: BaseException | None) -> str:

@@ -6,14 +6,14 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..curriculum import ComputeParamSchedulerHook
+from ..hooks import UpdateParamSchedulerHook
 from .errors import LaunchError
 from .naming import type_name
-from .update_hook import UpdateParamSchedulerHook
 
 STOCK_HOOK = 'ParamSchedulerHook'
 UPDATE_HOOK = UpdateParamSchedulerHook.__name__
-# Does the same where a curriculum counts the steps; curriculum/ is above this layer.
-COMPUTE_HOOK = 'ComputeParamSchedulerHook'
+COMPUTE_HOOK = ComputeParamSchedulerHook.__name__  # does the same by the share of compute
 
 
 def schedule_by_update(cfg: Config, accumulative_counts: int) -> None:
@@ -44,7 +44,7 @@ def schedule_by_update(cfg: Config, accumulative_counts: int) -> None:
         converted=[i for i, entry in enumerate(entries) if _is_converted(entry)],
     )
     cfg.default_hooks = hooks
-    _import_with_config(cfg, UpdateParamSchedulerHook.__module__)
+    _import_with_config(cfg, 'agvm_mm')
 
 
 def schedule_by_micro_batch(cfg: Config) -> None:

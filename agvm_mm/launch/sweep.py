@@ -13,6 +13,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from .errors import LaunchError
 from .runner import TrainOptions, build_runner, load_config, prepare_training
 
 
@@ -36,10 +39,20 @@ class Training:
 def run_all(trainings: Iterable[Training], workers: int) -> Iterator[tuple[Training, int]]:
     """Train, ``workers`` at a time; yields every training with its exit code when it has ended.
 
-    The processes are forks of this one, so that the packages are imported once. They are ended
-    when the caller stops asking.
+    The processes are new ones with as many threads as this one: a fork of a process that has used
+    a GPU cannot use it. They are ended when the caller stops asking.
+
+    Raises:
+        LaunchError: ``workers`` is below 1.
     """
-    waiting = iter(trainings)
+    if workers < 1:
+        raise LaunchError(
+            f'{workers} trainings at a time were asked for; allowed is a whole number, at least 1.'
+        )
+    return _run_all(iter(trainings), workers)
+
+
+def _run_all(waiting: Iterator[Training], workers: int) -> Iterator[tuple[Training, int]]:
     running: dict[BaseProcess, Training] = {}
     try:
         while True:
@@ -57,16 +70,19 @@ def run_all(trainings: Iterable[Training], workers: int) -> Iterator[tuple[Train
 
 def _start(training: Training) -> BaseProcess:
     training.work_dir.mkdir(parents=True, exist_ok=True)
-    process = multiprocessing.get_context('fork').Process(target=_train, args=(training,))
+    process = multiprocessing.get_context('spawn').Process(
+        target=_train, args=(training, torch.get_num_threads())
+    )
     process.start()
     return process
 
 
-def _train(training: Training) -> None:
+def _train(training: Training, threads: int) -> None:
     output = os.open(training.work_dir / 'output.txt', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())
     try:
+        torch.set_num_threads(threads)
         cfg = load_config(
             str(training.config), 'none', str(training.work_dir), dict(training.cfg_options)
         )

@@ -3,6 +3,7 @@
 A pickle can name any function to be called while it is read. torch's ``weights_only`` reading
 refuses all but an allow-list; but the fork's MMEngine then reads the file without it, with a line
 in the log, and torch before 2.6 knows no such list. So the names are read first, which calls none.
+Before that the file must be whole: what is no checkpoint at all is not suspected of anything.
 """
 
 from __future__ import annotations
@@ -15,31 +16,58 @@ import torch
 
 from ..compat import allow_own_checkpoints
 from .errors import LaunchError
+from .resume import find_damage
 
 OPT_OUT = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 
 
-def require_plain(checkpoint: str | Path) -> None:
-    """Stop where a local checkpoint holds more than numbers, text and MMEngine's own histories.
+def require_plain(checkpoint: str | Path, where: str = '--checkpoint') -> None:
+    """Stop where a local checkpoint is missing or damaged, or :func:`refuse_foreign` does.
 
-    A URL, a directory and a missing file are left to MMEngine; so is every file with torch before
-    2.6, and where the user has set :data:`OPT_OUT`, torch's own variable.
+    Args:
+        checkpoint: a path; a URL and a directory are left to MMEngine.
+        where: what has named it, for the sentence.
 
     Raises:
-        LaunchError: it does; names the first function or class.
+        LaunchError: it is not to be loaded; says why.
+    """
+    problem = find_damage(checkpoint)
+    if problem:
+        raise _unusable(checkpoint, problem, where)
+    refuse_foreign(checkpoint, where)
+
+
+def refuse_foreign(checkpoint: str | Path, where: str) -> None:
+    """Stop where a whole checkpoint holds more than numbers, text and MMEngine's own histories.
+
+    A URL and a directory are left to MMEngine; so is every file with torch before 2.6, and where
+    the user has set :data:`OPT_OUT`, torch's own variable.
+
+    Raises:
+        LaunchError: it does, the first function or class is named; or torch cannot read it.
     """
     if os.environ.get(OPT_OUT, '0').lower() in ('1', 'y', 'yes', 'true'):
         return
-    path = Path(checkpoint)
+    path = Path(checkpoint).expanduser()
     if not path.is_file() or not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
         return
     allow_own_checkpoints()
-    found = _foreign(path)
+    try:
+        found = _foreign(path)
+    except Exception as error:  # any bytes may stand there, and torch checks none
+        raise _unusable(path, 'torch cannot read it as one', where) from error
     if found is not None:
         raise LaunchError(
             f'{path} is not loaded, as it holds {found}, and whoever wrote the file may run code '
             f'that way; if you trust them, set {OPT_OUT}=1 in the environment.'
         )
+
+
+def _unusable(checkpoint: str | Path, problem: str, where: str) -> LaunchError:
+    return LaunchError(
+        f'{checkpoint} cannot be loaded: {problem}; allowed is a whole checkpoint that torch.save '
+        f'wrote, set in {where}.'
+    )
 
 
 def _foreign(path: Path) -> str | None:
@@ -49,6 +77,8 @@ def _foreign(path: Path) -> str | None:
     except ValueError:  # the format of torch before 1.6, whose names are not to be had alone
         try:
             torch.load(path, map_location='cpu', weights_only=True)
-        except UnpicklingError:
+        except UnpicklingError as error:
+            if 'Unsupported operand' in str(error):  # no pickle of torch's, and no function in it
+                raise
             return 'a function or class that torch does not know as safe'
     return None

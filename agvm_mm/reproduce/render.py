@@ -122,10 +122,11 @@ def _grid(title: str, rows: Sequence[Row]) -> Grid:
 
 
 def _command_lines(row: Row) -> list[str]:
+    cell = f'{row.model}, {row.method}, batch {row.batch}'
     if row.plan is None:
-        return []
+        return [f'# {cell}: no command, {row.obstacle}', ''] if row.obstacle else []
     plan = row.plan
-    head = f'{row.model}, {row.method}, batch {row.batch}: {plan.gpus} GPUs x {plan.images} images'
+    head = f'{cell}: {plan.gpus} GPUs x {plan.images} images'
     if plan.micro_batches > 1:
         head += f' x {plan.micro_batches} micro-batches'
     time = plan.time or 'not known; give --seconds-per-image'
@@ -170,6 +171,7 @@ CSV_COLUMNS = (
     'expected_time',
     'torchrun',
     'slurm',
+    'no_command',
 )
 
 
@@ -197,6 +199,7 @@ def _csv_row(row: Row) -> dict[str, object]:
         seeds=' '.join('?' if seed is None else str(seed) for seed in row.seeds),
         difference=row.difference,
         running='; '.join(row.running),
+        no_command=row.obstacle,
     )
     if figure is not None:
         kind = 'published' if figure.source.published else 'secondary_source'

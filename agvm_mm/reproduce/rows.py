@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .commands import Hardware, Plan, plan_of
+from .commands import Hardware, Plan, PlanError, plan_of
 from .figures import Figure
 from .recipes import METHODS, Recipe
 from .runs import Run, find_runs
@@ -27,7 +27,8 @@ class Row:
         scores: final scores of the finished runs in the unit of the figure.
         seeds: their seeds, None where a work directory does not name one.
         running: one line for every run without a final score.
-        plan: how to train it; None without a recipe.
+        plan: how to train it; None without a recipe, or where the hardware cannot.
+        obstacle: why the hardware cannot, in one sentence.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Row:
     seeds: tuple[int | None, ...] = ()
     running: tuple[str, ...] = ()
     plan: Plan | None = None
+    obstacle: str = ''
 
     @property
     def mean(self) -> float | None:
@@ -75,7 +77,7 @@ def rows_of(
         hardware: see :func:`.commands.plan_of`.
 
     Raises:
-        PlanError: see :func:`.commands.plan_of`.
+        ValueError: see :func:`.runs.find_runs`.
     """
     recipes = table.recipes(configs)
     rows = []
@@ -85,7 +87,11 @@ def rows_of(
             rows.append(_quote(table, place))
         else:
             config = f'{configs.name}/{recipe.path.relative_to(configs)}'
-            plan = plan_of(recipe, config, work_root, seed, hardware, table.times.get(place))
+            known = table.times.get(place)
+            try:
+                plan: Plan | PlanError = plan_of(recipe, config, work_root, seed, hardware, known)
+            except PlanError as error:
+                plan = error
             runs = find_runs(work_root, recipe.path.stem, table.key)
             rows.append(_row(table, place, recipe, config, plan, runs))
     return rows
@@ -103,7 +109,12 @@ def _quote(table: Table, place: Place) -> Row:
 
 
 def _row(
-    table: Table, place: Place, recipe: Recipe, config: str, plan: Plan, runs: Sequence[Run]
+    table: Table,
+    place: Place,
+    recipe: Recipe,
+    config: str,
+    plan: Plan | PlanError,
+    runs: Sequence[Run],
 ) -> Row:
     done = [run for run in runs if run.finished and run.value is not None]
     return Row(
@@ -115,7 +126,8 @@ def _row(
         scores=tuple(table.scale * run.value for run in done if run.value is not None),
         seeds=tuple(run.seed for run in done),
         running=tuple(_progress(run, table.scale) for run in runs if run not in done),
-        plan=plan,
+        plan=plan if isinstance(plan, Plan) else None,
+        obstacle='' if isinstance(plan, Plan) else str(plan),
     )
 
 

@@ -16,13 +16,22 @@ import math
 import re
 import time
 from dataclasses import dataclass
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
-from ..work_dir import find_scalars, parse_lines, read_lines, read_literals, read_result, score_of
+from ..work_dir import (
+    find_scalars,
+    is_training,
+    parse_lines,
+    read_lines,
+    read_literals,
+    read_result,
+    score_of,
+)
 
 ETA = re.compile(r' - (?:Epoch|Iter)\(train\) .*? eta: ((?:\d+ days?, )?\d+:\d\d:\d\d)')
-ITERATION = '"iter": '  # stands in every training line and in no line of an evaluation
+LENGTH = 'curriculum/length'  # epochs or iterations; a curriculum's config has those at full size
 SILENT = 900  # seconds without a line after which a run may have been killed
 TAIL = 65536  # bytes at the end of a log in which its last training line is looked for
 
@@ -52,6 +61,9 @@ def find_runs(work_root: Path, stem: str, key: str, now: float | None = None) ->
         stem: file name of the config without ``.py``.
         key: the score's name in the logs.
         now: time to which the age of a log is measured; None for the clock's.
+
+    Raises:
+        ValueError: a JSON file of that name is no result, or lacks the score; names the file.
     """
     runs = []
     for path in sorted(work_root.glob(f'{stem}*')):
@@ -62,51 +74,42 @@ def find_runs(work_root: Path, stem: str, key: str, now: float | None = None) ->
         if path.is_dir():
             run = _read_run(path, key, seed, now)
         else:
-            score = score_of(read_result(path)['scores'], key)
-            run = Run(seed, score, finished=True, progress='')
+            run = Run(seed, _read_score(path, key), finished=True, progress='')
         if run is not None:
             runs.append(run)
     return sorted(runs, key=lambda run: -1 if run.seed is None else run.seed)
+
+
+def _read_score(path: Path, key: str) -> float:
+    result = read_result(path)
+    try:
+        return score_of(result['scores'], key)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f'{path} has no usable score: {error}') from error
 
 
 def _read_run(folder: Path, key: str, seed: int | None, now: float | None) -> Run | None:
     logs = find_scalars(folder)
     if not logs:
         return None
-    state = _State()
+    scores: dict[int, float | None] = {}  # an evaluation may find nothing to score
+    last: dict[str, Any] = {}
     for path in logs:
-        state.add(path, key)
+        lines = read_lines(path)
+        last = next(parse_lines(filter(is_training, reversed(lines))), last)
+        for entry in parse_lines(filterfalse(is_training, lines)):
+            scores[int(entry['step'])] = entry.get(key)
     unit, total = _read_length(logs[-1].parent / 'config.py')
-    evaluated = max(state.scores, default=-1)
-    value = state.scores.get(evaluated)
+    if LENGTH in last:
+        total = int(last[LENGTH])
+    evaluated = max(scores, default=-1)
+    value = scores.get(evaluated)
     finished = total is not None and evaluated >= total
     if finished:
         progress = 'finished without a score' if value is None else ''
     else:
-        progress = _describe(state.last, unit, total, logs[-1], now)
+        progress = _describe(last, unit, total, logs[-1], now)
     return Run(seed, value, finished, progress)
-
-
-class _State:
-    """What the logs of one work directory say, in the order in which they were written."""
-
-    def __init__(self) -> None:
-        self.scores: dict[int, float | None] = {}  # an evaluation may find nothing to score
-        self.last: dict[str, Any] = {}
-        self._first_step = 0
-
-    def add(self, path: Path, key: str) -> None:
-        """Continue with a log, or start anew where it does not resume the earlier ones."""
-        lines = read_lines(path)
-        training = [line for line in lines if ITERATION in line]
-        first = next(parse_lines(training), {})
-        if first and first['step'] <= self._first_step:
-            self.scores.clear()
-        if first:
-            self._first_step = self._first_step or first['step']
-            self.last = next(parse_lines(reversed(training)), first)
-        for entry in parse_lines(line for line in lines if ITERATION not in line):
-            self.scores[int(entry['step'])] = entry.get(key)
 
 
 def _read_length(config: Path) -> tuple[str, int | None]:

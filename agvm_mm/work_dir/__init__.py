@@ -2,11 +2,12 @@
 
 from .literals import read_literals
 from .results import distil, read_result, score_of, write_result
-from .scalars import find_scalars, module_curve, parse_lines, read_lines
+from .scalars import find_scalars, is_training, module_curve, parse_lines, read_lines
 
 __all__ = [
     'distil',
     'find_scalars',
+    'is_training',
     'module_curve',
     'parse_lines',
     'read_lines',

@@ -9,11 +9,12 @@ on the command line, and on which software the run was made.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .scalars import find_scalars, module_curve, parse_lines, read_lines
+from .scalars import find_scalars, is_training, module_curve, parse_lines, read_lines
 
 NO_SCORES = ('step', 'time', 'data_time')
 CURVES = ('phi', 'noise_scale', 'factor')
@@ -31,9 +32,9 @@ def distil(work_dir: Path, **facts: Any) -> dict[str, Any]:
     """
     logs = find_scalars(work_dir)
     entries = [entry for path in logs[-1:] for entry in parse_lines(read_lines(path))]
-    if not entries or 'loss' in entries[-1]:
+    if not entries or is_training(entries[-1]):
         raise ValueError(f'{work_dir} holds no run that ended with an evaluation.')
-    training = [entry for entry in entries if 'loss' in entry]
+    training = [entry for entry in entries if is_training(entry)]
     return {
         **facts,
         'scores': {key: value for key, value in entries[-1].items() if key not in NO_SCORES},
@@ -43,14 +44,28 @@ def distil(work_dir: Path, **facts: Any) -> dict[str, Any]:
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """One line a key, so that two results can be compared by eye and by diff."""
-    lines = ',\n'.join(f'{json.dumps(key)}: {json.dumps(value)}' for key, value in result.items())
+    """One line a key, so that two results can be compared by eye and by diff.
+
+    JSON has neither NaN nor infinity: both become null.
+    """
+    lines = ',\n'.join(
+        f'{json.dumps(key)}: {json.dumps(_finite(value), allow_nan=False)}'
+        for key, value in result.items()
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('{\n' + lines + '\n}\n')
 
 
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def read_result(path: Path) -> dict[str, Any]:
-    """Inverse of :func:`write_result`.
+    """Inverse of :func:`write_result`; reads the bare NaN of older files too.
 
     Raises:
         ValueError: the file holds something else.
@@ -59,20 +74,23 @@ def read_result(path: Path) -> dict[str, Any]:
         result = json.loads(path.read_text(encoding='utf-8'))
         if isinstance(result['scores'], dict):
             return dict(result)
-    except (json.JSONDecodeError, KeyError, TypeError):
-        pass
+    except (ValueError, KeyError, TypeError):
+        pass  # no text, no JSON, or another one
     raise ValueError(f'{path} is not the result of a run as tools/miniature.py writes it.')
 
 
-def score_of(scores: Mapping[str, float], key: str) -> float:
-    """The score named ``key``; 0 of no scores, which is what mmdet reports of no detections.
+def score_of(scores: Mapping[str, float | None], key: str) -> float:
+    """The score named ``key``, NaN for null; 0 of no scores, as mmdet reports no detections.
 
     Raises:
         ValueError: there are scores, but none of this name.
     """
     if scores and key not in scores:
         raise ValueError(f'{key!r} is no result of this run; there are {", ".join(scores)}.')
-    return float(scores[key]) if scores else 0.0
+    if not scores:
+        return 0.0
+    score = scores[key]
+    return math.nan if score is None else float(score)
 
 
 def _curves(training: list[dict[str, Any]]) -> dict[str, dict[str, list[list[float]]]]:

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 from launcher import run_tool
+from matplotlib import pyplot
 
-from agvm_mm.analysis.explain.draw import draw_steps
+from agvm_mm.analysis.explain import steps as explain
+from agvm_mm.analysis.explain.draw import _draw_step, draw_steps
 from agvm_mm.analysis.explain.steps import FAMILIES, FORMAT, HEADS, curve, row
+from agvm_mm.analysis.predict.forecast import Plan
+from agvm_mm.statistics.precision import NORMAL_95
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'effective_batch'
 
@@ -50,9 +54,36 @@ def test_the_curve_is_a_sliding_window():
         assert (phi, error) == (pytest.approx(0.5), pytest.approx(0.01 / math.sqrt(3)))
 
 
+def test_the_band_is_as_wide_as_the_normal_interval():
+    axes = pyplot.figure().subplots()
+    _draw_step(axes, _result('retinanet', (0.9, 0.5)), 4)
+    heights = axes.collections[1].get_paths()[0].vertices[:, 1]
+    assert max(heights) - min(heights) == pytest.approx(2 * NORMAL_95 * 0.01 / math.sqrt(3))
+    pyplot.close(axes.figure)
+
+
 def test_every_step_has_its_config():
     names = [step.config for steps in FAMILIES.values() for step in steps]
     assert len(set(names)) == 7 and all((CONFIGS / f'{name}.py').is_file() for name in names)
+
+
+@pytest.mark.parametrize('family', list(FAMILIES))
+def test_a_family_is_measured_step_by_step(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def run(plan: Plan, seeds: Any) -> dict[str, Any]:
+        seen.append((plan, seeds))
+        return dict(name=plan.config)
+
+    monkeypatch.setattr(explain, 'run', run)
+    plan = Plan('no config', images=3, updates=7, window=5)
+    measuring = explain.measure(family, plan, [4, 5], CONFIGS)
+    for number, (step, result) in enumerate(zip(FAMILIES[family], measuring, strict=True), 1):
+        assert len(seen) == number, 'a step is measured when it is asked for'
+        config = str(CONFIGS / f'{step.config}.py')
+        head = dict(family=family, label=step.label, head=HEADS[family])
+        assert result == {**head, 'name': config}
+        assert seen[-1] == (Plan(config, images=3, updates=7, window=5), [4, 5])
 
 
 def test_the_figure_and_the_table_come_from_the_file(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def _log(folder: Path, run: str, entries: list[dict[str, float]], tail: str = ''
 
 def _entry(step: int, phi: float) -> dict[str, float]:
     return {
+        'iter': step,
         'step': step,
         'loss': 1.0,
         'agvm/phi/roi_head.bbox_head': phi,
@@ -46,6 +48,13 @@ def test_a_resumed_run_is_joined_and_repeats_count_once(tmp_path):
     assert curve == [(10, 0.5), (20, 0.25), (30, 0.2)]
 
 
+def test_a_run_that_begins_again_replaces_what_was_there(tmp_path):
+    """Of two recipes in one directory only the last is drawn."""
+    _log(tmp_path, '20260101_000000', [_entry(10, 0.5), _entry(20, 0.9), _entry(30, 0.8)])
+    _log(tmp_path, '20260102_000000', [_entry(10, 0.25)])
+    assert read_history(tmp_path).curves['phi'] == {'roi_head.bbox_head': [(10, 0.25)]}
+
+
 def test_a_folder_without_curves_is_named(tmp_path):
     _log(tmp_path, '20260101_000000', [{'step': 1, 'loss': 2.0}])
     with pytest.raises(FileNotFoundError, match=tmp_path.name):
@@ -62,6 +71,15 @@ def test_a_kept_result_has_the_curves_of_its_work_directory(tmp_path):
     for quantity in ('phi', 'factor'):
         assert kept.curves[quantity] == logged.curves[quantity]
     assert kept.curves['noise_scale'] == {'neck': []}
+
+
+def test_values_that_are_not_finite_are_left_out_of_old_and_new_results(tmp_path):
+    curve = [[1, math.nan], [2, 0.5], [3, math.inf]]
+    result = {'scores': {}, 'modules': {'phi': {'neck': curve}}}
+    (tmp_path / 'old.json').write_text(json.dumps(result))
+    write_result(tmp_path / 'new.json', result)
+    for name in ('old', 'new'):
+        assert read_history(tmp_path / f'{name}.json').curves == {'phi': {'neck': [(2, 0.5)]}}
 
 
 def test_the_tool_writes_png_and_svg(tmp_path):

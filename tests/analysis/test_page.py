@@ -180,6 +180,33 @@ def test_a_resumed_run_counts_the_later_log(tmp_path):
     assert run.losses['loss'] == [(10, 0.3), (20, 9.0)]
 
 
+def test_a_run_that_begins_again_replaces_what_was_there(tmp_path):
+    """Curves, scores and what the log says are those of the last run alone."""
+    warned = LOG + 'WARNING - AGVM: gradients were not finite at update 7; the estimate'
+    folder = _work_dir(tmp_path / 'a', [_entry(10), _entry(20)], log=warned)
+    later = folder / '20260102_000000' / 'vis_data'
+    later.mkdir(parents=True)
+    (later / 'scalars.json').write_text(json.dumps(_entry(10, loss=9.0)))
+    (later.parent / 'b.log').write_text(LOG.replace('GPU number: 3', 'GPU number: 5'))
+    run = read_run(folder)
+    assert run.losses['loss'] == [(10, 9.0)] and run.scores == {}
+    assert run.history is not None and len(run.history.curves['phi']['neck']) == 1
+    assert (run.skipped, run.ranks) == (None, 5)
+
+
+def test_the_settings_of_a_scoped_wrapper_are_read(tmp_path):
+    folder = _work_dir(tmp_path / 'a', [_entry(20)], 'momentum=0.97')
+    config = folder / '20260101_000000' / 'vis_data' / 'config.py'
+    text = config.read_text().replace("type='AGVM", "type='agvm_mm.AGVM")
+    config.write_text(text)
+    run = read_run(folder)
+    assert run.agvm is not None and run.agvm.interval == 2
+    assert any('3 estimates are fewer' in text for text in findings(run))
+    assert 'one every 2 updates' in _Parser(render_page(run)).text
+    config.write_text(text.replace('agvm_mm.AGVMOptimWrapper', 'OptimWrapper'))
+    assert read_run(folder).agvm is None
+
+
 def test_a_config_is_read_and_not_executed(tmp_path):
     text = f"open({str(tmp_path / 'x')!r}, 'w')\na = dict(b=[1, dict(c=-2.5)], d={{'e': (None,)}})"
     text += f"\nf = open({str(tmp_path / 'x')!r}, 'w')\ng = dict(**a)"

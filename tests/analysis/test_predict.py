@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from launcher import ROOT, run_tool
+from quality_toy import write_config
 
-from agvm_mm.analysis.predict.forecast import FORMAT, pooled, read, write
+from agvm_mm.analysis.predict.draw import prediction_figure
+from agvm_mm.analysis.predict.forecast import FORMAT, Plan, pooled, read, run, write
 from agvm_mm.analysis.predict.render import errors, tables, verdict
 from agvm_mm.analysis.predict.window import Window, summarise
+from agvm_mm.optim import AGVMSettings
 from agvm_mm.statistics import FactorConfig, VarianceEstimate, moment_estimate
+from agvm_mm.statistics.precision import NORMAL_95
 
 NAN = float('nan')
 
@@ -144,6 +148,39 @@ def test_seeds_are_averaged():
     one, two = _result([0.8, 0.5], [0.02, 0.02]), pooled(result)
     assert two.phi.tolist() == pytest.approx(pooled(one).phi.tolist())
     assert float(two.error[0]) == pytest.approx(0.02 / math.sqrt(2))
+
+
+def _plan(config: Path, **changes: float) -> Plan:
+    return Plan(str(config), samples=2, updates=3, window=3, **changes)
+
+
+def test_the_rate_is_the_one_given_even_if_it_is_0(tmp_path):
+    config = write_config(tmp_path)
+    assert run(_plan(config, rate=0.0), [0])['rate'] == 0
+    assert run(_plan(config), [0])['rate'] == pytest.approx(0.4 * 2 / 4)
+
+
+def test_anchor_and_clamp_are_the_configs_or_agvms_own(tmp_path, monkeypatch):
+    keys = dict(anchor='head', clamp=[0.1, 3.0])
+    result = run(_plan(write_config(tmp_path, agvm=keys)), [0])
+    assert {key: result[key] for key in keys} == keys
+    monkeypatch.setattr(AGVMSettings, 'clamp', (0.2, 2.0))
+    result = run(_plan(write_config(tmp_path)), [0])
+    assert (result['anchor'], result['clamp']) == ('backbone', [0.2, 2.0])
+
+
+def test_a_gradient_by_kfac_is_refused_in_words_of_its_own(tmp_path):
+    keys = dict(estimator='half_split', precondition='kfac')
+    with pytest.raises(ValueError, match="precondition is 'kfac' and the prediction measures all"):
+        run(_plan(write_config(tmp_path, agvm=keys)), [0])
+
+
+def test_bars_are_as_long_as_the_normal_intervals():
+    result = _result([0.8, 0.5], [0.01, 0.01])
+    result['seeds'][0]['measured'][0]['error'] = [0.1, 0.1]
+    [bars] = prediction_figure(result).axes[0].containers
+    [[low, high]] = bars[2][0].get_segments()
+    assert high[1] - low[1] == pytest.approx(2 * NORMAL_95 * 0.1, rel=1e-9)
 
 
 def _scenes(folder: Path) -> Path:

@@ -9,11 +9,15 @@ import pytest
 import torch
 from launcher import ROOT, run_tool
 from networks import ReplayNet
+from quality_toy import write_config
+from tool_modules import load_tool, parse
 
+from agvm_mm.analysis.quality.gradients import GradientSource
 from agvm_mm.analysis.quality.gram import all_pairs, gram_matrices, half_split
 from agvm_mm.analysis.quality.settling import settle
 from agvm_mm.analysis.quality.spread import NoiseMoments, measure, noise_moments, theory
 from agvm_mm.analysis.quality.stream import measure_levels
+from agvm_mm.launch.errors import LaunchError
 from agvm_mm.statistics import (
     FactorConfig,
     ModulePartition,
@@ -117,6 +121,72 @@ def test_settling_of_noiseless_estimates_is_that_of_the_averages():
         estimate = VarianceEstimate(phi, torch.ones_like(phi), 8, 0)
         state, count = update_factors(state, estimate, config), count + 1
     assert arrivals['factor'] == [1, count]
+
+
+def test_streams_shorter_than_the_average_reaches_are_refused():
+    gram = _gram_of(0.4, 8).unsqueeze(0)
+    for horizon, momentum, least in ((32, 0.97, 33), (9, 0.9, 10)):
+        config = FactorConfig(momentum=momentum)
+        with pytest.raises(
+            ValueError, match=f'^{horizon} estimates are too few.* at least {least}'
+        ):
+            settle(gram, 8, 'all_pairs', config, horizon, 1, torch.Generator())
+
+
+def test_updates_before_measuring_have_the_rate_of_their_batch_and_the_configs_options(tmp_path):
+    """The head stands still; the backbone's gradient is the data, at a quarter of the rate."""
+    paramwise = dict(custom_keys={'head': dict(lr_mult=0.0)})
+    config = write_config(tmp_path, 0.0, paramwise_cfg=paramwise, clip_grad=dict(max_norm=100))
+    source = GradientSource(config, images=1)
+    source.train(0)
+    assert float(source.model.backbone.weight.detach()) == 0
+    source.train(20)  # the rate is there after two updates, 0.05 and 0.1
+    rates = 0.05 + 19 * 0.1
+    assert float(source.model.backbone.weight.detach()) == pytest.approx(-rates)
+    assert float(source.model.head.weight.detach()) == 0
+
+
+def test_modules_are_those_of_the_config(tmp_path):
+    modules = {'all': ['backbone', 'head']}
+    source = GradientSource(write_config(tmp_path, agvm=dict(modules=modules)))
+    assert source.partition.names == ('all',)
+
+
+@pytest.mark.parametrize(
+    ('agvm', 'option', 'anchor'),
+    [(None, [], 'backbone'), (dict(anchor='head'), [], 'head'),
+     (dict(anchor='head'), ['--anchor', 'backbone'], 'backbone')],
+)  # fmt: skip
+def test_the_anchor_is_the_configs_unless_given(tmp_path, monkeypatch, agvm, option, anchor):
+    tool = load_tool('analysis_tools/estimator_quality.py')
+    source = GradientSource(write_config(tmp_path, agvm=agvm))
+    assert tool.anchor_of(source, parse(tool, monkeypatch, 'x.py', *option)) == anchor
+
+
+@pytest.mark.parametrize(
+    ('args', 'words'),
+    [
+        (['--samples', 63], '--samples is 63; allowed is a whole number, at least 64'),
+        (['--ranks', 2, '--settle-at', 300], '--samples is 256; allowed is .* at least 300'),
+        (['--horizon', 32], '--horizon is 32; allowed is a whole number, at least 33'),
+        (['--levels', 1, 8], '--levels is 1; allowed is a whole number, at least 2'),
+        (['--out', 'QUALITY/out.json'], 'whose folder cannot be made'),
+        (['--anchor', 'trunk'], "the anchor is 'trunk'; allowed is backbone, head, with --anchor"),
+    ],
+)
+def test_the_tool_refuses_before_it_trains(tmp_path, monkeypatch, args, words):
+    tool = load_tool('analysis_tools/estimator_quality.py')
+    monkeypatch.setattr(GradientSource, 'train', lambda *_: pytest.fail('it trains'))
+    (tmp_path / 'QUALITY').write_text('a file')
+    monkeypatch.chdir(tmp_path)
+    parse(tool, monkeypatch, write_config(tmp_path), *args)
+    with pytest.raises(LaunchError, match=words):
+        tool.main()
+
+
+def test_a_config_that_is_missing_is_named():
+    with pytest.raises(LaunchError, match='the config missing.py does not exist'):
+        GradientSource('missing.py')
 
 
 def _gram_of(phi: float, samples: int) -> torch.Tensor:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from launcher import ROOT, run_tool
+from tool_modules import load_tool, parse
 
 from agvm_mm.analysis import collectives
 from agvm_mm.analysis.cluster import Cluster, Link, read_cluster
@@ -119,6 +120,46 @@ def test_a_run_is_its_steps():
     assert work.iterations(64) == 8  # 1000 / 128, the last one short
     assert epoch_time(FREE, work, 64, 'ddp') == pytest.approx(8 * 0.2)
     assert training_time(FREE, work, 64, 'ddp') == pytest.approx(24 * 0.2)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'allowed'),
+    [
+        ('bucket', 0.0, 'a positive number'),
+        ('epochs', -1.0, 'a positive number'),
+        ('images_per_gpu', math.nan, 'a positive number'),
+        ('backward', 1.5, 'a number from 0 to 1'),
+        ('interval', 0, 'a whole number, at least 1'),
+        ('parameters', 0, 'a whole number, at least 1'),
+        ('tensors', 2.5, 'a whole number, at least 1'),
+    ],
+)
+def test_a_workload_that_cannot_be_is_refused(key, value, allowed):
+    with pytest.raises(ValueError, match=rf'^workload.{key} is {value}; allowed is {allowed}\.$'):
+        Workload(**{key: value})
+
+
+def test_the_tool_takes_fractions(monkeypatch):
+    tool = load_tool('analysis_tools/scaling_model.py')
+    values = {'epochs': 7.9, 'images_per_gpu': 0.5, 'bucket': 1e6 + 0.5}
+    options = [f'--{key.replace("_", "-")}={value}' for key, value in values.items()]
+    args = parse(tool, monkeypatch, *options)
+    assert {key: getattr(args, key) for key in values} == values
+
+
+@pytest.mark.parametrize(
+    ('option', 'words'),
+    [
+        ('--interval=0', 'workload.interval is 0; allowed'),
+        ('--bucket=0', 'workload.bucket is 0.0; allowed'),
+        ('--seconds-per-image=-1', '--seconds-per-image is -1.0; allowed'),
+    ],
+)
+def test_the_tool_refuses_numbers_in_one_sentence(monkeypatch, option, words):
+    tool = load_tool('analysis_tools/scaling_model.py')
+    parse(tool, monkeypatch, option)
+    with pytest.raises(SystemExit, match=words):
+        tool.main()
 
 
 @pytest.mark.parametrize(('known', 'run'), COMPARISONS, ids=lambda r: r.name)

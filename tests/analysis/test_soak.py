@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from launcher import run_tool
+from tool_modules import load_tool
 
 from agvm_mm.analysis.soak import launch
 from agvm_mm.analysis.soak.plan import Options, draw_plan
@@ -99,6 +100,18 @@ def test_memory_before_it_has_settled_does_not_count():
     records = _records()
     records[0][1]['memory'] = 2**20 * 100  # the first look of the last life
     assert _failed(records) == []
+
+
+def test_the_folder_of_the_findings_is_made_before_the_run(tmp_path: Path, monkeypatch, capsys):
+    tool, out = load_tool('dev/soak.py'), tmp_path / 'new' / 'soak.json'
+
+    def run(*_: Any) -> Any:
+        raise tool.SoakError(f'the folder is there: {out.parent.is_dir()}')
+
+    monkeypatch.setattr(tool, 'run', run)
+    monkeypatch.setattr('sys.argv', ['soak.py', '--out', str(out)])
+    assert tool.main() == 1
+    assert 'the folder is there: True' in capsys.readouterr().err
 
 
 def test_a_folder_with_another_run_is_refused(tmp_path: Path):

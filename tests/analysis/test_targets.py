@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import runpy
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from tool_modules import load_tool
 from torch import nn
 
 from agvm_mm.analysis.targets import (
@@ -23,6 +24,7 @@ from agvm_mm.analysis.targets import (
     updates_to_loss,
     updates_to_score,
 )
+from agvm_mm.launch.errors import LaunchError
 
 
 def test_updates_to_a_loss_are_those_of_a_moving_mean() -> None:
@@ -103,18 +105,107 @@ def test_the_hook_writes_losses_seconds_and_the_memory_of_one_iteration(tmp_path
     assert 2_000_000 <= course.peak_bytes < 6_000_000  # product, square, their gradients
 
 
+COURSE = ([2.0, 1.0], [1.0] * 2, [1.0] * 2, [(2, 0.5)], 10)
+
+
+class Tool:
+    """tools/analysis_tools/updates_to_target.py in this process, with the file of its runs."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.module = load_tool('analysis_tools/updates_to_target.py')
+        self.out = folder / 'out.json'
+        self._monkeypatch = monkeypatch
+
+    def keep(self, *courses: Course, **content: str) -> None:
+        """Write runs as an earlier call would."""
+        self.out.write_text(json.dumps({'runs': list(map(asdict, courses)), **content}))
+
+    def __call__(self, *args: Any) -> None:
+        target = ('--seeds', 0, '--loss', 1, '--score', 0.5, '--out', self.out)
+        argv = ['updates_to_target.py', *args, *target]
+        self._monkeypatch.setattr('sys.argv', list(map(str, argv)))
+        self.module.main()
+
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """The runs in the file, by recipe."""
+        return {run['recipe']: run for run in json.loads(self.out.read_text())['runs']}
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tool:
+    return Tool(tmp_path, monkeypatch)
+
+
 def test_the_tool_does_not_repeat_what_its_file_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tool: Tool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The recipes do not exist, so a run that is made after all fails."""
-    out = tmp_path / 'out.json'
-    runs = [asdict(Course(name, 0, [2.0, 1.0], [1.0] * 2, [1.0] * 2, [(2, 0.5)], 10))
-            for name in ('sgd', 'kfac')]  # fmt: skip
-    out.write_text(json.dumps({'runs': runs}))
-    tool = Path(__file__).parents[2] / 'tools/analysis_tools/updates_to_target.py'
-    argv = [str(tool), 'sgd.py', 'kfac.py', '--seeds', '0', '--loss', '1', '--window', '1']
-    monkeypatch.setattr('sys.argv', [*argv, '--score', '0.5', '--out', str(out)])
-    runpy.run_path(str(tool), run_name='__main__')
+    """The recipes do not exist, so a run that is made after all fails; nor are settings known."""
+    tool.keep(Course('sgd', 0, *COURSE), Course('kfac', 0, *COURSE))
+    for run in (runs := json.loads(tool.out.read_text()))['runs']:
+        del run['settings']
+    tool.out.write_text(json.dumps(runs))
+    tool('sgd.py', 'kfac.py', '--window', 1, '--total-batch-size', 8)
     row = '| kfac | 2 | 1.00 | 2 | 1.00 | 0.500 ± 0.000 | 1.00 | 1.00 | 1.00 |'
     assert row in capsys.readouterr().out
-    assert json.loads(out.read_text())['runs'][1]['losses'] == [2.0, 1.0]
+    assert tool.runs()['kfac']['losses'] == [2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ('args', 'words'),
+    [
+        (['a/sgd.py', '--metric', 'mIoU'], 'metric coco/bbox_mAP and not mIoU'),
+        (['a/sgd.py', '--total-batch-size', 8], 'total_batch_size as configured and not 8'),
+        (['b/sgd.py'], 'config a/sgd.py and not b/sgd.py'),
+    ],
+)
+def test_runs_of_other_settings_are_refused(tool: Tool, args: list[Any], words: str) -> None:
+    made = dict(config='a/sgd.py', metric='coco/bbox_mAP', total_batch_size=None)
+    tool.keep(Course('sgd', 0, *COURSE, settings=made))
+    tool('a/sgd.py')
+    assert tool.runs()['sgd']['settings'] == made
+    with pytest.raises(LaunchError, match=f'holds sgd, seed 0, made with {words}: give the same'):
+        tool(*args)
+
+
+def test_the_metric_of_a_file_is_that_of_its_runs_without_settings(tool: Tool) -> None:
+    tool.keep(Course('sgd', 0, *COURSE), metric='mIoU')
+    for run in (runs := json.loads(tool.out.read_text()))['runs']:
+        del run['settings']
+    tool.out.write_text(json.dumps(runs))
+    with pytest.raises(LaunchError, match='made with metric mIoU and not coco/bbox_mAP'):
+        tool('sgd.py')
+
+
+def test_a_new_run_is_kept_with_its_settings(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(config: Path, seed: int, args: Any) -> Course:
+        return Course(config.stem, seed, *COURSE, settings=tool.module.made_with(config, args))
+
+    monkeypatch.setattr(tool.module, 'load_config', lambda path: None)
+    monkeypatch.setattr(tool.module, 'train', train)
+    tool.out = tool.out.parent / 'new' / 'out.json'
+    tool('a/sgd.py', '--total-batch-size', 8)
+    made = dict(config='a/sgd.py', metric='coco/bbox_mAP', total_batch_size=8)
+    assert tool.runs()['sgd']['settings'] == made
+
+
+@pytest.mark.parametrize(
+    ('args', 'words'),
+    [
+        (['a/sgd.py', 'b/sgd.py'], 'a/sgd.py and b/sgd.py have one name'),
+        (['sgd.py', '--window', 0], '--window is 0; allowed is a whole number, at least 1'),
+        (['sgd.py', 'missing.py'], 'the config missing.py does not exist'),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_first_run(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch, args: list[Any], words: str
+) -> None:
+    monkeypatch.setattr(tool.module, 'train', lambda *_: pytest.fail('it trains'))
+    tool.keep(Course('sgd', 0, *COURSE))
+    with pytest.raises(LaunchError, match=words):
+        tool(*args)
+
+
+def test_a_file_of_something_else_is_refused(tool: Tool) -> None:
+    tool.out.write_text('{"runs": 3}')
+    with pytest.raises(LaunchError, match=r'out.json holds no runs of updates_to_target.py'):
+        tool('sgd.py')

@@ -35,6 +35,11 @@ def test_ratio_and_changes() -> None:
     assert first['ratio'] == dict(seconds=0.4, cpu_seconds=0.4)
     assert first['whole_ratio'] == dict(seconds=0.9, cpu_seconds=0.9)
     assert second['ratio']['seconds'] is None
+    assert first['equal_time'] == dict(seconds=0.6, cpu_seconds=0.6)
+    assert compare(baseline, curve((60, 0.1), (90, 0.3), (101, 0.9)), 'ap')['equal_time'] == dict(
+        seconds=0.3, cpu_seconds=0.3
+    )
+    assert compare(baseline, curve((101, 0.9)), 'ap')['equal_time']['seconds'] == 0
     found = summarise([first, second])
     assert (found['runs'], found['reached']) == (2, 1)
     assert found['ratio']['seconds'] == dict(mean=0.4, sd=0.0) == found['ratio']['cpu_seconds']

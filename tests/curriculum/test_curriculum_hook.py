@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from curriculum_toy import OneWeight, gradient, run
 from mmengine.config import Config
 from mmengine.model import BaseDataPreprocessor
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from agvm_mm.curriculum.presets import PRESETS
 from agvm_mm.curriculum.stages import Schedule
@@ -190,6 +192,21 @@ class TestRefusals:
     def test_wrong_values(self, tmp_path: Path, wrong: Any, sentence: str) -> None:
         with pytest.raises(ValueError, match=sentence):
             run(tmp_path, dict(stages=FULL, **wrong))
+
+    def test_whole_epochs_that_end_inside_an_update(self, tmp_path: Path) -> None:
+        """Epochs of four iterations, updates of three."""
+        sentence = 'whole_epochs is True; allowed is False where epochs of 4 iterations end inside'
+        optim = dict(optimizer=dict(type='SGD', lr=1.0), accumulative_counts=3)
+        with pytest.raises(ValueError, match=sentence):
+            run(tmp_path, dict(stages=HALF_FIRST, whole_epochs=True), optim_wrapper=optim)
+
+    def test_several_optimizers(self, tmp_path: Path) -> None:
+        model = OneWeight()
+        wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0))
+        sentence = 'needs one optimizer for the whole model and optim_wrapper is OptimWrapperDict'
+        with pytest.raises(ValueError, match=sentence):
+            optim = OptimWrapperDict(all=wrapper)
+            run(tmp_path, dict(stages=FULL), model=model, optim_wrapper=optim)
 
     def test_whole_epochs_without_epochs(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match='whole_epochs is True; allowed is False'):

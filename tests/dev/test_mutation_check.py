@@ -47,8 +47,8 @@ def _run(
     ]
     path = folder / 'list.json'
     path.write_text(json.dumps(entries))
-    arguments = ['mutation_check.py', '--list', path, '--out', folder / 'table.md', '--jobs', 2]
-    monkeypatch.setattr(sys, 'argv', list(map(str, arguments)))
+    arguments = ['mutation_check.py', '--list', path, '--out', folder / 'new' / 'table.md']
+    monkeypatch.setattr(sys, 'argv', [*map(str, arguments), '--jobs', '2'])
     return tool.main()
 
 
@@ -76,7 +76,7 @@ def test_killed_and_survivor(tool, checkout, tmp_path, monkeypatch, capsys) -> N
     assert _run(tool, tmp_path, monkeypatch, killed) == 0
     assert '1 of 1 mutants were killed' in capsys.readouterr().out
     assert _run(tool, tmp_path, monkeypatch, killed, ('a + a', 'a', 'test_add.py')) == 1
-    first, second = (tmp_path / 'table.md').read_text().splitlines()[2:]
+    first, second = (tmp_path / 'new' / 'table.md').read_text().splitlines()[2:]
     assert first.startswith('| mutant 0 | adding.py | `test_add.py::test_add` |')
     assert second.startswith('| mutant 1 | adding.py | **survived** |')
     assert (checkout / 'adding.py').read_text() == SOURCE

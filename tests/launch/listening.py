@@ -1,14 +1,22 @@
-"""Where processes wait for connections, read from Linux's own tables."""
+"""Where processes wait for connections, read from Linux's own tables; and ports that are free."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from ipaddress import ip_address
 from pathlib import Path
 
 TABLES = (Path('/proc/net/tcp'), Path('/proc/net/tcp6'))
 LISTENS = '0A'
+ATTEMPTS = 5
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on; another process may be faster to take it."""
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def listening_addresses(pid: int) -> list[str]:

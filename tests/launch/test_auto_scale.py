@@ -112,6 +112,25 @@ def test_two_base_batches_are_refused() -> None:
         scaled(recipe(total_batch_size=64))
 
 
+def test_a_refusal_names_what_asked_and_where_to_take_it_back() -> None:
+    """The flag, or the config, from which leaving the flag out would take nothing back."""
+    with pytest.raises(LaunchError, match='already: leave --auto-scale-lr out.$'):
+        scaled(recipe(total_batch_size=64, auto_scale_lr=dict(base_batch_size=64)))
+    off = 'set auto_scale_lr.enable=False in the config'
+    for base, sentence in (
+        (64, f'already: {off}.'),
+        (16, f'^auto_scale_lr.enable=True cannot tell .* {off} in the first case'),
+    ):
+        cfg = recipe(total_batch_size=64, auto_scale_lr=dict(enable=True, base_batch_size=base))
+        with pytest.raises(LaunchError, match=sentence):
+            scaled(cfg, TrainOptions())
+    with pytest.raises(LaunchError, match='^auto_scale_lr.enable=True needs auto_scale_lr.base'):
+        scaled(recipe(auto_scale_lr=dict(enable=True)), TrainOptions())
+    cfg = recipe(auto_scale_lr=dict(enable=True), optim_wrapper=dict(optimizer=dict(type='LBFGS')))
+    with pytest.raises(LaunchError, match='^auto_scale_lr.enable=True needs optim_wrapper'):
+        scaled(cfg, TrainOptions())
+
+
 @pytest.mark.parametrize(
     ('overrides', 'sentence'),
     [

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
-from listening import listening_addresses
+from listening import ATTEMPTS, free_port, listening_addresses
 from mmengine.config import Config
 from torch import nn
 
@@ -120,14 +120,20 @@ def test_gloo_is_started_on_the_loopback(started: list[dict[str, Any]]) -> None:
 def test_without_the_store_of_torchrun_rank_0_listens_on_the_loopback(
     started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        port = free.getsockname()[1]
-    single = dict(WORLD_SIZE='1', RANK='0', LOCAL_RANK='0', MASTER_PORT=str(port))
-    for name, value in single.items():
+    for name, value in dict(WORLD_SIZE='1', RANK='0', LOCAL_RANK='0').items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv('TORCHELASTIC_USE_AGENT_STORE')
     before = listening_addresses(os.getpid())
-    prepared()
+    for _ in range(ATTEMPTS):
+        port = free_port()
+        monkeypatch.setenv('MASTER_PORT', str(port))
+        try:
+            prepared()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            break
     (call,) = started
     assert (call['rank'], call['world_size'], call['store'].port) == (0, 1, port)
     found = listening_addresses(os.getpid())

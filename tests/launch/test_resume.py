@@ -1,16 +1,18 @@
-"""--resume refuses a checkpoint that is not whole, and says where to go on instead."""
+"""--resume: where a run starts, and what is refused with the place to go on from instead."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
+import launch_toy
 import pytest
 import torch
 from mmengine.config import Config
 
 from agvm_mm.launch.errors import LaunchError, Note
 from agvm_mm.launch.resume import check_resume, find_damage, set_resume
+from agvm_mm.launch.runner import TrainOptions, build_runner, prepare_training
 
 
 def save(path: Path) -> Path:
@@ -33,8 +35,7 @@ def flip_a_byte(path: Path) -> Path:
 
 def check(work_dir: Path, resume: str) -> list[Note]:
     cfg = Config(dict(work_dir=str(work_dir), load_from='pretrained.pth'))
-    set_resume(cfg, resume)
-    return check_resume(cfg)
+    return set_resume(cfg, resume) + check_resume(cfg)
 
 
 @pytest.fixture
@@ -98,23 +99,55 @@ def test_a_deleted_latest_checkpoint(work_dir: Path) -> None:
 
 
 def test_nothing_to_resume_is_a_warning(tmp_path: Path) -> None:
-    (note,) = check(tmp_path, 'auto')
-    assert note.level == logging.WARNING
-    assert 'training from scratch' in note.text
-    assert '\n' not in note.text
+    for load_from, start in ((None, 'from scratch'), ('a.pth', 'from load_from=a.pth')):
+        cfg = Config(dict(work_dir=str(tmp_path), load_from=load_from))
+        (note,) = set_resume(cfg, 'auto') + check_resume(cfg)
+        assert note.level == logging.WARNING
+        assert (
+            note.text == f'Nothing to resume in {tmp_path} (no last_checkpoint): training {start}.'
+        )
+        assert (cfg.resume, cfg.load_from) == (False, load_from)
 
 
-def test_auto_forgets_the_pretrained_weights() -> None:
-    cfg = Config(dict(load_from='pretrained.pth'))
-    set_resume(cfg, 'auto')
+def test_nothing_to_resume_by_the_config_is_a_warning_too(tmp_path: Path) -> None:
+    cfg = Config(dict(work_dir=str(tmp_path), resume=True))
+    (note,) = set_resume(cfg, None) + check_resume(cfg)
+    assert note.text.endswith('training from scratch.') and cfg.resume is False
+
+
+def test_auto_forgets_the_pretrained_weights_where_there_is_a_later_checkpoint(
+    work_dir: Path,
+) -> None:
+    cfg = Config(dict(work_dir=str(work_dir), load_from='pretrained.pth'))
+    assert set_resume(cfg, 'auto') == []
     assert (cfg.resume, cfg.load_from) == (True, None)
-    set_resume(cfg, 'a.pth')
+    assert set_resume(cfg, 'a.pth') == []
     assert (cfg.resume, cfg.load_from) == (True, 'a.pth')
+
+
+@pytest.mark.usefixtures('quick_start')
+def test_a_job_that_always_resumes_starts_from_the_pretrained_weights(tmp_path: Path) -> None:
+    model = launch_toy.LaunchToyModel()
+    torch.nn.init.constant_(model.conv.weight, 7.0)
+    torch.save(model.state_dict(), tmp_path / 'pretrained.pth')
+    weights = []
+    for end in (3, 6):
+        cfg = launch_toy.config(
+            tmp_path / 'work',
+            experiment_name=f'until{end}',  # both may start in one second
+            load_from=str(tmp_path / 'pretrained.pth'),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
+            train_cfg=dict(by_epoch=False, max_iters=end),
+        )
+        cfg.launcher = 'none'
+        build_runner(cfg, prepare_training(cfg, TrainOptions(resume='auto'))).train()
+        weights += [update['weights'][0] for update in launch_toy.recorded(tmp_path / 'work')]
+    assert weights == [7.0] * 6  # three updates of each launch: the second has resumed
 
 
 def test_without_the_flag_the_config_decides(tmp_path: Path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path), load_from='missing.pth'))
-    set_resume(cfg, None)
+    assert set_resume(cfg, None) == []
     assert check_resume(cfg) == []
     cfg.resume = True
     with pytest.raises(LaunchError, match='missing.pth'):
@@ -128,3 +161,12 @@ def test_without_the_flag_the_config_decides(tmp_path: Path) -> None:
 def test_remote_and_directory_checkpoints_are_left_to_mmengine(tmp_path: Path) -> None:
     assert check(tmp_path, 's3://bucket/a.pth') == []
     assert check(tmp_path, str(tmp_path)) == []
+
+
+def test_the_home_directory_is_mmengines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    save(tmp_path / 'a.pth')
+    assert check(tmp_path, '~/a.pth') == []
+    truncate(tmp_path / 'a.pth')
+    with pytest.raises(LaunchError, match='~/a.pth cannot be resumed from: it is truncated'):
+        check(tmp_path, '~/a.pth')

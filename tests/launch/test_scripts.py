@@ -6,7 +6,6 @@ import json
 import os
 import re
 import runpy
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import launch_toy
 import pytest
 import torch
+from listening import ATTEMPTS, free_port
 
 from agvm_mm.launch.distributed import VARIABLES
 
@@ -92,9 +92,11 @@ def test_two_launches_at_once_train_on_cpu_ranks(tmp_path: Path) -> None:
 @pytest.mark.parametrize('port', [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_ranks_of_one_machine_listen_on_the_loopback_alone(tmp_path: Path, port: bool) -> None:
     config = launch_toy.write_config(tmp_path, custom_hooks=[dict(type='RecordListening')])
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        number = str(free.getsockname()[1])
-    code, output = run('dist_train.sh', config, 2, **({'PORT': number} if port else {}))
+    for _ in range(ATTEMPTS if port else 1):
+        variables = {'PORT': str(free_port())} if port else {}
+        code, output = run('dist_train.sh', config, 2, **variables)
+        if not re.search('address already in use', output, re.IGNORECASE):
+            break
     assert code == 0, output
     for rank in (0, 1):
         own, agent = json.loads((tmp_path / 'work' / f'listening_{rank}.json').read_text())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import launch_toy
 import pytest
@@ -60,8 +63,58 @@ def test_what_mmengine_writes_passes(tmp_path: Path) -> None:
     history = HistoryBuffer([1.0], [1])
     torch.save(dict(state_dict=dict(w=torch.ones(2)), message_hub=dict(a=history)), path)
     require_plain(path)
-    require_plain(tmp_path / 'absent.pth')
+    require_plain(tmp_path)  # as DeepSpeed writes
     require_plain('https://example.org/a.pth')
+
+
+def _bytes(kind: str, folder: Path) -> bytes:
+    """What may stand in a file that somebody calls a checkpoint."""
+    buffer = io.BytesIO()
+    if kind == 'an archive':
+        with ZipFile(buffer, 'w') as archive:
+            archive.writestr('a.txt', 'hello')
+        return buffer.getvalue()
+    if kind == 'a pickle':
+        return pickle.dumps({'a': 1})
+    zipped = kind == 'truncated'
+    torch.save(dict(a=torch.ones(2000)), buffer, _use_new_zipfile_serialization=zipped)
+    content = buffer.getvalue()
+    return {
+        'truncated': content[: len(content) // 2],
+        'old and truncated': content[: len(content) // 2],
+        'old and cut in its names': content[:200],
+        'empty': b'',
+        'a page': b'<!DOCTYPE html><title>404</title>',
+    }[kind]
+
+
+UNUSABLE = {
+    'truncated': 'it is truncated or damaged',
+    'empty': 'it is empty',
+    'a page': 'it is no checkpoint of torch',
+    'an archive': 'torch cannot read it as one',
+    'a pickle': 'torch cannot read it as one',
+    'old and truncated': 'torch cannot read it as one',
+    'old and cut in its names': 'torch cannot read it as one',
+}
+
+
+@pytest.mark.parametrize('kind', UNUSABLE)
+def test_what_is_no_whole_checkpoint_is_not_suspected(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / 'a.pth'
+    path.write_bytes(_bytes(kind, tmp_path))
+    with pytest.raises(LaunchError) as refused:
+        require_plain(path)
+    assert str(refused.value) == (
+        f'{path} cannot be loaded: {UNUSABLE[kind]}; allowed is a whole checkpoint that torch.save '
+        'wrote, set in --checkpoint.'
+    )
+
+
+def test_trust_does_not_make_a_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OPT_OUT, '1')
+    with pytest.raises(LaunchError, match='a.pth cannot be loaded: there is no such file'):
+        require_plain(tmp_path / 'a.pth')
 
 
 def test_the_user_may_trust_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,18 +122,53 @@ def test_the_user_may_trust_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     require_plain(_save(tmp_path)[0])
 
 
-@pytest.mark.usefixtures('quick_start')
-@pytest.mark.parametrize('tool', ['train.py', 'train.py --resume', 'test.py'])
-def test_the_tools_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
-    path, marker = _save(tmp_path)
+def _sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, path: Path) -> str:
+    """What a tool says as it exits."""
     name, *flags = tool.split()
     options = [] if flags or name == 'test.py' else ['--cfg-options', f'load_from={path}']
     config = launch_toy.write_config(tmp_path)
     positional = [config, path] if name == 'test.py' else [config]
     arguments = [name, *positional, *([*flags, path] if flags else options)]
+    if name not in ('train.py', 'test.py'):
+        arguments += ['--images', 1, '--samples', 64]
     monkeypatch.setenv('LOCAL_RANK', '0')
     monkeypatch.setattr(sys, 'argv', list(map(str, arguments)))
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
-    assert str(stop.value.code).startswith(f'error: {path} is not loaded, as it holds posix.mkdir')
+    return str(stop.value.code)
+
+
+ANALYSIS = [
+    f'analysis_tools/{name}.py --checkpoint' for name in ('estimator_quality', 'predict_batch_size')
+]
+
+
+@pytest.mark.usefixtures('quick_start')
+@pytest.mark.parametrize('tool', ['train.py', 'train.py --resume', 'test.py', *ANALYSIS])
+def test_the_tools_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
+    path, marker = _save(tmp_path)
+    sentence = _sentence(tmp_path, monkeypatch, tool, path).removeprefix('error: ')
+    assert sentence.startswith(f'{path} is not loaded, as it holds posix.mkdir')
     assert not marker.exists()
+
+
+@pytest.mark.usefixtures('quick_start')
+@pytest.mark.parametrize('kind', ['truncated', 'empty', 'a page', 'missing'])
+@pytest.mark.parametrize(
+    ('tool', 'where'),
+    [
+        ('train.py', 'set in load_from.'),
+        ('test.py', 'set in the second argument of tools/test.py.'),
+        (ANALYSIS[0], 'set in --checkpoint.'),
+    ],
+)
+def test_the_tools_name_a_file_that_cannot_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, where: str, kind: str
+) -> None:
+    path = tmp_path / 'a.pth'
+    if kind != 'missing':
+        path.write_bytes(_bytes(kind, tmp_path))
+    sentence = _sentence(tmp_path, monkeypatch, tool, path).removeprefix('error: ')
+    assert sentence.startswith(f'{path} cannot be loaded: {UNUSABLE.get(kind, "there is no such")}')
+    assert sentence.endswith(where) and '\n' not in sentence
+    assert not (tmp_path / 'work').exists()

@@ -84,6 +84,36 @@ def test_a_run_that_begins_again_replaces_what_was_there(tmp_path: Path) -> None
     assert (run.finished, run.value, run.progress) == (False, None, 'epoch 1/12')
 
 
+def test_a_curriculum_is_finished_at_its_real_length(tmp_path: Path) -> None:
+    """Its config has the epochs of the run at full size, and its log those that it makes."""
+    longer = {'curriculum/length': 23.0, 'curriculum/compute': 0.4}
+    path = write_run(
+        tmp_path / STEM,
+        [{**train_line(12, 600), **longer}, evaluation(12, coco__bbox_mAP=0.2)],
+    )
+    (run,) = find_runs(tmp_path, STEM, KEY, now=path.stat().st_mtime)
+    assert (run.finished, run.value, run.progress) == (False, 0.2, 'epoch 12/23')
+    resumed = [{**train_line(23, 1150), **longer}, evaluation(23, coco__bbox_mAP=0.3)]
+    write_run(tmp_path / STEM, resumed, stamp='20260102_000000')
+    (run,) = find_runs(tmp_path, STEM, KEY)
+    assert (run.finished, run.value) == (True, 0.3)
+
+
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [
+        ('[1', 'is not the result of a run'),
+        ('{"scores": {"mIoU": 0.5}}', f"'{KEY}' is no result of this run; there are mIoU"),
+        (f'{{"scores": {{"{KEY}": "high"}}}}', 'has no usable score'),
+        (f'{{"scores": {{"{KEY}": [1]}}}}', 'has no usable score'),
+    ],
+)
+def test_a_foreign_file_of_that_name_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / f'{STEM}.json').write_text(text)
+    with pytest.raises(ValueError, match=f'{STEM}.json .*{sentence}'):
+        find_runs(tmp_path, STEM, KEY)
+
+
 LOG = (
     f'{LINE}Epoch(train)  [7][ 50/100]  lr: 2.0e-02  eta: 2:00:00  time: 0.5  loss: 1.0\n'
     f'{LINE}Epoch(train)  [7][100/100]  lr: 2.0e-02  eta: 1 day, 1:02:03  time: 0.5  loss: 1.0\n'

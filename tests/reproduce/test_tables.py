@@ -9,7 +9,7 @@ import pytest
 from logs import evaluation, train_line, write_run
 
 from agvm_mm.reproduce import TABLES, rows_of
-from agvm_mm.reproduce.commands import Hardware, PlanError
+from agvm_mm.reproduce.commands import Hardware
 from agvm_mm.reproduce.figures import Source
 from agvm_mm.reproduce.recipes import METHODS, parse_recipe
 
@@ -191,5 +191,12 @@ class TestPlan:
         ],
     )
     def test_what_no_command_can_meet(self, hardware: Hardware, sentence: str) -> None:
-        with pytest.raises(PlanError, match=sentence):
-            row_of(Path('out'), hardware)
+        row = row_of(Path('out'), hardware, batch=32, method='SGD')
+        assert row.plan is None and sentence in row.obstacle
+
+    def test_a_cell_that_cannot_leaves_the_others_their_commands(self) -> None:
+        rows = rows_of(TABLES['mask_rcnn'], CONFIGS, Path('out'), 0, Hardware(gpus=16))
+        small = [row for row in rows if row.config and row.batch == 32]
+        large = [row for row in rows if row.config and row.batch > 32]
+        assert small and all(row.plan is None and row.obstacle for row in small)
+        assert large and all(row.plan and not row.obstacle for row in large)

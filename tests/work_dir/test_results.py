@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,10 @@ def test_a_detector_without_detections_scores_zero(tmp_path: Path) -> None:
     assert find_runs(tmp_path, 'stem', 'coco/bbox_mAP') == [Run(0, 0.0, True, '')]
 
 
-@pytest.mark.parametrize('text', ['{', '[]', '{"loss": 1}', '{"scores": 1}'])
+@pytest.mark.parametrize('text', ['{', '[]', '{"loss": 1}', '{"scores": 1}', '\xff'])
 def test_another_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / 'stem_seed0.json'
-    path.write_text(text)
+    path.write_text(text, encoding='latin-1')
     with pytest.raises(ValueError, match='stem_seed0.json is not the result of a run'):
         read_result(path)
 
@@ -63,6 +64,41 @@ def test_a_line_a_key(tmp_path: Path) -> None:
     text = (tmp_path / 'one.json').read_text()
     assert json.loads(text) == {'seed': 1, 'loss': [[1, 2.0]]}
     assert len(text.splitlines()) == 4
+
+
+def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
+    write_run(
+        tmp_path / 'work',
+        [
+            {**train_line(1, 16, loss=math.nan), 'agvm/noise_scale/neck': math.inf},
+            evaluation(32, coco__bbox_mAP=math.nan),
+        ],
+    )
+    path = tmp_path / 'stem_seed0.json'
+    write_result(path, {'pair': (math.nan, 1), **distil(tmp_path / 'work')})
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f'{name} is no JSON')
+
+    json.loads(path.read_text(), parse_constant=refuse)
+    found = read_result(path)
+    assert found['loss'] == [[16, None]] and found['pair'] == [None, 1]
+    assert found['modules'] == {'noise_scale': {'neck': [[16, None]]}}
+    (run,) = find_runs(tmp_path, 'stem', 'coco/bbox_mAP')
+    assert run.value is not None and math.isnan(run.value)
+
+
+def test_the_bare_nan_of_older_files_is_read(tmp_path: Path) -> None:
+    path = tmp_path / 'stem_seed0.json'
+    path.write_text('{"scores": {"mIoU": NaN}, "loss": [[1, NaN], [2, 1.0]]}')
+    found = read_result(path)
+    assert math.isnan(score_of(found['scores'], 'mIoU')) and math.isnan(found['loss'][0][1])
+
+
+def test_an_evaluation_that_scores_a_loss_ends_a_run(tmp_path: Path) -> None:
+    write_run(tmp_path, [*ENTRIES[:2], evaluation(32, loss=0.5)])
+    result = distil(tmp_path)
+    assert result['scores'] == {'loss': 0.5} and len(result['loss']) == 2
 
 
 def test_no_scores_at_all_are_those_of_no_detections() -> None:

@@ -16,14 +16,22 @@ from agvm_mm.analysis.benchmark.workbench import Options
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--model', choices=list(MODELS_BY_NAME), default='faster-rcnn_r50')
-    parser.add_argument('--ranks', type=int, default=2)
+    parser.add_argument(
+        '--model',
+        choices=list(MODELS_BY_NAME),
+        default='faster-rcnn_r50',
+        help='what is trained; default %(default)s',
+    )
+    parser.add_argument('--ranks', type=int, default=2, help='processes; default %(default)s')
     parser.add_argument('--images', type=int, default=2, help='on each rank')
     parser.add_argument('--size', type=int, help="pixels of an image's side")
     parser.add_argument('--repeats', type=int, default=20, help='timed rounds')
     parser.add_argument('--warmup', type=int, default=2, help='rounds before them')
     parser.add_argument(
-        '--device', choices=['cpu', 'cuda'], default='cuda' if torch.cuda.is_available() else 'cpu'
+        '--device',
+        choices=['cpu', 'cuda'],
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='of the ranks; here %(default)s',
     )
     parser.add_argument(
         '--arms', nargs='+', default=[''], help='parts of names, such as half_split; default all'

@@ -30,11 +30,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'what', nargs='+', help=f'{" ".join(FAMILIES)}, or JSON files of earlier calls'
     )
-    parser.add_argument('--updates', type=int, default=150)
+    parser.add_argument(
+        '--updates', type=int, default=150, help='optimizer updates; default %(default)s'
+    )
     parser.add_argument('--window', type=int, help='the last updates; default half of them')
     parser.add_argument('--samples', type=int, default=16, help='micro-batches of one image')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, default=[0], help='every step for each; default 0'
+    )
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='of the model; here %(default)s',
+    )
     parser.add_argument('--json', type=Path, help='file for all numbers')
     parser.add_argument('--figure', help='path without suffix; PNG and SVG')
     args = parser.parse_args()

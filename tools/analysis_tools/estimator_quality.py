@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ from mmengine.logging import MMLogger
 import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.analysis.quality.gradients import GradientSource
 from agvm_mm.analysis.quality.gram import gram_matrices
-from agvm_mm.analysis.quality.settling import ESTIMATORS, settle
+from agvm_mm.analysis.quality.settling import ESTIMATORS, least_horizon, settle
+from agvm_mm.analysis.quality.small_batch import agvm_keys
 from agvm_mm.analysis.quality.spread import measure
 from agvm_mm.analysis.quality.stream import measure_levels
-from agvm_mm.launch.errors import exit_with_sentence
+from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+from agvm_mm.optim.settings import AGVMSettings
 from agvm_mm.statistics import FactorConfig
 from agvm_mm.statistics.factors import AVERAGES
 
@@ -29,19 +30,67 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help="a detector's training config")
     parser.add_argument('--checkpoint', help='weights to load')
-    parser.add_argument('--train', type=int, default=0, help='updates before measuring')
+    parser.add_argument('--train', type=int, default=0, help='updates of --images before measuring')
     parser.add_argument('--images', type=int, default=1, help='in a sample gradient')
-    parser.add_argument('--anchor', default='backbone')
+    parser.add_argument('--anchor', help="module whose factor is 1; default: the config's")
     parser.add_argument('--samples', type=int, default=256, help='K; 4 K P bytes of memory')
     parser.add_argument('--ranks', nargs='+', type=int, default=[2, 4, 8, 16, 32], help='the N')
-    parser.add_argument('--draws', type=int, default=200)
+    parser.add_argument(
+        '--draws', type=int, default=200, help='cuts of the samples; default %(default)s'
+    )
     parser.add_argument('--settle-at', type=int, default=8, help='N of the settling')
     parser.add_argument('--horizon', type=int, default=400, help='estimates followed')
-    parser.add_argument('--streams', type=int, default=15)
+    parser.add_argument(
+        '--streams', type=int, default=15, help='runs of the settling; default %(default)s'
+    )
     parser.add_argument('--levels', nargs='*', type=int, default=[], help='such as 16 64 256 1536')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of weights, data and draws; default %(default)s'
+    )
     parser.add_argument('--out', type=Path, help='JSON file for all numbers')
     return parser.parse_args()
+
+
+def check(args: argparse.Namespace) -> None:
+    """Stop before any gradient is drawn where the arguments do not fit together.
+
+    Raises:
+        LaunchError: they do not, or the folder of --out cannot be made.
+    """
+    # Of the cut samples half make one estimate and half another.
+    samples = max(2 * max(args.ranks), args.settle_at)
+    least = {'images': 1, 'train': 0, 'ranks': 2, 'samples': samples, 'draws': 1, 'settle_at': 2}
+    least |= {'horizon': least_horizon(FactorConfig.momentum), 'streams': 1, 'levels': 2}
+    for key, bound in least.items():
+        value = getattr(args, key)
+        value = min(value, default=bound) if isinstance(value, list) else value
+        if value < bound:
+            option = key.replace('_', '-')
+            raise LaunchError(
+                f'--{option} is {value}; allowed is a whole number, at least {bound}.'
+            )
+    try:
+        if args.out is not None:
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LaunchError(f'--out is {args.out}, whose folder cannot be made: {error}.') from error
+
+
+def anchor_of(source: GradientSource, args: argparse.Namespace) -> str:
+    """The anchor: that of the command line, else the config's.
+
+    Raises:
+        LaunchError: it is no module.
+    """
+    names = source.partition.names
+    given = agvm_keys(source.settings).get('anchor', AGVMSettings.anchor)
+    anchor = given if args.anchor is None else args.anchor
+    if anchor not in names:
+        raise LaunchError(
+            f'the anchor is {anchor!r}; allowed is {", ".join(names)}, with --anchor or as '
+            'optim_wrapper.agvm.anchor of the config.'
+        )
+    return str(anchor)
 
 
 def spreads(gram: torch.Tensor, names: tuple[str, ...], args: argparse.Namespace) -> Any:
@@ -110,20 +159,18 @@ def many(source: GradientSource, args: argparse.Namespace) -> Any:
 def main() -> None:
     """Draw the gradients once, then answer every question from their inner products."""
     args = parse_args()
+    check(args)
     torch.set_num_threads(1)
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # every initialised tensor
-    source = GradientSource(args.config, args.images, args.train, args.checkpoint, args.seed)
+    source = GradientSource(args.config, args.images, args.checkpoint, args.seed)
     names = source.partition.names
-    if args.anchor not in names:
-        sys.exit(f'--anchor is {args.anchor!r}; allowed is {", ".join(names)}.')
-    if args.samples < 2 * max(args.ranks):
-        sys.exit(f'--samples is {args.samples}; allowed is at least {2 * max(args.ranks)}.')
+    args.anchor = anchor_of(source, args)
+    source.train(args.train)
     gram = gram_matrices(source.gradients(args.samples), args.samples, source.partition)
     result = {'spread': spreads(gram, names, args), 'settling': settling(gram, names, args)}
     if args.levels:
         result['levels'] = many(source, args)
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1))
 
 

@@ -27,7 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--checkpoint', help='weights to start from')
     parser.add_argument('--images', type=int, default=1, help='in a micro-batch')
     parser.add_argument('--samples', type=int, default=4, help='micro-batches of an update')
-    parser.add_argument('--updates', type=int, default=200)
+    parser.add_argument(
+        '--updates', type=int, default=200, help='optimizer updates; default %(default)s'
+    )
     parser.add_argument('--window', type=int, help='the last updates; default half of them')
     parser.add_argument('--lr', type=float, help="default: the config's, scaled to the batch")
     parser.add_argument(
@@ -39,8 +41,12 @@ def parse_args() -> argparse.Namespace:
         help='measure phi at these multiples of the small batch, such as 4 16 64',
     )
     parser.add_argument('--blocks', type=int, default=4, help='estimates at the largest multiple')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='a run each; default 0')
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='of the model; here %(default)s',
+    )
     parser.add_argument('--json', type=Path, help='file for all numbers')
     parser.add_argument('--figure', help='path without suffix; PNG and SVG')
     args = parser.parse_args()

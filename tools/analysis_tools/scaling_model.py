@@ -22,6 +22,18 @@ from agvm_mm.analysis.scaling_plot import LABELS, plot_scaling
 
 CLUSTERS = Path(__file__).resolve().parents[2] / 'configs' / 'clusters'
 GPUS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+HELP = {
+    'parameters': 'trainable numbers',
+    'tensors': 'trainable parameter tensors',
+    'modules': 'modules of the normalised variance',
+    'element': 'bytes of a number on the wire',
+    'bucket': 'bytes of a DDP bucket',
+    'backward': 'share of the compute time in which gradients become ready',
+    'images': 'images in an epoch',
+    'images_per_gpu': 'images of a step on a GPU',
+    'epochs': 'length of the run',
+    'interval': 'updates between two estimates',
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,15 +42,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'cluster', nargs='?', default=CLUSTERS / 'a100_8x200g.yaml', help='YAML or JSON file'
     )
-    parser.add_argument('--gpus', nargs='+', type=int, default=list(GPUS))
+    parser.add_argument(
+        '--gpus', nargs='+', type=int, default=list(GPUS), help='numbers of GPUs; default 8 to 4096'
+    )
     parser.add_argument('--out', default='scaling', help='path without suffix; PNG and SVG')
     parser.add_argument(
         '--seconds-per-image', type=float, help='measured; replaces what the file says'
     )
-    defaults = Workload()
     for field in fields(Workload):
-        value = getattr(defaults, field.name)
-        parser.add_argument(f'--{field.name.replace("_", "-")}', type=type(value), default=value)
+        parser.add_argument(
+            f'--{field.name.replace("_", "-")}',
+            type=type(field.default),
+            default=field.default,
+            help=f'{HELP[field.name]}; default %(default)s',
+        )
     return parser.parse_args()
 
 
@@ -84,13 +101,17 @@ def main() -> None:
     args = parse_args()
     try:
         cluster = read_cluster(args.cluster)
+        workload = Workload(**{field.name: getattr(args, field.name) for field in fields(Workload)})
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     if min(args.gpus) < 1:
         sys.exit(f'--gpus holds {min(args.gpus)}; allowed is whole numbers, at least 1.')
     if args.seconds_per_image is not None:
+        if not args.seconds_per_image >= 0:
+            sys.exit(
+                f'--seconds-per-image is {args.seconds_per_image}; allowed is a number, at least 0.'
+            )
         cluster = replace(cluster, seconds_per_image=args.seconds_per_image)
-    workload = Workload(**{field.name: getattr(args, field.name) for field in fields(Workload)})
     print('\n'.join(table(cluster, workload, args.gpus) + published()))
     for path in plot_scaling(cluster, workload, args.gpus, args.out):
         print(path)

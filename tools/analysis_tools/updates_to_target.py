@@ -4,7 +4,7 @@
         --loss 1.0 --score 0.1 --out course.json
 
 The first recipe is the baseline. One process; a recipe for several accumulates gradients. Runs that
-are in the file of --out already are not repeated.
+are in the file of --out already are not repeated; those of other settings are refused.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from mmengine.logging import MMLogger
 
 from agvm_mm.analysis.targets import Course, CourseHook, summarize, to_markdown
+from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 
 Run = tuple[str, int]
@@ -32,20 +34,76 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('configs', nargs='+', type=Path)
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('configs', nargs='+', type=Path, help='training configs')
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, default=[0, 1, 2], help='a run for each; default 0 1 2'
+    )
     parser.add_argument('--loss', type=float, required=True, help='mean over --window updates')
-    parser.add_argument('--window', type=int, default=10)
-    parser.add_argument('--score', type=float, required=True)
+    parser.add_argument(
+        '--window', type=int, default=10, help='updates of that mean; default %(default)s'
+    )
+    parser.add_argument('--score', type=float, required=True, help='of --metric, to be reached')
     parser.add_argument('--total-batch-size', type=int, help='of every recipe; else as configured')
     parser.add_argument('--metric', default='coco/bbox_mAP', help='of validation')
     parser.add_argument('--out', type=Path, required=True, help='JSON file for all numbers')
     return parser.parse_args()
 
 
+def plan(args: argparse.Namespace) -> dict[Run, Path]:
+    """The config of every run.
+
+    Raises:
+        LaunchError: two configs have one name, by which runs are told apart.
+    """
+    by_name: dict[str, Path] = {}
+    for config in args.configs:
+        if by_name.setdefault(config.stem, config) != config:
+            raise LaunchError(
+                f'{by_name[config.stem]} and {config} have one name, by which runs are told apart: '
+                'rename one.'
+            )
+    return {(name, seed): config for seed in args.seeds for name, config in by_name.items()}
+
+
+def made_with(config: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """What a run of this call depends on, but for the seed."""
+    return {
+        'config': os.path.relpath(config),
+        'metric': args.metric,
+        'total_batch_size': args.total_batch_size,
+    }
+
+
+def check(
+    args: argparse.Namespace, configs: Mapping[Run, Path], courses: Mapping[Run, Course]
+) -> None:
+    """Stop before the first run where one could not be made or would not be comparable.
+
+    Raises:
+        LaunchError: a number is out of range, a config is missing, or a run has other settings.
+    """
+    if args.window < 1:
+        raise LaunchError(f'--window is {args.window}; allowed is a whole number, at least 1.')
+    for config in sorted({path for run, path in configs.items() if run not in courses}):
+        load_config(str(config))
+    for run, course in courses.items():
+        wanted = made_with(configs[run], args) if run in configs else {}
+        for key, now in wanted.items():
+            was = course.settings.get(key, now)  # older releases kept none
+            if was != now:
+                raise LaunchError(
+                    f'{args.out} holds {course.recipe}, seed {course.seed}, made with {key} '
+                    f'{_text(was)} and not {_text(now)}: give the same, or another file for --out.'
+                )
+
+
+def _text(value: Any) -> str:
+    return 'as configured' if value is None else str(value)
+
+
 def train(config: Path, seed: int, args: argparse.Namespace) -> Course:
     """One run, its work directory thrown away."""
-    course = Course(config.stem, seed)
+    course = Course(config.stem, seed, settings=made_with(config, args))
     with tempfile.TemporaryDirectory() as folder:
         cfg = load_config(str(config), work_dir=folder)
         cfg.experiment_name = f'{config.stem}_{seed}'  # runs of one second would share their logs
@@ -59,11 +117,22 @@ def train(config: Path, seed: int, args: argparse.Namespace) -> Course:
     return course
 
 
-def kept(path: Path) -> list[Course]:
-    """The runs in the file of an earlier call; none if there is no file."""
+def kept(path: Path) -> dict[Run, Course]:
+    """The runs in the file of an earlier call; none if there is no file.
+
+    Raises:
+        LaunchError: the file holds something else.
+    """
     if not path.exists():
-        return []
-    return [Course(**run) for run in json.loads(path.read_text())['runs']]
+        return {}
+    try:
+        content = json.loads(path.read_text())
+        # Runs of older releases know no settings; their file knows the metric.
+        known = {key: content[key] for key in ('metric',) if key in content}
+        courses = [Course(**{'settings': known, **run}) for run in content['runs']]
+    except (ValueError, KeyError, TypeError):
+        raise LaunchError(f'{path} holds no runs of updates_to_target.py: name another.') from None
+    return {(course.recipe, course.seed): course for course in courses}
 
 
 def save(
@@ -80,7 +149,6 @@ def save(
         'summary': rows,
         'runs': [asdict(course) for course in courses.values()],
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(content))
     return rows
 
@@ -88,8 +156,10 @@ def save(
 def main() -> None:
     """Train what the file lacks, write after every run, print the table."""
     args = parse_args()
-    configs = {(config.stem, seed): config for seed in args.seeds for config in args.configs}
-    courses = {(course.recipe, course.seed): course for course in kept(args.out)}
+    configs = plan(args)
+    courses = kept(args.out)
+    check(args, configs, courses)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     for (name, seed), config in configs.items():
         if (name, seed) not in courses:
             course = courses[name, seed] = train(config, seed, args)
@@ -99,4 +169,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()

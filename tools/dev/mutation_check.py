@@ -250,6 +250,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Run the mutants and print the table."""
     args = parse_args()
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
     try:
         outcomes = run_all(read_mutants(args.list, args.only), args.jobs)
     except ListError as error:

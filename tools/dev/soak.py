@@ -51,6 +51,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Make the run, print the table and judge."""
     args = parse_args()
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         work_dir = args.work_dir or Path(folder)

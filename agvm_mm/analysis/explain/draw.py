@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
+from ...statistics.precision import NORMAL_95
 from ..style import colour, save
 from .steps import BACKBONE, apart, curve, row
 
@@ -55,8 +56,8 @@ def _draw_step(axes: Axes, result: dict[str, Any], width: int) -> None:
         axes.plot(updates, phi, '-' if i == 0 else '--', color=colour(3 * i), label=module)
         axes.fill_between(
             updates,
-            [p - 1.96 * e for p, e in zip(phi, error)],
-            [p + 1.96 * e for p, e in zip(phi, error)],
+            [p - NORMAL_95 * e for p, e in zip(phi, error)],
+            [p + NORMAL_95 * e for p, e in zip(phi, error)],
             color=colour(3 * i),
             alpha=0.2,
             linewidth=0,

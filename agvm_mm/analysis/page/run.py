@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...launch.naming import type_name
 from ...optim.settings import AGVMSettings
-from ...work_dir import find_scalars, parse_lines, read_lines, read_literals
+from ...work_dir import find_scalars, is_training, parse_lines, read_lines, read_literals
 from ..history import History, read_history
 from ..predict.forecast import read
 
@@ -23,7 +24,7 @@ SHARED = ('epoch', 'iter', 'step', 'time', 'data_time', 'memory')
 
 @dataclass
 class Run:
-    """One work directory.
+    """The last run of a work directory.
 
     Args:
         folder: its path as it was given.
@@ -87,7 +88,7 @@ class Run:
     def agvm(self) -> AGVMSettings | None:
         """The settings in force; None where the run has none or they cannot be read."""
         given = self.wrapper.get('agvm', {})
-        if not str(self.wrapper.get('type', '')).startswith('AGVM') or given is None:
+        if not type_name(self.wrapper).startswith('AGVM') or given is None:
             return None
         try:
             return AGVMSettings.from_dict(given)
@@ -122,7 +123,7 @@ def read_run(work_dir: str | Path) -> Run:
     for curves in (run.losses, run.scores):
         for key, curve in curves.items():
             curves[key] = sorted(dict(curve).items())  # where a resumed run repeats, the later
-    _read_texts(run, logs[-1])
+    _read_texts(run, logs)
     try:
         run.history = read_history(run.folder)
     except FileNotFoundError:
@@ -131,12 +132,12 @@ def read_run(work_dir: str | Path) -> Run:
     return run
 
 
-def _read_texts(run: Run, log: Path) -> None:
-    config = log.parent / 'config.py'
+def _read_texts(run: Run, logs: list[Path]) -> None:
+    config = logs[-1].parent / 'config.py'
     if config.is_file():
         run.config = config.read_text(encoding='utf-8', errors='replace')
         run.settings = read_literals(run.config)
-    for path in sorted(run.folder.glob('*/*.log')):
+    for path in [text for log in logs for text in sorted(log.parents[1].glob('*.log'))]:
         text = path.read_text(encoding='utf-8', errors='replace')
         block = ENVIRONMENT.search(text)
         if block:
@@ -148,7 +149,7 @@ def _read_texts(run: Run, log: Path) -> None:
 
 
 def _add(run: Run, entry: dict[str, Any]) -> None:
-    training = 'iter' in entry
+    training = is_training(entry)
     if training:
         run.last = entry
     for key, value in entry.items():

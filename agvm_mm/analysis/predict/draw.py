@@ -10,6 +10,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...statistics.precision import NORMAL_95
 from ..style import colour, marker, save
 from .forecast import pooled
 from .window import Window
@@ -78,7 +79,7 @@ def _draw_module(
         axes.errorbar(
             [entry['batch'] for entry in entries],
             [entry['phi'][i] for entry in entries],
-            [1.96 * (entry['error'][i] or 0.0) for entry in entries],
+            [NORMAL_95 * (entry['error'][i] or 0.0) for entry in entries],
             color='black',
             marker=marker(k + 1),
             markersize=4,

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...optim.settings import AGVMSettings
 from ...statistics import FactorConfig
 from ..quality.gradients import GradientSource
+from ..quality.small_batch import agvm_keys, small_batch_rate
 from .check import check
-from .record import Record, agvm_keys, record, small_batch_rate
+from .record import Record, record
 from .window import Window, summarise
 
 FORMAT = 'agvm_mm prediction 1'
@@ -62,10 +64,7 @@ def run(plan: Plan, seeds: Sequence[int]) -> dict[str, Any]:
     """
     result: dict[str, Any] = {}
     for seed in seeds:
-        source = GradientSource(
-            plan.config, plan.images, 0, plan.checkpoint, seed, device=plan.device
-        )
-        source.divide(agvm_keys(source.settings).get('modules'))
+        source = GradientSource(plan.config, plan.images, plan.checkpoint, seed, plan.device)
         if not result:
             result = _header(plan, source)
         result['seeds'].append(_run_seed(plan, source, seed))
@@ -78,11 +77,11 @@ def _header(plan: Plan, source: GradientSource) -> dict[str, Any]:
         'format': FORMAT,
         'name': Path(plan.config).stem,
         'plan': {**asdict(plan), 'multiples': list(plan.multiples)},
-        'rate': plan.rate or small_batch_rate(source.settings, plan.batch),
+        'rate': small_batch_rate(source.settings, plan.batch) if plan.rate is None else plan.rate,
         'data': len(source),
         'modules': list(source.partition.names),
-        'anchor': keys.get('anchor', 'backbone'),
-        'clamp': list(keys.get('clamp', (0.5, 10.0))),
+        'anchor': keys.get('anchor', AGVMSettings.anchor),
+        'clamp': list(keys.get('clamp', AGVMSettings.clamp)),
         'seeds': [],
     }
 

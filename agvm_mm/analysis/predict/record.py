@@ -7,18 +7,17 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from torch.optim.lr_scheduler import LambdaLR
 
 from ...optim import AGVMOptimWrapper
 from ...optim.lr_plan import LearningRatePlan
 from ...optim.modulator import Modulator
+from ...optim.settings import BY_KFAC
 from ...statistics import VarianceEstimate
 from ..quality.gradients import GradientSource
+from ..quality.small_batch import agvm_keys, make_updates, small_batch_rate, wrapper_config
 
 # Of the keys of ``agvm``: the others say when to measure and how to average, which is decided here.
 KEPT = ('anchor', 'modules', 'clamp', 'eps', 'precondition')
-WARMUP = 0.1  # share of the updates in which the learning rate rises
-CLIP = 5.0  # a start from random weights must not diverge; the measurement is taken before it
 
 
 @dataclass(frozen=True)
@@ -48,21 +47,6 @@ class RecordingOptimWrapper(AGVMOptimWrapper):
             self.records.append(Record(modulator.update, estimate))
 
 
-def small_batch_rate(settings: Config, batch: int) -> float:
-    """The config's learning rate, scaled down linearly to ``batch`` and never up.
-
-    The config's batch is ``total_batch_size``, else ``auto_scale_lr.base_batch_size``, else that
-    of one process.
-    """
-    scaling = settings.get('auto_scale_lr') or {}
-    written = float(
-        settings.get('total_batch_size')
-        or scaling.get('base_batch_size')
-        or settings.train_dataloader.batch_size
-    )
-    return float(settings.optim_wrapper.optimizer.lr) * min(1.0, batch / written)
-
-
 def record(
     source: GradientSource, updates: int, samples: int, rate: float | None = None
 ) -> list[Record]:
@@ -75,41 +59,32 @@ def record(
         source: the model and its data.
         updates: optimizer updates.
         samples: N, micro-batches of an update.
-        rate: learning rate; None for :func:`small_batch_rate`.
+        rate: learning rate; None for :func:`..quality.small_batch.small_batch_rate`.
+
+    Raises:
+        ValueError: the config's ``agvm.precondition`` is K-FAC.
     """
     settings = source.settings
     if rate is None:
         rate = small_batch_rate(settings, samples * source.images)
-    wrapper: RecordingOptimWrapper = build_optim_wrapper(
-        source.model, _wrapper_config(settings, samples, rate)
-    )
-    schedule = LambdaLR(wrapper.optimizer, lambda u: min(1.0, (u + 1) / (WARMUP * updates)))
-    wrapper.initialize_count_status(source.model, 0, updates * samples)
-    for _ in range(updates):
-        for _ in range(samples):
-            source.model.train_step(source.next_batch(), wrapper)
-        schedule.step()
+    config = {
+        **wrapper_config(settings, rate),
+        'type': RecordingOptimWrapper,
+        'accumulative_counts': samples,
+        'agvm': _measuring(settings),
+    }
+    wrapper: RecordingOptimWrapper = build_optim_wrapper(source.model, config)
+    make_updates(source.model, source.next_batch, wrapper, updates, samples)
     return wrapper.records
 
 
-def _wrapper_config(settings: Config, samples: int, rate: float) -> dict[str, Any]:
-    given = settings.optim_wrapper.to_dict()
-    keys = ('constructor', 'paramwise_cfg', 'clip_grad')
-    return {
-        'clip_grad': dict(max_norm=CLIP),
-        **{key: given[key] for key in keys if given.get(key) is not None},
-        'type': RecordingOptimWrapper,
-        'optimizer': {**given['optimizer'], 'lr': rate},
-        'accumulative_counts': samples,
-        'agvm': {
-            **{key: value for key, value in agvm_keys(settings).items() if key in KEPT},
-            'interval': 1,
-            'apply': False,
-        },
-    }
-
-
-def agvm_keys(settings: Config) -> dict[str, Any]:
-    """The config's ``agvm``, empty where it has none."""
-    given = settings.optim_wrapper.get('agvm')
-    return {} if given is None else dict(given)
+def _measuring(settings: Config) -> dict[str, Any]:
+    """The config's ``agvm`` for every update to measure and none to modulate."""
+    kept = {key: value for key, value in agvm_keys(settings).items() if key in KEPT}
+    if kept.get('precondition') == BY_KFAC:
+        raise ValueError(
+            f'optim_wrapper.agvm.precondition is {BY_KFAC!r} and the prediction measures all pairs '
+            'of gradients, which do not pass K-FAC; allowed is True or False, in a copy of the '
+            'config.'
+        )
+    return {**kept, 'interval': 1, 'apply': False}

@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor
 
+from ...launch.runner import load_config
 from ...launch.trust import require_plain
 from ...statistics import ModulePartition, partition_parameters
+from .small_batch import agvm_keys, make_updates, small_batch_rate, wrapper_config
 
 
 class GradientSource:
     """Draws micro-batches and gives their gradients; the weights stay as they are.
 
+    The modules are those of the config's ``agvm.modules``.
+
     Args:
         config: a detector's training config.
         images: in a micro-batch.
-        train: updates made by the config's own optimizer before the first gradient is drawn.
         checkpoint: weights to load instead of the config's initial ones.
         seed: of weights, data order and sampling.
         device: of the model.
+
+    Raises:
+        ValueError: the config is missing, or its modules do not fit the model.
     """
 
     def __init__(
         self,
         config: str | Path,
         images: int = 2,
-        train: int = 0,
         checkpoint: str | None = None,
         seed: int = 0,
         device: str = 'cpu',
     ) -> None:
-        self.settings: Config = Config.fromfile(config)
+        self.settings: Config = load_config(str(config))
         settings = self.settings
         init_default_scope(settings.get('default_scope', 'mmdet'))
         torch.manual_seed(seed)
@@ -55,8 +60,8 @@ class GradientSource:
         self._epoch = 0
         self._batches = self._endless()
         self.model.train()
-        self._train(settings, train)
-        self.partition: ModulePartition = partition_parameters(self.model)
+        modules = agvm_keys(settings).get('modules')
+        self.partition: ModulePartition = partition_parameters(self.model, modules)
 
     def gradients(self, count: int) -> Iterator[list[Tensor]]:
         """``count`` sample gradients, each a list of one tensor a parameter, float32."""
@@ -73,9 +78,13 @@ class GradientSource:
         """Images of the data set."""
         return len(self._loader.dataset)
 
-    def divide(self, modules: Mapping[str, Sequence[str]] | None) -> None:
-        """Take other modules than the model's top-level children; see `agvm.modules`."""
-        self.partition = partition_parameters(self.model, modules)
+    def train(self, updates: int) -> None:
+        """Make updates of one micro-batch with the config's optimizer at the rate for it."""
+        if updates < 1:
+            return
+        rate = small_batch_rate(self.settings, self.images)
+        wrapper = build_optim_wrapper(self.model, wrapper_config(self.settings, rate))
+        make_updates(self.model, self.next_batch, wrapper, updates)
 
     def next_batch(self) -> Any:
         """The next micro-batch, as the data loader gives it."""
@@ -90,13 +99,3 @@ class GradientSource:
             self._loader.sampler.set_epoch(self._epoch)
             self._epoch += 1
             yield from self._loader
-
-    def _train(self, settings: Config, updates: int) -> None:
-        plain = dict(
-            type='OptimWrapper',
-            optimizer=settings.optim_wrapper.optimizer,
-            clip_grad=dict(max_norm=5.0),
-        )
-        wrapper: OptimWrapper = build_optim_wrapper(self.model, plain)
-        for _ in range(updates):
-            self.model.train_step(self.next_batch(), wrapper)

@@ -32,6 +32,11 @@ class Settling:
     estimates: list[float]
 
 
+def least_horizon(momentum: float) -> int:
+    """Estimates over which an average of this momentum reaches: a settled factor stays as long."""
+    return round(1 / (1 - momentum))
+
+
 def settle(
     gram: Tensor,
     samples: int,
@@ -53,10 +58,18 @@ def settle(
         streams: how many.
         generator: of the draws.
         band: relative distance from the limit.
+
+    Raises:
+        ValueError: the streams are shorter than :func:`least_horizon`.
     """
+    hold = least_horizon(config.momentum)
+    if horizon < hold:
+        raise ValueError(
+            f'{horizon} estimates are too few to see a factor settle at momentum '
+            f'{config.momentum:g}: at least {hold} are needed (--horizon).'
+        )
     drawn = [_stream(gram, samples, estimator, horizon, generator) for _ in range(streams)]
     limit = _limit(drawn, config)
-    hold = round(1 / (1 - config.momentum))
     arrivals = []
     for stream in drawn:
         inside = (_follow(stream, config) / limit - 1).abs() <= band
