@@ -5,17 +5,23 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import re
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+PATIENCE = 1.0
+"""Seconds that the other ranks have to fail too, once one has."""
+LOST = re.compile('Connection (closed|reset) by peer|Broken pipe|Timed out waiting')
+"""What gloo says of a peer that has gone: a consequence, not the cause."""
 
 
 class RankError(AssertionError):
@@ -28,7 +34,8 @@ def run_ranks(
     """``[function(rank, *args) for rank in range(size)]``, each in its own process.
 
     Raises:
-        RankError: with the traceback of the first rank that failed, or the rank that hung.
+        RankError: with the tracebacks of all ranks that failed, those that only lost a peer last,
+            or the ranks that hung.
     """
     context = multiprocessing.get_context('fork')
     with tempfile.TemporaryDirectory() as folder:
@@ -86,14 +93,22 @@ def _main(
 def _collect(ranks: list[Any], pipes: list[Connection], timeout: float) -> list[Any]:
     deadline = time.monotonic() + timeout
     results: list[Any] = [None] * len(ranks)
-    waiting = set(range(len(ranks)))
-    while waiting:
-        for rank in sorted(waiting):
-            if pipes[rank].poll(0.01):
-                results[rank] = _receive(rank, ranks[rank], pipes[rank])
-                waiting.discard(rank)
-        if time.monotonic() > deadline:
-            raise RankError(f'ranks {sorted(waiting)} did not answer within {timeout} s')
+    errors: list[str] = []
+    rank_of = {pipe: rank for rank, pipe in enumerate(pipes)}
+    while rank_of and (left := deadline - time.monotonic()) > 0:
+        for pipe in wait(list(rank_of), left):
+            rank = rank_of.pop(pipe)
+            kind, value = _receive(rank, ranks[rank], pipe)
+            if kind == 'result':
+                results[rank] = value
+                continue
+            if not errors:  # what the others say may be the cause
+                deadline = min(deadline, time.monotonic() + PATIENCE)
+            errors.append(value)
+    if errors:
+        raise RankError('\n'.join(sorted(errors, key=lambda text: bool(LOST.search(text)))))
+    if rank_of:
+        raise RankError(f'ranks {sorted(rank_of.values())} did not answer within {timeout} s')
     for rank, process in enumerate(ranks):
         process.join(max(0.1, deadline - time.monotonic()))
         if process.exitcode != 0:
@@ -101,12 +116,10 @@ def _collect(ranks: list[Any], pipes: list[Connection], timeout: float) -> list[
     return results
 
 
-def _receive(rank: int, process: Any, pipe: Connection) -> Any:
+def _receive(rank: int, process: Any, pipe: Connection) -> tuple[str, Any]:
     try:
         kind, value = torch.load(io.BytesIO(pipe.recv_bytes()), weights_only=False)
     except EOFError:
         process.join(5)
-        raise RankError(f'rank {rank} died with exit code {process.exitcode}') from None
-    if kind == 'error':
-        raise RankError(f'rank {rank} raised\n{value}')
-    return value
+        return 'error', f'rank {rank} died with exit code {process.exitcode}'
+    return kind, f'rank {rank} raised\n{value}' if kind == 'error' else value

@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+import ranks
 import torch
 import torch.distributed as dist
 from ranks import RankError, run_ranks
@@ -33,10 +34,56 @@ def test_a_dead_rank_is_reported():
     def die(rank):
         if rank == 0:
             os._exit(7)
-        time.sleep(1)  # or its own complaint about the dead peer might be read first
 
-    with pytest.raises(RankError, match='rank 0 died with exit code 7'):
+    with pytest.raises(RankError, match='^rank 0 died with exit code 7'):
         run_ranks(die, 2)
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """All ranks are heard, also on a machine with much else to do."""
+    monkeypatch.setattr(ranks, 'PATIENCE', 30.0)
+
+
+@pytest.mark.usefixtures('patient')
+def test_the_cause_comes_before_the_complaints_of_those_who_lost_a_peer():
+    """Rank 0 waits for rank 1 and is the first to speak; rank 2 fails by itself too."""
+
+    def fail(rank):
+        if rank == 0:
+            raise RuntimeError('[pair.cc:547] Connection closed by peer [127.0.0.1]:4711')
+        time.sleep(0.2)
+        raise ValueError(f'the cause on rank {rank}')
+
+    with pytest.raises(RankError) as caught:
+        run_ranks(fail, 3)
+    heads = [line for line in str(caught.value).splitlines() if line.endswith(' raised')]
+    assert heads[2] == 'rank 0 raised' and set(heads[:2]) == {'rank 1 raised', 'rank 2 raised'}
+    assert 'the cause on rank 1' in str(caught.value) and 'on rank 2' in str(caught.value)
+
+
+@pytest.mark.usefixtures('patient')
+def test_a_peer_that_is_really_lost_is_named_last():
+    def fail(rank):
+        if rank == 1:
+            raise ValueError('only here')
+        dist.barrier()
+
+    for _ in range(3):
+        with pytest.raises(RankError, match='^rank 1 raised(.|\n)*only here(.|\n)*rank 0 raised'):
+            run_ranks(fail, 2)
+
+
+def test_a_rank_that_hangs_does_not_hide_the_error_of_another():
+    def fail(rank):
+        if rank == 1:
+            raise ValueError('only here')
+        time.sleep(30)
+
+    begin = time.monotonic()
+    with pytest.raises(RankError, match='^rank 1 raised(.|\n)*only here'):
+        run_ranks(fail, 2, timeout=20)
+    assert time.monotonic() - begin < 15
 
 
 def test_a_hanging_rank_is_reported():

@@ -42,6 +42,17 @@ def test_a_level_gets_the_strength_and_others_are_applied_as_often() -> None:
     assert levelled.level == 10
 
 
+def test_a_transform_that_asks_for_another_image_is_the_last() -> None:
+    """As mmdet's FilterAnnotations does where no object is left; the dataset draws again."""
+    before, after = Count(), Count()
+    augment = GrowingAugment([before, lambda results: results['image'] and results, after])
+    augment.strength = 10
+    assert augment(dict(image=None)) is None
+    assert (before.calls, after.calls) == (1, 0)
+    assert augment(dict(image=1)) == dict(image=1)
+    assert (before.calls, after.calls) == (2, 1)
+
+
 def test_a_copy_in_another_process_shares_the_strength() -> None:
     """As a spawned loader process gets it."""
     from multiprocessing.reduction import ForkingPickler

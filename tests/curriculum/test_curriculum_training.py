@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from mmengine.hooks import Hook
 
 pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
-sys.path.insert(0, str(Path(__file__).parents[1] / 'training'))
 
 import training_runs as runs
 from launcher import run_tool

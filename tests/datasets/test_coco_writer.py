@@ -60,7 +60,7 @@ def crowded() -> Scene:
     return Scene(np.zeros((20, 20, 3), np.uint8), segments, labels)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1))
 )
@@ -136,6 +136,7 @@ def test_hidden_background_has_no_segment() -> None:
 
 def test_written_files_are_those_maps(tmp_path: Path, scenes: list[Scene]) -> None:
     count = write_split(tmp_path, 'train', scenes[:3])
+    assert len(list((tmp_path / 'train2017').iterdir())) == 3
     annotations = tmp_path / 'annotations'
     instances = json.loads((annotations / 'instances_train2017.json').read_text())
     panoptic = json.loads((annotations / 'panoptic_train2017.json').read_text())
@@ -143,9 +144,9 @@ def test_written_files_are_those_maps(tmp_path: Path, scenes: list[Scene]) -> No
     assert [one['name'] for one in instances['categories']] == list(THING_CLASSES)
     assert [one['name'] for one in panoptic['categories']] == list(CLASSES)
     assert [one['isthing'] for one in panoptic['categories']] == [1] * 6 + [0] * 3
-    assert instances['images'] == panoptic['images']
+    assert instances['images'] == panoptic['images'] and len(panoptic['images']) == 3
     for scene, image, segments in zip(
-        scenes, panoptic['images'], panoptic['annotations'], strict=False
+        scenes[:3], panoptic['images'], panoptic['annotations'], strict=True
     ):
         assert (image['height'], image['width']) == (120, 160)
         assert segments['image_id'] == image['id']

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -95,6 +98,52 @@ def test_a_run_resumed_at_a_restart_equals_an_uninterrupted_one(tmp_path: Path) 
     resumed, seen = run(tmp_path / 'parts', 3, hook, resume=True)
     assert torch.equal(whole, resumed) and seen[0] == 1
     assert not torch.equal(whole, run(tmp_path / 'none', 3, None)[0])
+
+
+def _optimizer(kind: str, weight: nn.Parameter) -> torch.optim.Optimizer:
+    return OPTIMIZERS.build(dict(type=kind, params=[weight], lr=0.01))
+
+
+def _stepped(optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> torch.optim.Optimizer:
+    """After two steps."""
+    for _ in range(2):
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+    return optimizer
+
+
+def test_of_several_optimizers_those_that_are_adan_restart() -> None:
+    """Updates are counted in the micro-batches of the wrapper that has most of them."""
+    weights = [nn.Parameter(torch.ones(2)) for _ in range(3)]
+    kinds = ('AdanOptimizer', 'Adam', 'AdanOptimizer')
+    optimizers = [_stepped(_optimizer(*pair), pair[1]) for pair in zip(kinds, weights)]
+    wrappers = {
+        str(i): OptimWrapper(optimizer, accumulative_counts=i + 1)
+        for i, optimizer in enumerate(optimizers)
+    }
+    runner: Any = SimpleNamespace(
+        optim_wrapper=OptimWrapperDict(**wrappers), train_dataloader=[None] * EPOCH, iter=0
+    )
+    hook = AdanRestartHook(updates=[2])
+    hook.before_train(runner)
+    assert all(bool(o.state[w]['exp_avg'].any()) for o, w in zip(optimizers, weights))
+    restarts = []
+    for runner.iter in range(8):
+        hook.before_train_iter(runner)
+        restarts.append(optimizers[0].param_groups[0]['step'] == 0)
+    assert restarts == [False] * 6 + [True] * 2  # two updates of three micro-batches
+    for optimizer, weight, kind in zip(optimizers, weights, kinds):
+        kept = optimizer.state[weight].get('exp_avg', torch.zeros(2))
+        assert bool(kept.any()) == (kind == 'Adam')
+    assert optimizers[2].param_groups[0]['step'] == 0
+
+
+def test_several_optimizers_without_adan() -> None:
+    weight = nn.Parameter(torch.ones(2))
+    wrapper = OptimWrapperDict(all=OptimWrapper(_optimizer('Adam', weight)))
+    runner: Any = SimpleNamespace(optim_wrapper=wrapper, train_dataloader=[None] * EPOCH)
+    with pytest.raises(ValueError, match='AdanRestartHook and no optimizer is Adan; set'):
+        AdanRestartHook(updates=[2]).before_train(runner)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from networks import ReplayNet
+from ranks import run_ranks
 
+from agvm_mm import AGVMOptimWrapper
 from agvm_mm.hooks import SeedEpochHook, VarianceTableHook
 from agvm_mm.hooks.seed_epoch import STRIDE
 from agvm_mm.hooks.variance_table import render
@@ -80,8 +82,17 @@ def test_the_table_is_logged_every_interval_and_at_the_end(caplog):
     logger.removeHandler(caplog.handler)
 
 
-def test_a_run_without_agvm_has_no_table():
-    VarianceTableHook().after_train(SimpleNamespace(optim_wrapper=object()))
+def test_a_run_without_agvm_has_no_table(caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    hook = VarianceTableHook(interval=1)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    for wrapper in (OptimWrapper(optimizer), AGVMOptimWrapper(optimizer, agvm=None)):
+        runner = SimpleNamespace(optim_wrapper=wrapper, epoch=0)
+        hook.after_train_epoch(runner)
+        hook.after_train(runner)
+    logger.removeHandler(caplog.handler)
+    assert caplog.text == ''
 
 
 @pytest.mark.parametrize('interval', [0, '2', True, 1.5])
@@ -105,8 +116,9 @@ def test_random_numbers_depend_on_the_epoch_alone():
     assert all(a != b for a, b in zip(first, _drawn(1, 3)))
 
 
-def test_ranks_draw_differently(monkeypatch):
-    first = _drawn(0, 1)
-    monkeypatch.setattr('mmengine.runner.utils.get_rank', lambda: 1)
-    assert _drawn(0, 1) != first
+def test_ranks_draw_differently():
+    """And none of them what a rank has drawn in another epoch."""
+    drawn = run_ranks(lambda rank: [_drawn(0, epoch) for epoch in (1, 2)], 3)
+    numbers = [number for rank in drawn for epoch in rank for number in epoch]
+    assert len(set(numbers)) == len(numbers) == 18
     assert STRIDE > 10_000  # more than any number of ranks

@@ -62,11 +62,48 @@ def test_k_fac_changes_the_training() -> None:
     assert distance(plain['weights'], three['weights']) > 1e-2
 
 
-@pytest.mark.parametrize('overlap', [True, False])
-def test_overlap_is_only_a_matter_of_time(overlap: bool) -> None:
-    with_it = run_ranks(_train, 2, 2, dict(overlap=True, counts=2))
-    other = run_ranks(_train, 2, 2, dict(overlap=overlap, counts=2))
-    assert torch.equal(with_it[0]['weights'], other[0]['weights'])
+def test_overlap_is_only_a_matter_of_time() -> None:
+    early = run_ranks(_train, 2, 2, dict(overlap=True, counts=2))
+    late = run_ranks(_train, 2, 2, dict(overlap=False, counts=2))
+    assert torch.equal(early[0]['weights'], late[0]['weights'])
+
+
+class _Noting(ProcessGroupCommunicator):
+    """Notes during which backward pass a reduction starts; None between two of them."""
+
+    def __init__(self) -> None:
+        super().__init__(dist.group.WORLD)
+        self.inside: int | None = None
+        self.started: list[int | None] = []
+
+    def start_reduce(self, tensor: torch.Tensor, rank: int) -> Any:
+        self.started.append(self.inside)
+        return super().start_reduce(tensor, rank)
+
+
+def _when_sent(rank: int, **settings: Any) -> tuple[list[int | None], int]:
+    torch.manual_seed(0)
+    network, noting = MixedNet().train(), _Noting()
+    kfac = KFAC(network, KFACSettings(**settings), noting)
+    for index in range(2):
+        loss = network(torch.randn(2, 3, 9, 9), torch.tensor([0, rank]))['loss']
+        with kfac.capture(index, 2, 2):
+            noting.inside = index
+            loss.backward()
+            noting.inside = None
+    kfac.step({})
+    return noting.started, len(kfac.layers)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'early'), [(dict(), True), (dict(overlap=False), False), (dict(half=True), False)]
+)
+def test_with_overlap_factors_are_sent_during_the_last_backward_pass(
+    settings: dict[str, Any], early: bool
+) -> None:
+    """Half precision needs the largest entry of all ranks first, and so sends afterwards."""
+    for started, layers in run_ranks(lambda rank: _when_sent(rank, **settings), 2):
+        assert started == [1 if early else None] * layers
 
 
 def test_half_precision_communication() -> None:

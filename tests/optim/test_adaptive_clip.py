@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ import torch
 from cpu_amp import on_cpu
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import build_optim_wrapper
+from ranks import run_ranks
 from torch import Tensor, nn
 
-import agvm_mm  # noqa: F401
+from agvm_mm import AGVMOptimWrapper
+from agvm_mm.compat import has_compiled_ops
 from agvm_mm.optim.adaptive_clip import AdaptiveClip
 from agvm_mm.optim.agc import clip_units_, view_transposed_units, view_units
 from agvm_mm.optim.prediction_layers import prediction_layers
@@ -210,6 +213,65 @@ class TestPredictionLayers:
             'bbox_head.reg_branches.1.2',
         ]
 
+    @pytest.mark.skipif(not has_compiled_ops(), reason='mmdet needs the ops of mmcv')
+    @pytest.mark.parametrize('depthwise', [False, True], ids=['ssd', 'ssd-lite'])
+    def test_ssd_predicts_with_what_others_call_hidden(self, depthwise: bool) -> None:
+        from mmdet.models.dense_heads import SSDHead
+
+        anchors = dict(
+            type='mmdet.SSDAnchorGenerator',
+            scale_major=False,
+            input_size=300,
+            strides=[8, 16, 32],
+            ratios=([2], [2, 3], [2]),
+            basesize_ratio_range=(0.15, 0.9),
+        )
+        model = nn.Module()
+        model.bbox_head = SSDHead(
+            num_classes=3,
+            in_channels=(4, 8, 8),
+            stacked_convs=1,
+            feat_channels=6,
+            use_depthwise=depthwise,
+            norm_cfg=dict(type='BN'),
+            act_cfg=dict(type='ReLU'),
+            anchor_generator=anchors,
+        )
+        layers = dict(model.named_modules())
+        classifiers = prediction_layers(model, regression=False)
+        # 4, 6 and 4 boxes at a place: scores of 3 classes and the background, and 4 coordinates.
+        assert [layers[name].out_channels for name in classifiers] == [4 * 4, 6 * 4, 4 * 4]
+        assert all('cls_convs' in name for name in classifiers)
+        both = prediction_layers(model, regression=True)
+        assert [name for name in both if name in classifiers] == classifiers
+        others = [name for name in both if name not in classifiers]
+        assert [layers[name].out_channels for name in others] == [4 * 4, 6 * 4, 4 * 4]
+        assert all('reg_convs' in name for name in others)
+
+
+def _fsdp(model: nn.Module) -> nn.Module:
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    return FullyShardedDataParallel(model, device_id=torch.device('cpu'))
+
+
+def _fully_shard(model: nn.Module) -> nn.Module:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(model, mesh=init_device_mesh('cpu', (2,)))
+    return model
+
+
+def _bind(rank: int, shard: Callable[[nn.Module], nn.Module]) -> str:
+    """What clipping without AGVM says at the sight of a model in shards."""
+    model = shard(Net())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper = AGVMOptimWrapper(optimizer, agvm=None, clip_grad=dict(type='agc'))
+    with pytest.raises(ValueError) as caught:
+        wrapper.initialize_count_status(model, 0, 1)
+    return str(caught.value)
+
 
 class TestRefusals:
     @pytest.mark.parametrize(
@@ -242,13 +304,10 @@ class TestRefusals:
         with pytest.raises(RuntimeError, match=refusal):
             wrapper.step()
 
-    def test_shards(self) -> None:
-        class FullyShardedDataParallel(nn.Module):
-            def __init__(self, module: nn.Module) -> None:
-                super().__init__()
-                self.module = module
-
-        model, wrapper = build()
-        clipper = AdaptiveClip({})
-        with pytest.raises(ValueError, match='so a rank holds no whole unit of a weight'):
-            clipper.bind(FullyShardedDataParallel(model), wrapper.optimizer, wrapper.message_hub)
+    @pytest.mark.parametrize(
+        ('shard', 'kind'),
+        [(_fsdp, 'FullyShardedDataParallel'), (_fully_shard, 'DTensor parameters')],
+    )
+    def test_shards(self, shard: Callable[[nn.Module], nn.Module], kind: str) -> None:
+        for found in run_ranks(_bind, 2, shard):
+            assert f'the model has {kind}, so a rank holds no whole unit of a weight' in found

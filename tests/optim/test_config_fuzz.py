@@ -111,10 +111,7 @@ def _run(part: str, cases: int) -> Counter[str]:
     keys = st.sampled_from(sorted(plausible)) | st.text(max_size=6)
     wild = st.just({}) | st.just({}) | st.dictionaries(keys, WILD, max_size=1)
 
-    @settings(
-        max_examples=cases, deadline=None, derandomize=True, database=None,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    @settings(max_examples=cases, suppress_health_check=list(HealthCheck))
     @given(likely=likely, wild=wild)
     def check(likely: dict[str, Any], wild: dict[str, Any]) -> None:
         values = {**fixed, **likely, **wild}

@@ -116,8 +116,11 @@ def test_pieces_that_disagree_are_refused():
     optimizer = _CountingInGroup(parameters, lr=0.1)
     optimizer.uneven = True
     plan = LearningRatePlan(optimizer, {id(p): i // 2 for i, p in enumerate(parameters)})
-    refusal = pytest.raises(RuntimeError, match="keeps 'step' in its parameter groups.*custom_keys")
-    with refusal, plan.scaled(FACTORS):
+    sentence = (
+        "keeps 'step' in its parameter groups and changed it differently for two modules of one "
+        'group; give every module a group of its own .*custom_keys'
+    )
+    with pytest.raises(RuntimeError, match=sentence), plan.scaled(FACTORS):
         optimizer.step()
 
 

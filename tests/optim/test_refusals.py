@@ -81,7 +81,10 @@ def _zero() -> str:
 
 ON_RANKS = {
     'fsdp': (_fsdp, 'wrapped in FullyShardedDataParallel, which leaves every rank a shard'),
-    'fully_shard': (_fully_shard, "the parameter 'backbone.weight' is a DTensor"),
+    'fully_shard': (
+        _fully_shard,
+        "the parameter 'backbone.weight' is a DTensor, as fully_shard and tensor parallelism make",
+    ),
     'separate': (
         lambda: _refusal(MMSeparateDistributedDataParallel(_net(), broadcast_buffers=False)),
         'MMSeparateDistributedDataParallel, which wraps every child alone, for several optimizers;',
@@ -131,7 +134,10 @@ def test_fsdp_by_its_strategy(tmp_path):
 
 
 def test_data_parallel_of_one_process():
-    assert 'wrapped in DataParallel, which adds up' in _refusal(nn.DataParallel(_net()))
+    sentence = (
+        'wrapped in DataParallel, which adds up the gradients of its replicas before they can'
+    )
+    assert sentence in _refusal(nn.DataParallel(_net()))
 
 
 def test_a_wrapper_that_nobody_knows():

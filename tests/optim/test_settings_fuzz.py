@@ -95,7 +95,7 @@ def _require_sentence(message: str, values: dict[str, Any]) -> None:
 def test_any_dict_is_settings_or_one_sentence():
     outcomes: Counter[str] = Counter()
 
-    @settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=1000)
     @given(likely=LIKELY, wild=st.one_of(st.just({}), WILD))
     def check(likely: dict[str, Any], wild: dict[str, Any]) -> None:
         values = {**likely, **wild}
@@ -112,7 +112,7 @@ def test_any_dict_is_settings_or_one_sentence():
     assert outcomes['valid'] > 50 and outcomes['refused'] > 300, outcomes
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200)
 @given(values=JUNK.filter(lambda value: not isinstance(value, dict)))
 def test_anything_but_a_dict_is_one_sentence(values):
     try:

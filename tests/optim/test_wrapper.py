@@ -241,7 +241,8 @@ def _bind(agvm: Any, change=None, accumulative_counts: int = 2) -> None:
             dict(),
             None,
             1,
-            r'one: 1 process x optim_wrapper\.accumulative_counts=1; launch at least 2',
+            r'AGVM measures the variance between sample gradients and this run has one: 1 process '
+            r'x optim_wrapper\.accumulative_counts=1; launch at least 2',
         ),
         (dict(precondition=True), None, 2, r'precondition is True, but SGD has no registered'),
     ],
@@ -266,7 +267,7 @@ def test_stepping_without_having_seen_the_model_is_refused():
     model = nn.Linear(2, 2)
     wrapper = _wrapper(model, type='AGVMOptimWrapper', accumulative_counts=2)
     model(torch.ones(1, 2)).sum().backward()
-    with pytest.raises(RuntimeError, match='has not seen the model'):
+    with pytest.raises(RuntimeError, match='has not seen the model: run the forward pass inside'):
         wrapper.step()
 
 

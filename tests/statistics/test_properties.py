@@ -30,7 +30,7 @@ from agvm_mm.statistics import (
 
 ESTIMATORS = pytest.mark.parametrize('estimator', ['all_pairs', 'half_split'])
 AVERAGES = st.sampled_from(['moments', 'factor'])
-MANY = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+MANY = settings(max_examples=40)
 SEEDS = st.integers(0, 2**32 - 1)
 
 

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 import agvm_mm  # noqa: F401
 
 MODULES = ('backbone', 'neck', 'bbox_head')
-EXPECTED = {f'agvm/{q}/{m}' for q in ('phi', 'noise_scale', 'factor') for m in MODULES} | {
+QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'factor')
+EXPECTED = {f'agvm/{q}/{m}' for q in QUANTITIES for m in MODULES} | {
     f'agvm/{m}.lr' for m in MODULES
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ranks import run_ranks
 
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 
-CONFIG = Path(__file__).with_name('tiny_faster_rcnn.py')
+CONFIG = Path(__file__).with_name('training') / 'tiny_faster_rcnn.py'
 
 
 def import_detection() -> None:
@@ -52,7 +51,7 @@ def train(
 
     Args:
         data: folder for AGVM_MM_DATA.
-        work_dir: of the run; ``rank<r>.error`` there holds the traceback of a rank that raised.
+        work_dir: of the run.
         ranks: processes, 1 for a run without a launcher.
         resume: as ``--resume`` of tools/train.py, 'auto' for the flag alone.
         hooks: registered beside those of the config.
@@ -84,17 +83,10 @@ def _load(config: Path, data: Path) -> Config:
 
 def _train(rank: int, cfg: Config, options: TrainOptions, hooks: Sequence[Hook]) -> dict[str, Any]:
     watch = Watch()
-    try:
-        runner = build_runner(cfg, prepare_training(cfg, options))
-        for hook in (*hooks, watch):
-            runner.register_hook(hook)
-        runner.train()
-    except BaseException:
-        # The other ranks fail too, at their next collective, and may report first.
-        path = Path(cfg.work_dir) / f'rank{rank}.error'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(traceback.format_exc())
-        raise
+    runner = build_runner(cfg, prepare_training(cfg, options))
+    for hook in (*hooks, watch):
+        runner.register_hook(hook)
+    runner.train()
     return vars(watch) | dict(weights=[p.detach() for p in runner.model.parameters()])
 
 

@@ -1,0 +1,205 @@
+"""Options of K-FAC and what it reports, each on a case that is worked out by hand."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from kfac_nets import MixedNet, kfac_of, measured_factors, mixed_batch
+from torch import Tensor, nn
+
+from agvm_mm import AGVMOptimWrapper
+from agvm_mm.kfac import factors
+from agvm_mm.kfac.layers import KroneckerLayer
+from agvm_mm.optim.kfac_report import scalars
+
+DOUBLE = torch.float64
+
+
+def tensor(values: object, dtype: torch.dtype = DOUBLE) -> Tensor:
+    return torch.tensor(values, dtype=dtype)
+
+
+class TestNormDamping:
+    """Two images with x = 1 and 0, the gradient of the output is 2 for both.
+
+    Scale and shift of the norm layer get (2, 2) and (0, 2): F = [[2, 2], [2, 4]], gradient (1, 2).
+    The Linear in the other branch has A = G = 1 and the gradient 1.
+    """
+
+    def preconditioned(self, **settings: Any) -> list[float]:
+        network = nn.ModuleDict(
+            dict(norm=nn.BatchNorm1d(1, eps=0.0).eval(), linear=nn.Linear(1, 1, bias=False))
+        ).double()
+        kfac = kfac_of(network, **settings)
+        loss = 2 * network.norm(tensor([[1.0], [0.0]])).sum() / 2
+        loss = loss + network.linear(tensor([[1.0], [1.0]])).sum() / 2
+        with kfac.capture(0, 1, 2):
+            loss.backward()
+        assert [float(p.grad) for p in network.parameters()] == [1, 2, 1]
+        kfac.step({})
+        return [float(p.grad) for p in network.parameters()]
+
+    def test_only_norm_layers_get_the_multiple(self) -> None:
+        """0.25 x 4 makes F [[3, 2], [2, 5]], of inverse [[5, -2], [-2, 3]] / 11."""
+        found = self.preconditioned(damping=0.25, norm_damping=4.0)
+        # Of the Linear pi is 1: both factors become 1 + sqrt(0.25).
+        assert found == pytest.approx([1 / 11, 4 / 11, 1 / 1.5**2])
+
+    def test_the_eigenbasis_too(self) -> None:
+        found = self.preconditioned(damping=0.25, norm_damping=4.0, solver='eigen')
+        assert found == pytest.approx([1 / 11, 4 / 11, 1 / 1.25])
+
+    def test_without_a_multiple(self) -> None:
+        """[[2.25, 2], [2, 4.25]] has the determinant 89 / 16."""
+        found = self.preconditioned(damping=0.25, norm_damping=1.0)
+        assert found[:2] == pytest.approx([(4.25 - 4) * 16 / 89, (-2 + 4.5) * 16 / 89])
+
+
+@pytest.mark.parametrize(('precision', 'right'), [('float64', True), ('float32', False)])
+def test_precision_is_that_of_the_inversion(precision: str, right: bool) -> None:
+    """A = [[1, 1], [1, 1]], G = 1, damped by d = 1e-6, of which float32 loses a twentieth in 1 + d.
+
+    The inverse of A + d I is [[1 + d, -1], [-1, 1 + d]] / (2 d + d^2).
+    """
+    layer = nn.Linear(2, 1, bias=False)
+    kfac = measured_factors(
+        layer, torch.ones(3, 2), lambda out: out.sum() / 3, damping=1e-12, precision=precision
+    )
+    assert kfac.averages.factors[0][0].dtype == torch.float32
+    kfac.step({})
+    found = kfac.apply(0, [torch.tensor([[1.0, 0.0]])])
+    assert found is not None and found.dtype == torch.float32
+    d = 1e-6
+    expected = tensor([1 + d, -1]) / (2 * d + d * d) / (1 + d)
+    error = (found[0, 0].double() - expected).norm() / expected.norm()
+    assert error < 1e-6 if right else error > 1e-3
+
+
+def test_rescale_weights_follows_the_step() -> None:
+    """Each weight is what the step has made of it, shrunk to sqrt(2 x outputs)."""
+    found = []
+    for rescale in (False, True):
+        torch.manual_seed(0)
+        network = MixedNet().train()
+        network.head.weight.data.fill_(1.0)  # sqrt(24) long; the bound is sqrt(8)
+        kfac = dict(damping=0.1, rescale_weights=rescale)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        wrapper = AGVMOptimWrapper(optimizer, agvm=None, kfac=kfac)
+        wrapper.initialize_count_status(network, 0, 1)
+        network.train_step(mixed_batch(0, range(8), torch.float32), wrapper)
+        found.append((network, wrapper.kfac.kfac.layers))
+    (plain, layers), (rescaled, _) = found
+    shrinkable = {f'{layer.name}.weight' for layer in layers if isinstance(layer, KroneckerLayer)}
+    shrunk = set()
+    after = dict(rescaled.named_parameters())
+    for name, parameter in plain.named_parameters():
+        weight = parameter.detach()
+        factor = min(1.0, (2 * len(weight)) ** 0.5 / float(weight.norm()))
+        if name in shrinkable and factor < 1:
+            shrunk.add(name)
+            assert torch.allclose(after[name], weight * factor, rtol=1e-5, atol=0), name
+        else:
+            assert torch.equal(after[name], weight), name
+    assert 'head.weight' in shrunk and shrunk < shrinkable
+
+
+class TestReport:
+    def test_layers_of_a_module_are_added_up_before_the_root(self) -> None:
+        """Lengths sqrt(1 + 3) and sqrt(4 + 12), inner product 1 + 3: ratio 2, cosine 4 / 8."""
+        layers = [SimpleNamespace(parameters=[nn.Parameter(torch.zeros(1))]) for _ in range(4)]
+        names = ['backbone', 'head', 'backbone', 'unused']
+        module_of = {id(layer.parameters[0]): name for layer, name in zip(layers, names)}
+        norms = tensor([[1, 4, 1], [4, 1, -1], [3, 12, 3], [0, 0, 0]])
+        kfac: Any = SimpleNamespace(layers=layers, norms=norms, scale=0.25)
+        assert scalars(kfac, module_of) == {
+            'scale': 0.25,
+            'ratio/backbone': 2.0,
+            'cosine/backbone': 0.5,
+            'ratio/head': 0.5,
+            'cosine/head': -0.5,
+        }
+
+    def test_before_a_measurement_there_is_nothing(self) -> None:
+        kfac: Any = SimpleNamespace(norms=None)
+        assert scalars(kfac, {}) == {}
+
+    def test_the_log_compares_the_gradients_of_the_step(self) -> None:
+        torch.manual_seed(0)
+        network = MixedNet().double().train()
+        twin = copy.deepcopy(network)
+        batch = mixed_batch(0, range(8), DOUBLE)
+        twin(**twin.data_preprocessor(batch, True), mode='loss')['loss'].backward()
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        wrapper = AGVMOptimWrapper(optimizer, agvm=None, kfac=dict(damping=0.1))
+        wrapper.initialize_count_status(network, 0, 1)
+        stepped = {}
+        optimizer.register_step_pre_hook(
+            lambda *_: stepped.update({n: p.grad.clone() for n, p in network.named_parameters()})
+        )
+        network.train_step(batch, wrapper)
+        logged = {
+            name: scalar.current() for name, scalar in wrapper.message_hub.log_scalars.items()
+        }
+        for module in ('backbone', 'neck', 'shared', 'norm', 'head'):
+            plain, new = (
+                torch.cat([grads[n].flatten() for n in grads if n.startswith(f'{module}.')])
+                for grads in ({n: p.grad for n, p in twin.named_parameters()}, stepped)
+            )
+            ratio = float(new.norm() / plain.norm())
+            cosine = float(new @ plain / new.norm() / plain.norm())
+            assert logged[f'train/kfac/ratio/{module}'] == pytest.approx(ratio, rel=1e-9)
+            assert logged[f'train/kfac/cosine/{module}'] == pytest.approx(cosine, rel=1e-9)
+        assert logged['train/kfac/scale'] == 1.0
+
+
+class TestPatches:
+    @pytest.mark.parametrize('groups', [1, 2])
+    def test_a_small_budget_takes_the_images_in_parts(
+        self, monkeypatch: pytest.MonkeyPatch, groups: int
+    ) -> None:
+        torch.manual_seed(0)
+        conv = nn.Conv2d(4, 2, 3, stride=2, padding=1, groups=groups).double()
+        images = torch.randn(5, 4, 7, 6, dtype=DOUBLE)
+
+        def measured() -> list[Tensor]:
+            kfac = measured_factors(copy.deepcopy(conv), images, lambda out: out.pow(2).sum() / 5)
+            return kfac.averages.factors[0]
+
+        (whole,), expected = factors.patches(conv, images), measured()
+        positions = 4 * 3  # of 7 x 6 pixels, every second one
+        assert whole.shape == (groups, 36 // groups, 5 * positions)
+        monkeypatch.setattr(factors, 'PATCH_BUDGET', 2 * 36 * positions)
+        parts = list(factors.patches(conv, images))
+        assert [part.shape[2] // positions for part in parts] == [2, 2, 1]
+        assert torch.equal(torch.cat(parts, 2), whole)
+        for found, theirs in zip(measured(), expected, strict=True):
+            assert torch.allclose(found, theirs, rtol=1e-12, atol=1e-14)
+
+    def test_an_image_over_the_budget_is_taken_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(factors, 'PATCH_BUDGET', 1)
+        parts = list(factors.patches(nn.Conv2d(2, 1, 3), torch.zeros(3, 2, 5, 5)))
+        assert [part.shape for part in parts] == [(1, 18, 9)] * 3
+
+
+def test_reasons_of_norm_layers_and_paddings() -> None:
+    network = nn.ModuleDict(
+        dict(
+            known=nn.Linear(2, 2),
+            scale=nn.LayerNorm(4, bias=False),
+            plane=nn.LayerNorm((2, 3)),
+            same=nn.Conv2d(2, 2, 3, padding='same'),
+            valid=nn.Conv2d(2, 2, 3, padding='valid'),
+        )
+    )
+    kfac = kfac_of(network)
+    assert [layer.name for layer in kfac.layers] == ['known']
+    assert {name.split('.')[0]: reason for name, reason in kfac.left.items()} == {
+        'scale': 'scale without shift',
+        'plane': 'a scale of several dimensions',
+        'same': "padding 'zeros', 'same'",
+        'valid': "padding 'zeros', 'valid'",
+    }
