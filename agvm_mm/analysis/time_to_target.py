@@ -57,9 +57,7 @@ def compare(baseline: Curve, other: Curve, metric: str) -> dict[str, Any]:
         target=target,
         ratio=ratios,
         whole_ratio={clock: other[-1][clock] / baseline[-1][clock] for clock in CLOCKS},
-        equal_time={
-            clock: score_at(other, metric, baseline[-1][clock], clock) for clock in CLOCKS
-        },
+        equal_time={clock: score_at(other, metric, baseline[-1][clock], clock) for clock in CLOCKS},
         baseline=dict(baseline[-1]['metrics']),
         other=dict(other[-1]['metrics']),
     )
