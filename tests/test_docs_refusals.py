@@ -27,7 +27,6 @@ REFUSING = (
 ELSEWHERE = (
     'allowed is a dict such as dict(max_norm=35)',
     'the checkpoint holds AGVM state of version',
-    'K-FAC needs the number of images of a batch',
 )
 
 
