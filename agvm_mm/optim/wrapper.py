@@ -164,7 +164,8 @@ class AGVMMixin(OptimWrapper):
         A part that the config has left out leaves the state: its figures would be old ones.
         """
         state: dict[str, Any] = super().state_dict()
-        state[UPDATES_KEY] = self._updates
+        if self._settings is None:
+            state[UPDATES_KEY] = self._updates  # else AGVM counts them
         if self._modulator is not None:
             state[STATE_KEY] = self._modulator.state_dict()
         elif self._pending is not None and self._settings is not None:
@@ -178,7 +179,7 @@ class AGVMMixin(OptimWrapper):
         """Inverse of :meth:`state_dict`; a plain wrapper's checkpoint leaves the factors at 1."""
         rest = dict(state_dict)
         self._pending = rest.pop(STATE_KEY, None)
-        self._resumed = rest.pop(UPDATES_KEY, None)
+        self._resumed = rest.pop(UPDATES_KEY, (self._pending or {}).get('update'))
         second_order = rest.pop(KFAC_KEY, None)
         super().load_state_dict(rest)
         if self._kfac is not None:
