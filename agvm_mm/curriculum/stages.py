@@ -87,7 +87,8 @@ class Schedule:
             multiple: stages end at multiples of it, so that none ends inside an optimizer update.
         """
         parts = list(accumulate(iteration_shares(stages)))
-        inner = [round(part * total / multiple) * multiple for part in parts[:-1]]
+        whole = total // multiple  # a last stage shorter than half an update may not begin after it
+        inner = [min(round(part * total / multiple), whole) * multiple for part in parts[:-1]]
         return Schedule(tuple(stages), (*inner, total))
 
     @property

@@ -97,6 +97,10 @@ class TestSchedule:
         assert schedule.compute_at(schedule.ends[0]) == pytest.approx(0.2, abs=1e-5)
         assert schedule.compute_at(schedule.ends[1]) == pytest.approx(0.6, abs=1e-5)
 
+    def test_a_last_stage_shorter_than_an_update_does_not_begin_after_the_end(self) -> None:
+        stages = [Stage(0.99, 1.0), Stage(0.01, 1.0)]
+        assert Schedule.divide(stages, 173, 6).ends == (168, 173)
+
     def test_strength_is_constant_over_equal_parts(self) -> None:
         schedule = Schedule.divide([Stage(1.0, 1.0, (1, 3, 5))], 300)
         assert [schedule.strength_at(i) for i in (0, 99, 100, 199, 200, 299, 300)] == [
