@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 
+from agvm_mm.launch.bounds import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import load_config
 from agvm_mm.launch.sweep import Training, run_all
@@ -78,10 +79,7 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         LaunchError: an argument is out of range, a pattern fits no recipe, or data are missing.
     """
-    for key, least in {'workers': 1, 'tune': 2}.items():
-        value = getattr(args, key)
-        if value is not None and value < least:
-            raise LaunchError(f'--{key} is {value}; allowed is a whole number, at least {least}.')
+    require_at_least(args, {'workers': 1, 'tune': 2})
     for pattern in args.recipes:
         if not chosen([pattern]):
             raise LaunchError(

@@ -24,6 +24,7 @@ import torch
 
 from agvm_mm.analysis.curve_plot import plot_curves
 from agvm_mm.analysis.time_to_target import compare, summarise
+from agvm_mm.launch.bounds import require_at_least, setting_text
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import load_config
 from agvm_mm.launch.sweep import Training, run_all
@@ -93,10 +94,7 @@ def check(args: argparse.Namespace, trainings: Iterable[Training]) -> None:
     Raises:
         LaunchError: an argument is out of range, data are missing, or a run has other settings.
     """
-    for key in ('jobs', 'epochs'):
-        value = getattr(args, key)
-        if value is not None and value < 1:
-            raise LaunchError(f'--{key} is {value}; allowed is a whole number, at least 1.')
+    require_at_least(args, {'jobs': 1, 'epochs': 1})
     camvid = Path(os.environ.get('AGVM_MM_DATA', 'data'), 'camvid')
     if args.task == 'segmentation' and not camvid.is_dir():
         raise LaunchError(f'{camvid} does not exist: set AGVM_MM_DATA to the folder with camvid.')
@@ -105,13 +103,9 @@ def check(args: argparse.Namespace, trainings: Iterable[Training]) -> None:
             now = settings(args).get(key)
             if was != now:
                 raise LaunchError(
-                    f'--{key} is {_text(now)} and the run in {training.work_dir} was made with '
-                    f'{_text(was)}: give the same, or another folder for OUT.'
+                    f'--{key} is {setting_text(now)} and the run in {training.work_dir} was made '
+                    f'with {setting_text(was)}: give the same, or another folder for OUT.'
                 )
-
-
-def _text(value: Any) -> str:
-    return 'as configured' if value is None else str(value)
 
 
 def train(trainings: Iterable[Training], jobs: int, made: dict[str, Any]) -> None:

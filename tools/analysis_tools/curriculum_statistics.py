@@ -21,6 +21,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from agvm_mm.analysis.carry_over import errors
 from agvm_mm.analysis.predict.record import RecordingOptimWrapper
 from agvm_mm.curriculum import CurriculumHook
+from agvm_mm.launch.bounds import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.naming import type_name
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
@@ -69,11 +70,7 @@ def read_config(args: argparse.Namespace) -> Config:
     Raises:
         LaunchError: it is missing or has no curriculum, or an argument is out of range.
     """
-    for key, least in LEAST.items():
-        if getattr(args, key) < least:
-            raise LaunchError(
-                f'--{key} is {getattr(args, key)}; allowed is a whole number, at least {least}.'
-            )
+    require_at_least(args, LEAST)
     if not 0 <= args.momentum < 1:
         raise LaunchError(f'--momentum is {args.momentum}; allowed is a number in [0, 1).')
     options = {

@@ -19,6 +19,7 @@ from agvm_mm.analysis.quality.settling import ESTIMATORS, least_horizon, settle
 from agvm_mm.analysis.quality.small_batch import agvm_keys
 from agvm_mm.analysis.quality.spread import measure
 from agvm_mm.analysis.quality.stream import measure_levels
+from agvm_mm.launch.bounds import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.optim.settings import AGVMSettings
 from agvm_mm.statistics import FactorConfig
@@ -61,14 +62,7 @@ def check(args: argparse.Namespace) -> None:
     samples = max(2 * max(args.ranks), args.settle_at)
     least = {'images': 1, 'train': 0, 'ranks': 2, 'samples': samples, 'draws': 1, 'settle_at': 2}
     least |= {'horizon': least_horizon(FactorConfig.momentum), 'streams': 1, 'levels': 2}
-    for key, bound in least.items():
-        value = getattr(args, key)
-        value = min(value, default=bound) if isinstance(value, list) else value
-        if value < bound:
-            option = key.replace('_', '-')
-            raise LaunchError(
-                f'--{option} is {value}; allowed is a whole number, at least {bound}.'
-            )
+    require_at_least(args, least)
     try:
         if args.out is not None:
             args.out.parent.mkdir(parents=True, exist_ok=True)

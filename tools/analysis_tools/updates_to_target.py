@@ -22,6 +22,7 @@ from typing import Any
 from mmengine.logging import MMLogger
 
 from agvm_mm.analysis.targets import Course, CourseHook, summarize, to_markdown
+from agvm_mm.launch.bounds import require_at_least, setting_text
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 
@@ -82,8 +83,7 @@ def check(
     Raises:
         LaunchError: a number is out of range, a config is missing, or a run has other settings.
     """
-    if args.window < 1:
-        raise LaunchError(f'--window is {args.window}; allowed is a whole number, at least 1.')
+    require_at_least(args, {'window': 1})
     for config in sorted({path for run, path in configs.items() if run not in courses}):
         load_config(str(config))
     for run, course in courses.items():
@@ -93,12 +93,9 @@ def check(
             if was != now:
                 raise LaunchError(
                     f'{args.out} holds {course.recipe}, seed {course.seed}, made with {key} '
-                    f'{_text(was)} and not {_text(now)}: give the same, or another file for --out.'
+                    f'{setting_text(was)} and not {setting_text(now)}: give the same, or another '
+                    'file for --out.'
                 )
-
-
-def _text(value: Any) -> str:
-    return 'as configured' if value is None else str(value)
 
 
 def train(config: Path, seed: int, args: argparse.Namespace) -> Course:
