@@ -156,12 +156,19 @@ def test_the_tool_does_not_repeat_what_its_file_holds(
         (['a/sgd.py', '--metric', 'mIoU'], 'metric coco/bbox_mAP and not mIoU'),
         (['a/sgd.py', '--total-batch-size', 8], 'total_batch_size as configured and not 8'),
         (['b/sgd.py'], 'config a/sgd.py and not b/sgd.py'),
+        (['a/sgd.py', '--cfg-options', 'a.b=2'], r"cfg_options {'a.b': 1} and not {'a.b': 2}"),
+        (['a/sgd.py'], r"cfg_options {'a.b': 1} and not as configured"),
     ],
 )
 def test_runs_of_other_settings_are_refused(tool: Tool, args: list[Any], words: str) -> None:
-    made = dict(config='a/sgd.py', metric='coco/bbox_mAP', total_batch_size=None)
+    made = dict(
+        config='a/sgd.py',
+        metric='coco/bbox_mAP',
+        total_batch_size=None,
+        cfg_options={'a.b': 1} if 'cfg_options' in words else None,
+    )
     tool.keep(Course('sgd', 0, *COURSE, settings=made))
-    tool('a/sgd.py')
+    tool('a/sgd.py', *(['--cfg-options', 'a.b=1'] if made['cfg_options'] else []))
     assert tool.runs()['sgd']['settings'] == made
     with pytest.raises(LaunchError, match=f'holds sgd, seed 0, made with {words}: give the same'):
         tool(*args)
@@ -183,8 +190,13 @@ def test_a_new_run_is_kept_with_its_settings(tool: Tool, monkeypatch: pytest.Mon
     monkeypatch.setattr(tool.module, 'load_config', lambda path: None)
     monkeypatch.setattr(tool.module, 'train', train)
     tool.out = tool.out.parent / 'new' / 'out.json'
-    tool('a/sgd.py', '--total-batch-size', 8)
-    made = dict(config='a/sgd.py', metric='coco/bbox_mAP', total_batch_size=8)
+    tool('a/sgd.py', '--total-batch-size', 8, '--cfg-options', 'a.b=(1,2)')
+    made = dict(
+        config='a/sgd.py',
+        metric='coco/bbox_mAP',
+        total_batch_size=8,
+        cfg_options={'a.b': [1, 2]},  # a file knows no tuples
+    )
     assert tool.runs()['sgd']['settings'] == made
 
 

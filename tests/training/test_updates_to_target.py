@@ -12,7 +12,7 @@ RECIPE = """
 _base_ = '{root}/configs/faster_rcnn/faster-rcnn_r18_fpn_{method}_2xb16-16e_scenes.py'
 total_batch_size = 4
 train_dataloader = dict(batch_size=2, dataset=dict(indices=8))
-train_cfg = dict(max_epochs=2, val_interval=1)
+train_cfg = dict(max_epochs=3, val_interval=1)
 """
 
 
@@ -27,6 +27,7 @@ def test_recipes_and_seeds_follow_each_other(scenes: Path, tmp_path: Path) -> No
         'analysis_tools/updates_to_target.py',
         *configs,
         *('--seeds', 0, 1, '--loss', 100, '--window', 1, '--score', -1, '--out', out),
+        *('--cfg-options', 'train_cfg.max_epochs=2'),
         data=scenes,
     )
     content = json.loads(out.read_text())

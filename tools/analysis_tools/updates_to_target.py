@@ -22,6 +22,7 @@ from typing import Any
 from mmengine.logging import MMLogger
 
 from agvm_mm.analysis.targets import Course, CourseHook, summarize, to_markdown
+from agvm_mm.launch.arguments import add_cfg_options
 from agvm_mm.launch.bounds import require_at_least, setting_text
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
@@ -45,6 +46,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--score', type=float, required=True, help='of --metric, to be reached')
     parser.add_argument('--total-batch-size', type=int, help='of every recipe; else as configured')
+    add_cfg_options(parser)
     parser.add_argument('--metric', default='coco/bbox_mAP', help='of validation')
     parser.add_argument('--out', type=Path, required=True, help='JSON file for all numbers')
     return parser.parse_args()
@@ -72,6 +74,7 @@ def made_with(config: Path, args: argparse.Namespace) -> dict[str, Any]:
         'config': os.path.relpath(config),
         'metric': args.metric,
         'total_batch_size': args.total_batch_size,
+        'cfg_options': json.loads(json.dumps(args.cfg_options or None)),  # as in the file
     }
 
 
@@ -102,7 +105,7 @@ def train(config: Path, seed: int, args: argparse.Namespace) -> Course:
     """One run, its work directory thrown away."""
     course = Course(config.stem, seed, settings=made_with(config, args))
     with tempfile.TemporaryDirectory() as folder:
-        cfg = load_config(str(config), work_dir=folder)
+        cfg = load_config(str(config), work_dir=folder, cfg_options=args.cfg_options)
         cfg.experiment_name = f'{config.stem}_{seed}'  # runs of one second would share their logs
         cfg.default_hooks.checkpoint = None
         cfg.visualizer.vis_backends = []  # one visualizer serves all runs of a process
