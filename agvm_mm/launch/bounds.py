@@ -29,6 +29,20 @@ def require_at_least(args: Namespace, bounds: Mapping[str, int]) -> None:
             )
 
 
+def settle_window(args: Namespace) -> None:
+    """Let ``args.window``, the last of ``args.updates``, be half of them unless it is given.
+
+    Raises:
+        LaunchError: it is longer than the run.
+    """
+    if args.window is None:
+        args.window = max(3, args.updates // 2)
+    if args.window > max(3, args.updates):
+        raise LaunchError(
+            f'--window is {args.window}; allowed is at most --updates ({args.updates}).'
+        )
+
+
 def setting_text(value: Any) -> str:
     """A setting for a sentence; None leaves it to the config."""
     return 'as configured' if value is None else str(value)

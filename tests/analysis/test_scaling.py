@@ -23,6 +23,7 @@ from agvm_mm.analysis.scaling import (
     step_cost,
     training_time,
 )
+from agvm_mm.launch.errors import LaunchError
 
 FLAT = Cluster(
     name='one GPU a node',
@@ -158,7 +159,7 @@ def test_the_tool_takes_fractions(monkeypatch):
 def test_the_tool_refuses_numbers_in_one_sentence(monkeypatch, option, words):
     tool = load_tool('analysis_tools/scaling_model.py')
     parse(tool, monkeypatch, option)
-    with pytest.raises(SystemExit, match=words):
+    with pytest.raises(LaunchError, match=words):
         tool.main()
 
 

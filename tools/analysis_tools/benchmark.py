@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -11,6 +10,8 @@ import torch
 from agvm_mm.analysis.benchmark.models import MODELS_BY_NAME
 from agvm_mm.analysis.benchmark.ranks import run
 from agvm_mm.analysis.benchmark.workbench import Options
+from agvm_mm.launch.bounds import require_at_least
+from agvm_mm.launch.errors import exit_with_sentence
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,13 +43,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     """Run it."""
-    args = vars(parse_args())
-    out = args.pop('out')
-    for key, least in dict(ranks=2, images=1, repeats=1, warmup=1).items():
-        if args[key] < least:
-            sys.exit(f'--{key} is {args[key]}; allowed is a whole number, at least {least}.')
-    run(Options(**{**args, 'arms': tuple(args['arms'])}), out)
+    args = parse_args()
+    require_at_least(args, {'ranks': 2, 'images': 1, 'repeats': 1, 'warmup': 1})
+    options = vars(args)
+    out = options.pop('out')
+    run(Options(**{**options, 'arms': tuple(options['arms'])}), out)
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()

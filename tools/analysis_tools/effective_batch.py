@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.analysis.explain.draw import draw_steps
 from agvm_mm.analysis.explain.steps import FAMILIES, FORMAT, apart, measure, row
 from agvm_mm.analysis.predict.forecast import Plan, write
+from agvm_mm.launch.bounds import require_at_least, settle_window
+from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.markdown import markdown_table
 
 # Relative to where the tool is called, as a name in the file of numbers should be.
@@ -45,20 +46,22 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--json', type=Path, help='file for all numbers')
     parser.add_argument('--figure', help='path without suffix; PNG and SVG')
-    args = parser.parse_args()
-    if args.window is None:
-        args.window = max(3, args.updates // 2)
-    for key, least in dict(updates=3, window=3, samples=2).items():
-        if getattr(args, key) < least:
-            parser.error(
-                f'--{key} is {getattr(args, key)}; allowed is a whole number, at least {least}'
-            )
-    if args.window > args.updates:
-        parser.error(f'--window is {args.window}; allowed is at most --updates ({args.updates})')
+    return parser.parse_args()
+
+
+def check(args: argparse.Namespace) -> None:
+    """Stop before the first run where one could not be made.
+
+    Raises:
+        LaunchError: an argument is out of range, or a name is unknown.
+    """
+    settle_window(args)
+    require_at_least(args, {'updates': 3, 'window': 3, 'samples': 2})
     for name in args.what:
         if name not in FAMILIES and not name.endswith('.json'):
-            parser.error(f'{name!r} is unknown; allowed is {", ".join(FAMILIES)} or a JSON file')
-    return args
+            raise LaunchError(
+                f'{name!r} is unknown; allowed is {", ".join(FAMILIES)} or a JSON file.'
+            )
 
 
 def read(path: str) -> list[dict[str, Any]]:
@@ -84,6 +87,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure or read, print, write, draw."""
     args = parse_args()
+    check(args)
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # every initialised tensor
     plan = Plan('', samples=args.samples, updates=args.updates, window=args.window,
                 device=args.device)  # fmt: skip
@@ -98,7 +102,7 @@ def main() -> None:
             else:
                 results += read(name)
     except (OSError, ValueError, json.JSONDecodeError) as error:
-        sys.exit(str(error))
+        raise LaunchError(str(error)) from error
     print(table(results))
     if args.figure is not None:
         for path in draw_steps(results, args.figure):
@@ -106,4 +110,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()

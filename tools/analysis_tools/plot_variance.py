@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from agvm_mm.analysis import read_history
 from agvm_mm.analysis.plot import LABELS, plot_histories
+from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,10 +28,11 @@ def main() -> None:
     try:
         histories = [read_history(run) for run in args.runs]
     except (FileNotFoundError, ValueError) as error:
-        sys.exit(str(error))
+        raise LaunchError(str(error)) from error
     for path in plot_histories(histories, args.quantities, args.out):
         print(path)
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()

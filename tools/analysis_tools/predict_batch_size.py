@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from pathlib import Path
 
 import torch
@@ -15,6 +14,8 @@ import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.analysis.predict.draw import draw_prediction
 from agvm_mm.analysis.predict.forecast import Plan, read, run, write
 from agvm_mm.analysis.predict.render import tables
+from agvm_mm.launch.bounds import require_at_least, settle_window
+from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,32 +50,24 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--json', type=Path, help='file for all numbers')
     parser.add_argument('--figure', help='path without suffix; PNG and SVG')
-    args = parser.parse_args()
-    fault = find_fault(args)
-    if fault:
-        parser.error(fault)
-    return args
+    return parser.parse_args()
 
 
-def find_fault(args: argparse.Namespace) -> str | None:
-    """What is wrong with the arguments, in one sentence."""
-    if args.window is None:
-        args.window = max(3, args.updates // 2)
-    least = dict(images=1, samples=2, updates=3, window=3, blocks=1)
-    for key, bound in least.items():
-        if getattr(args, key) < bound:
-            return f'--{key} is {getattr(args, key)}; allowed is a whole number, at least {bound}'
-    for key in ('batch', 'check'):
-        if min(getattr(args, key), default=1) < 1:
-            return f'--{key} holds {min(getattr(args, key))}; allowed is whole numbers, at least 1'
-    if args.window > args.updates:
-        return f'--window is {args.window}; allowed is at most --updates ({args.updates})'
-    return None
+def check(args: argparse.Namespace) -> None:
+    """Stop before the run where an argument is out of range.
+
+    Raises:
+        LaunchError: names the option.
+    """
+    settle_window(args)
+    bounds = {'images': 1, 'samples': 2, 'updates': 3, 'window': 3, 'blocks': 1}
+    require_at_least(args, {**bounds, 'batch': 1, 'check': 1})
 
 
 def main() -> None:
     """Run or read, print, write, draw."""
     args = parse_args()
+    check(args)
     try:
         if args.config.endswith('.json'):
             result = read(args.config)
@@ -94,7 +87,7 @@ def main() -> None:
             )
             result = run(plan, args.seeds)
     except (OSError, ValueError, json.JSONDecodeError) as error:
-        sys.exit(str(error))
+        raise LaunchError(str(error)) from error
     if args.json is not None:
         write(result, args.json)
     print(tables(result, args.batch))
@@ -104,4 +97,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()

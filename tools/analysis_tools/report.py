@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from agvm_mm.analysis.page import read_run, render_page
+from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,7 +23,7 @@ def main() -> None:
     try:
         run = read_run(args.work_dir)
     except FileNotFoundError as error:
-        sys.exit(str(error))
+        raise LaunchError(str(error)) from error
     out = args.out or Path(args.work_dir) / 'report.html'
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render_page(run), encoding='utf-8')
@@ -31,4 +31,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,6 +18,8 @@ from agvm_mm.analysis.scaling import (
     training_time,
 )
 from agvm_mm.analysis.scaling_plot import LABELS, plot_scaling
+from agvm_mm.launch.bounds import require_at_least
+from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 
 CLUSTERS = Path(__file__).resolve().parents[2] / 'configs' / 'clusters'
 GPUS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -99,16 +100,15 @@ def published() -> list[str]:
 def main() -> None:
     """Print the tables and draw the figure."""
     args = parse_args()
+    require_at_least(args, {'gpus': 1})
     try:
         cluster = read_cluster(args.cluster)
         workload = Workload(**{field.name: getattr(args, field.name) for field in fields(Workload)})
     except (OSError, ValueError) as error:
-        sys.exit(str(error))
-    if min(args.gpus) < 1:
-        sys.exit(f'--gpus holds {min(args.gpus)}; allowed is whole numbers, at least 1.')
+        raise LaunchError(str(error)) from error
     if args.seconds_per_image is not None:
         if not args.seconds_per_image >= 0:
-            sys.exit(
+            raise LaunchError(
                 f'--seconds-per-image is {args.seconds_per_image}; allowed is a number, at least 0.'
             )
         cluster = replace(cluster, seconds_per_image=args.seconds_per_image)
@@ -118,4 +118,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()
