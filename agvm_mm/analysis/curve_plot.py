@@ -1,7 +1,8 @@
-"""Score against time trained, as PNG and SVG."""
+"""Curves of several runs, one colour a kind of run, as PNG and SVG."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ from matplotlib import pyplot
 from agvm_mm.work_dir import score_of
 
 from .style import colour, marker, save  # also chooses the backend without a display
+from .targets import Course
 
 CLOCK_LABELS = {'seconds': 'seconds trained', 'cpu_seconds': 'CPU seconds trained'}
+
+Curve = Sequence[tuple[float, float]]
+"""Points of a line."""
 
 
 def plot_curves(
@@ -21,7 +26,7 @@ def plot_curves(
     out: str | Path,
     clock: str = 'cpu_seconds',
 ) -> list[Path]:
-    """One panel a metric, one line a run, one colour an arm.
+    """Scores against time trained: one panel a metric, one line a run, one colour an arm.
 
     Args:
         runs: each with its 'arm' and its 'curve', the lines of ``TrainingClockHook``.
@@ -29,26 +34,64 @@ def plot_curves(
         out: path without suffix; '.png' and '.svg' are written.
         clock: 'seconds' or 'cpu_seconds', the horizontal axis.
     """
-    arms = list(dict.fromkeys(run['arm'] for run in runs))
-    width = 4.5 * len(metrics)
+    panels = {
+        label: [
+            [(point[clock], score_of(point['metrics'], key)) for point in run['curve']]
+            for run in runs
+        ]
+        for key, label in metrics.items()
+    }
+    return _draw([run['arm'] for run in runs], panels, CLOCK_LABELS[clock], out)
+
+
+def plot_courses(
+    courses: Sequence[Course], window: int, metric: str, out: str | Path
+) -> list[Path]:
+    """Loss, the mean over ``window`` updates, and score against optimizer updates.
+
+    Args:
+        courses: one line each, one colour a recipe.
+        window: in updates.
+        metric: name of the score, for the vertical axis.
+        out: path without suffix; '.png' and '.svg' are written.
+    """
+    panels = {
+        f'loss, mean of {window} updates': [
+            [
+                (end, statistics.fmean(course.losses[end - window : end]))
+                for end in range(window, len(course.losses) + 1)
+            ]
+            for course in courses
+        ],
+        metric: [course.scores for course in courses],
+    }
+    return _draw([course.recipe for course in courses], panels, 'optimizer updates', out)
+
+
+def _draw(
+    names: Sequence[str], panels: Mapping[str, Sequence[Curve]], x_label: str, out: str | Path
+) -> list[Path]:
+    """Panels by the label of their vertical axis, a curve for every name."""
+    kinds = list(dict.fromkeys(names))
+    width = 4.5 * len(panels)
     figure, axes = pyplot.subplots(
-        1, len(metrics), figsize=(width, 3.6), layout='constrained', squeeze=False
+        1, len(panels), figsize=(width, 3.6), layout='constrained', squeeze=False
     )
-    for panel, (key, label) in zip(axes[0], metrics.items()):
+    for panel, (label, curves) in zip(axes[0], panels.items()):
         labelled = set()
-        for run in runs:
-            i, curve = arms.index(run['arm']), run['curve']
+        for name, curve in zip(names, curves):
+            i = kinds.index(name)
             panel.plot(
-                [point[clock] for point in curve],
-                [score_of(point['metrics'], key) for point in curve],
+                [x for x, _ in curve],
+                [y for _, y in curve],
                 color=colour(i),
-                marker=marker(i),
+                marker=marker(i) if len(curve) <= 50 else '',  # more would hide the line
                 markersize=3,
                 linewidth=1,
-                label=None if run['arm'] in labelled else run['arm'],
+                label=None if name in labelled else name,
             )
-            labelled.add(run['arm'])
-        panel.set_xlabel(CLOCK_LABELS[clock])
+            labelled.add(name)
+        panel.set_xlabel(x_label)
         panel.set_ylabel(label)
         panel.grid(alpha=0.3)
     axes[0][0].legend()

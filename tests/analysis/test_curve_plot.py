@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip('matplotlib', reason='it draws')
 
 from agvm_mm.analysis import curve_plot
+from agvm_mm.analysis.targets import Course
 
 
 def run(arm: str, *points: tuple[float, dict[str, float]]) -> dict[str, Any]:
@@ -39,6 +40,28 @@ def test_lines_colours_and_legend(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert first == third != second
     names = [text.get_text() for text in left.get_legend().get_texts()]
     assert names == ['baseline', 'curriculum']
+
+
+def test_loss_over_a_window_and_score_against_updates(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn = []
+    monkeypatch.setattr(curve_plot, 'save', lambda figure, out: drawn.append(figure) or [])
+    courses = [
+        Course('sgd', 0, losses=[4.0, 2.0, 3.0], scores=[(2, 0.1), (3, 0.2)]),
+        Course('sgd', 1, losses=[1.0, 1.0], scores=[]),
+        Course('kfac', 0, losses=[2.0] * 60, scores=[(60, 0.5)]),
+    ]
+    curve_plot.plot_courses(courses, 2, 'coco/bbox_mAP', tmp_path / 'x')
+    loss, score = drawn[0].axes
+    lines = [line.get_xydata().tolist() for line in loss.lines]
+    assert lines[:2] == [[[2, 3.0], [3, 2.5]], [[2, 1.0]]]
+    assert lines[2] == [[end, 2.0] for end in range(2, 61)]
+    assert [line.get_marker() == '' for line in loss.lines] == [False, False, True]
+    assert score.lines[0].get_xydata().tolist() == [[2, 0.1], [3, 0.2]]
+    assert (loss.get_ylabel(), score.get_ylabel()) == ('loss, mean of 2 updates', 'coco/bbox_mAP')
+    names = [text.get_text() for text in loss.get_legend().get_texts()]
+    assert names == ['sgd', 'kfac']
 
 
 def test_files_and_the_other_clock(tmp_path: Path) -> None:

@@ -145,6 +145,8 @@ def test_the_tool_does_not_repeat_what_its_file_holds(
         del run['settings']
     tool.out.write_text(json.dumps(runs))
     tool('sgd.py', 'kfac.py', '--window', 1, '--total-batch-size', 8)
+    tool('sgd.py', 'kfac.py', '--window', 1, '--figure', tool.out.parent / 'figure')
+    assert (tool.out.parent / 'figure.png').stat().st_size > 10_000
     row = '| kfac | 2 | 1.00 | 2 | 1.00 | 0.500 ± 0.000 | 1.00 | 1.00 | 1.00 |'
     assert row in capsys.readouterr().out
     assert tool.runs()['kfac']['losses'] == [2.0, 1.0]

@@ -21,6 +21,7 @@ from typing import Any
 
 from mmengine.logging import MMLogger
 
+from agvm_mm.analysis.curve_plot import plot_courses
 from agvm_mm.analysis.targets import Course, CourseHook, summarize, to_markdown
 from agvm_mm.launch.arguments import add_cfg_options
 from agvm_mm.launch.bounds import require_at_least, setting_text
@@ -49,6 +50,7 @@ def parse_args() -> argparse.Namespace:
     add_cfg_options(parser)
     parser.add_argument('--metric', default='coco/bbox_mAP', help='of validation')
     parser.add_argument('--out', type=Path, required=True, help='JSON file for all numbers')
+    parser.add_argument('--figure', type=Path, help='path without suffix; PNG and SVG')
     return parser.parse_args()
 
 
@@ -166,6 +168,10 @@ def main() -> None:
             save(args, courses, configs)
             print(f'{name}, seed {seed}: loss {course.losses[-1]:.4f}', flush=True)
     print(to_markdown(save(args, courses, configs)))  # the targets may be new where no run is
+    if args.figure is not None:
+        wanted = [courses[run] for run in configs]
+        for path in plot_courses(wanted, args.window, args.metric, args.figure):
+            print(path)
 
 
 if __name__ == '__main__':
