@@ -94,5 +94,6 @@ def _draw(
         panel.set_xlabel(x_label)
         panel.set_ylabel(label)
         panel.grid(alpha=0.3)
-    axes[0][0].legend()
+    handles, texts = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc='outside upper center')  # names of recipes are long
     return save(figure, out)

@@ -38,7 +38,7 @@ def test_lines_colours_and_legend(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert (left.get_ylabel(), right.get_ylabel()) == ('box AP', 'small objects')
     first, second, third = (line.get_color() for line in left.lines)
     assert first == third != second
-    names = [text.get_text() for text in left.get_legend().get_texts()]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ['baseline', 'curriculum']
 
 
@@ -60,7 +60,7 @@ def test_loss_over_a_window_and_score_against_updates(
     assert [line.get_marker() == '' for line in loss.lines] == [False, False, True]
     assert score.lines[0].get_xydata().tolist() == [[2, 0.1], [3, 0.2]]
     assert (loss.get_ylabel(), score.get_ylabel()) == ('loss, mean of 2 updates', 'coco/bbox_mAP')
-    names = [text.get_text() for text in loss.get_legend().get_texts()]
+    names = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert names == ['sgd', 'kfac']
 
 
