@@ -22,6 +22,7 @@ from agvm_mm.work_dir import score_of
 
 WEIGHED = 2
 """The iteration whose memory is measured: the optimizer has its state by then."""
+TARGETS = ('updates_to_loss', 'updates_to_score')
 COSTS = ('seconds', 'cpu_seconds', 'peak_bytes')
 
 
@@ -113,11 +114,15 @@ def summarize(
 ) -> list[dict[str, Any]]:
     """One entry a recipe, in the order of their first run; the first recipe is the baseline.
 
-    Updates to a target are the mean over seeds, None if a seed has missed it; ratios are baseline
-    over recipe, so that more is better, None likewise; seconds are the median of an update, and
-    ``score`` is the mean over seeds of the last validation's. Ratios of seconds and memory are
-    recipe over baseline.
+    All numbers are means over seeds. Updates to a target are None if a seed has missed it. Time is
+    the mean of an update, as some methods work at every few updates alone; ``score`` is the last
+    validation's. Ratios are taken seed by seed, and have a mean and a standard deviation: baseline
+    over recipe for updates, so that more is better, recipe over baseline for time and memory. They
+    are None where a number is, or where no seed is common.
     """
+    measured = {
+        (course.recipe, course.seed): _measure(course, loss, score, window) for course in courses
+    }
     names = list(dict.fromkeys(course.recipe for course in courses))
     rows: list[dict[str, Any]] = []
     for name in names:
@@ -126,45 +131,69 @@ def summarize(
             'recipe': name,
             'seeds': [run.seed for run in runs],
             'finite': all(math.isfinite(value) for run in runs for value in run.losses),
-            'updates_to_loss': _mean([updates_to_loss(r.losses, loss, window) for r in runs]),
-            'updates_to_score': _mean([updates_to_score(r.scores, score) for r in runs]),
             'score': mean_and_sd([run.scores[-1][1] for run in runs if run.scores]),
-            'seconds': statistics.median(second for run in runs for second in run.seconds),
-            'cpu_seconds': statistics.median(second for run in runs for second in run.cpu_seconds),
-            'peak_bytes': statistics.median(run.peak_bytes for run in runs),
         }
-        first = rows[0] if rows else row
-        for key in ('updates_to_loss', 'updates_to_score'):
-            row[f'{key}_ratio'] = first[key] / row[key] if first[key] and row[key] else None
-        for key in COSTS:
-            row[f'{key}_ratio'] = row[key] / first[key] if first[key] else None
+        shared = [run.seed for run in runs if (names[0], run.seed) in measured]
+        for key in (*TARGETS, *COSTS):
+            row[key] = _mean([measured[name, run.seed][key] for run in runs])
+            row[f'{key}_ratio'] = _ratio(
+                [measured[names[0], seed][key] for seed in shared],
+                [measured[name, seed][key] for seed in shared],
+                of_baseline=key in COSTS,
+            )
         rows.append(row)
     return rows
+
+
+def _measure(course: Course, loss: float, score: float, window: int) -> dict[str, float | None]:
+    """What a table compares of one run."""
+    return {
+        'updates_to_loss': updates_to_loss(course.losses, loss, window),
+        'updates_to_score': updates_to_score(course.scores, score),
+        'seconds': statistics.fmean(course.seconds),
+        'cpu_seconds': statistics.fmean(course.cpu_seconds),
+        'peak_bytes': course.peak_bytes,
+    }
 
 
 def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The entries of :func:`summarize` as a table; a dash for what was not reached or measured."""
     head = ['recipe', 'updates to the loss', 'ratio', 'updates to the score', 'ratio']
+    three, two = '{mean:.3f} ± {sd:.3f}', '{mean:.2f} ± {sd:.2f}'
     lines = [
         [
             row['recipe'],
             *(
-                _text(row[key], form)
-                for target in ('updates_to_loss', 'updates_to_score')
-                for key, form in ((target, '.0f'), (f'{target}_ratio', '.2f'))
+                text
+                for key in TARGETS
+                for text in (
+                    '-' if row[key] is None else f'{row[key]:.0f}',
+                    _text(row[f'{key}_ratio'], two),
+                )
             ),
-            '-' if row['score'] is None else '{mean:.3f} ± {sd:.3f}'.format(**row['score']),
-            *(_text(row[f'{key}_ratio'], '.2f') for key in COSTS),
+            _text(row['score'], three),
+            *(_text(row[f'{key}_ratio'], two) for key in COSTS),
         ]
         for row in rows
     ]
     return markdown_table([*head, 'last score', 'time an update', 'CPU time', 'memory'], lines)
 
 
-def _text(value: float | None, form: str) -> str:
-    return '-' if value is None else format(value, form)
+def _text(value: dict[str, float] | None, form: str) -> str:
+    return '-' if value is None else form.format(**value)
 
 
-def _mean(values: Sequence[int | None]) -> float | None:
+def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
+
+
+def _ratio(
+    baseline: Sequence[float | None], values: Sequence[float | None], of_baseline: bool
+) -> dict[str, float] | None:
+    ratios = [
+        (value / base if of_baseline else base / value) if base and value else None
+        for base, value in zip(baseline, values)
+    ]
+    known = [ratio for ratio in ratios if ratio is not None]
+    return mean_and_sd(known) if len(known) == len(ratios) else None

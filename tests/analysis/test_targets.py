@@ -49,22 +49,31 @@ def test_a_validation_without_a_detection_scores_nothing() -> None:
 def test_ratios_are_to_the_first_recipe() -> None:
     def course(recipe: str, seed: int, length: int, seconds: float) -> Course:
         losses = [1.0] * length + [0.0] * 20
-        return Course(recipe, seed, losses, [seconds] * len(losses),
-                      [2 * seconds] * len(losses), [(length, 0.5)],
+        times = [0.0, 2 * seconds] * (len(losses) // 2)  # as of a method that rests in between
+        return Course(recipe, seed, losses, times, [2 * t for t in times], [(length, 0.5)],
                       peak_bytes=100 * length)  # fmt: skip
 
     courses = [course('sgd', 0, 10, 1.0), course('kfac', 0, 4, 1.5), course('sgd', 1, 14, 1.0),
                course('kfac', 1, 8, 1.5)]  # fmt: skip
     sgd, kfac = summarize(courses, 0.0, 0.5, 1)
     assert (sgd['updates_to_loss'], kfac['updates_to_loss']) == (13.0, 7.0)
-    assert kfac['updates_to_loss_ratio'] == pytest.approx(13 / 7)
-    assert kfac['updates_to_score_ratio'] == pytest.approx(12 / 6)
-    assert (sgd['seconds_ratio'], kfac['seconds_ratio']) == (1.0, 1.5)
+    # Seed by seed: 11 over 5 and 15 over 9; 10 over 4 and 14 over 8.
+    assert kfac['updates_to_loss_ratio']['mean'] == pytest.approx((11 / 5 + 15 / 9) / 2)
+    assert kfac['updates_to_loss_ratio']['sd'] == pytest.approx((11 / 5 - 15 / 9) / math.sqrt(2))
+    assert kfac['updates_to_score_ratio']['mean'] == pytest.approx((10 / 4 + 14 / 8) / 2)
+    assert (sgd['seconds'], kfac['seconds']) == (1.0, 1.5)
+    assert sgd['seconds_ratio'] == {'mean': 1.0, 'sd': 0.0}
+    assert kfac['seconds_ratio'] == kfac['cpu_seconds_ratio'] == {'mean': 1.5, 'sd': 0.0}
     assert (kfac['score'], kfac['peak_bytes'], sgd['peak_bytes']) == (
         {'mean': 0.5, 'sd': 0.0}, 600, 1200)  # fmt: skip
-    assert kfac['peak_bytes_ratio'] == 0.5
+    assert kfac['peak_bytes_ratio']['mean'] == pytest.approx((4 / 10 + 8 / 14) / 2)
     last = to_markdown([sgd, kfac]).splitlines()[-1]
-    assert last == '| kfac | 7 | 1.86 | 6 | 2.00 | 0.500 ± 0.000 | 1.50 | 1.50 | 0.50 |'
+    assert last == (
+        '| kfac | 7 | 1.93 ± 0.38 | 6 | 2.12 ± 0.53 | 0.500 ± 0.000 '
+        '| 1.50 ± 0.00 | 1.50 ± 0.00 | 0.49 ± 0.12 |'
+    )
+    alone = summarize([courses[0], courses[3]], 0.0, 0.5, 1)[1]
+    assert alone['updates_to_loss'] == 9.0 and alone['updates_to_loss_ratio'] is None
     [missed] = summarize(courses[:1], -1.0, 0.9, 1)
     assert missed['updates_to_loss'] is missed['updates_to_score_ratio'] is None
 
@@ -147,7 +156,8 @@ def test_the_tool_does_not_repeat_what_its_file_holds(
     tool('sgd.py', 'kfac.py', '--window', 1, '--total-batch-size', 8)
     tool('sgd.py', 'kfac.py', '--window', 1, '--figure', tool.out.parent / 'figure')
     assert (tool.out.parent / 'figure.png').stat().st_size > 10_000
-    row = '| kfac | 2 | 1.00 | 2 | 1.00 | 0.500 ± 0.000 | 1.00 | 1.00 | 1.00 |'
+    one = '1.00 ± 0.00'
+    row = f'| kfac | 2 | {one} | 2 | {one} | 0.500 ± 0.000 | {one} | {one} | {one} |'
     assert row in capsys.readouterr().out
     assert tool.runs()['kfac']['losses'] == [2.0, 1.0]
 

@@ -39,4 +39,6 @@ def test_recipes_and_seeds_follow_each_other(scenes: Path, tmp_path: Path) -> No
         assert run['peak_bytes'] > 1_000_000
     first = {key: run['losses'][0] for key, run in runs.items()}
     assert first['sgd', 0] == first['kfac-sgd', 0] != first['sgd', 1]  # same weights and images
-    assert [line for line in text.splitlines() if line.startswith('| kfac-sgd | 1 | 1.00 | 2 |')]
+    assert [
+        line for line in text.splitlines() if line.startswith('| kfac-sgd | 1 | 1.00 ± 0.00 | 2 |')
+    ]
