@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ..checks import is_number, is_one_of, require, require_known
 from ..statistics import ModulePartition
 from .agc import GAIN_MODES, UnitView, clip_units_, view_transposed_units, view_units
-from .binding import SHOW_MODEL, module_names, unwrapped
+from .binding import module_names, unwrapped
 from .prediction_layers import prediction_layers
 
 WHERE = 'optim_wrapper.clip_grad'
@@ -175,7 +175,8 @@ class AdaptiveClip:
         if any(id(p) not in self._modules for p in parameters):
             raise RuntimeError(
                 f"{WHERE}.type is 'agc' and the optimizer has a parameter of a model that was not "
-                f'seen: {SHOW_MODEL}'
+                'seen: run the forward pass inside `with optim_wrapper.optim_context(model)`, as '
+                "MMEngine's runners do."
             )
         chosen = [p for p in parameters if id(p) in self._views]
         return [

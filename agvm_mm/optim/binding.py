@@ -22,12 +22,6 @@ from .settings import BY_KFAC, WHERE, AGVMSettings
 if TYPE_CHECKING:
     from .kfac import KFACPart
 
-SHOW_MODEL = (
-    "run the forward pass inside `with optim_wrapper.optim_context(model)`, as MMEngine's runners "
-    'do.'
-)
-"""What to do where a part that binds itself to the model has not met it."""
-
 
 def bind(
     settings: AGVMSettings,

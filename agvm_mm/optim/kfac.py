@@ -16,7 +16,7 @@ from ..gradients import ProcessGroupCommunicator, SingleProcess
 from ..kfac import KFAC, KFACSettings, from_state, gather, rescale_weights, to_state
 from ..kfac.settings import WHERE
 from ..statistics import ModulePartition
-from .binding import SHOW_MODEL, data_parallel, module_names, require_optimized, unwrapped
+from .binding import data_parallel, module_names, require_optimized, unwrapped
 from .kfac_report import scalars, start
 
 
@@ -46,7 +46,10 @@ class KFACPart:
             RuntimeError: the model was not seen yet.
         """
         if self._kfac is None:
-            raise RuntimeError(f'K-FAC has not seen the model: {SHOW_MODEL}')
+            raise RuntimeError(
+                'K-FAC has not seen the model: run the forward pass inside '
+                "`with optim_wrapper.optim_context(model)`, as MMEngine's runners do."
+            )
         return self._kfac
 
     def begin(

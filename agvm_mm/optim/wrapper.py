@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from ..statistics import VarianceEstimate
 from . import report
-from .binding import SHOW_MODEL, ImageCounter, bind, module_names, unwrapped
+from .binding import ImageCounter, bind, module_names, unwrapped
 from .clip import split_adaptive, split_window
 from .exchange import merged, shown
 from .kfac import KFACPart
@@ -252,7 +252,10 @@ class AGVMMixin(OptimWrapper):
 
     def _require_bound(self) -> tuple[Modulator, LearningRatePlan]:
         if self._modulator is None or self._plan is None:
-            raise RuntimeError(f'{type(self).__name__} has not seen the model: {SHOW_MODEL}')
+            raise RuntimeError(
+                f'{type(self).__name__} has not seen the model: run the forward pass inside '
+                "`with optim_wrapper.optim_context(model)`, as MMEngine's runners do."
+            )
         return self._modulator, self._plan
 
     def _pass_of_update(self) -> tuple[int, int]:
