@@ -3,12 +3,13 @@
 # Hardware: 2 processes x 16 images, or one that accumulates gradients; a CPU will do.
 # Batch:    32 images per optimizer update, 200 updates.
 # Expected: not known.
-# Derived:  damping, averaging and kl_clip not tuned.
+# Derived:  lr that of K-FAC alone; damping, averaging and kl_clip not tuned.
 # Command:  bash tools/dist_train.sh \
 #           configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-kfac-sgd_2xb16-16e_scenes.py 2
 _base_ = './faster-rcnn_r18_fpn_agvm-sgd_2xb16-16e_scenes.py'
 
 optim_wrapper = dict(
+    optimizer=dict(lr=0.04),
     kfac=dict(
         damping=1e-2,
         momentum=0.8,

@@ -2,9 +2,9 @@
 # Hardware: 2 processes x 16 images, or one that accumulates gradients; a CPU will do.
 # Batch:    32 images per optimizer update, 200 updates.
 # Expected: box AP 9.7 +- 1.3, seeds 0 to 2 (docs/kfac.md).
-# Derived:  all of the recipe with AGVM.
+# Derived:  lr, at which SGD is best (docs/kfac.md).
 # Command:  bash tools/dist_train.sh \
 #           configs/faster_rcnn/faster-rcnn_r18_fpn_sgd_2xb16-16e_scenes.py 2
 _base_ = './faster-rcnn_r18_fpn_agvm-sgd_2xb16-16e_scenes.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(optimizer=dict(lr=0.04), agvm=None)
