@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from matplotlib import pyplot
 from agvm_mm.work_dir import score_of
 
 from .style import colour, marker, save  # also chooses the backend without a display
-from .targets import Course
+from .targets import Course, moving_mean
 
 CLOCK_LABELS = {'seconds': 'seconds trained', 'cpu_seconds': 'CPU seconds trained'}
 
@@ -57,11 +56,7 @@ def plot_courses(
     """
     panels = {
         f'loss, mean of {window} updates': [
-            [
-                (end, statistics.fmean(course.losses[end - window : end]))
-                for end in range(window, len(course.losses) + 1)
-            ]
-            for course in courses
+            list(moving_mean(course.losses, window)) for course in courses
         ],
         metric: [course.scores for course in courses],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,12 +96,15 @@ class CourseHook(Hook):
         self.course.scores.append((len(self.course.losses), score))
 
 
+def moving_mean(losses: Sequence[float], window: int) -> Iterator[tuple[int, float]]:
+    """Updates made, from ``window`` on, and the mean of the last ``window`` losses."""
+    for end in range(window, len(losses) + 1):
+        yield end, statistics.fmean(losses[end - window : end])
+
+
 def updates_to_loss(losses: Sequence[float], target: float, window: int) -> int | None:
     """First update at which the mean of the last ``window`` losses is at most the target."""
-    for end in range(window, len(losses) + 1):
-        if statistics.fmean(losses[end - window : end]) <= target:
-            return end
-    return None
+    return next((end for end, mean in moving_mean(losses, window) if mean <= target), None)
 
 
 def updates_to_score(scores: Sequence[tuple[int, float]], target: float) -> int | None:
@@ -136,10 +139,10 @@ def summarize(
         shared = [run.seed for run in runs if (names[0], run.seed) in measured]
         for key in (*TARGETS, *COSTS):
             row[key] = _mean([measured[name, run.seed][key] for run in runs])
+            over, under = (name, names[0]) if key in COSTS else (names[0], name)
             row[f'{key}_ratio'] = _ratio(
-                [measured[names[0], seed][key] for seed in shared],
-                [measured[name, seed][key] for seed in shared],
-                of_baseline=key in COSTS,
+                [measured[over, seed][key] for seed in shared],
+                [measured[under, seed][key] for seed in shared],
             )
         rows.append(row)
     return rows
@@ -188,12 +191,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
-def _ratio(
-    baseline: Sequence[float | None], values: Sequence[float | None], of_baseline: bool
-) -> dict[str, float] | None:
-    ratios = [
-        (value / base if of_baseline else base / value) if base and value else None
-        for base, value in zip(baseline, values)
-    ]
-    known = [ratio for ratio in ratios if ratio is not None]
-    return mean_and_sd(known) if len(known) == len(ratios) else None
+def _ratio(over: Sequence[float | None], under: Sequence[float | None]) -> dict[str, float] | None:
+    known = [a / b for a, b in zip(over, under) if a and b]
+    return mean_and_sd(known) if len(known) == len(over) else None

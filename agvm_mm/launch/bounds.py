@@ -32,12 +32,15 @@ def require_at_least(args: Namespace, bounds: Mapping[str, int]) -> None:
 def settle_window(args: Namespace) -> None:
     """Let ``args.window``, the last of ``args.updates``, be half of them unless it is given.
 
+    Args:
+        args: with at least 3 updates, see :func:`require_at_least`.
+
     Raises:
         LaunchError: it is longer than the run.
     """
     if args.window is None:
         args.window = max(3, args.updates // 2)
-    if args.window > max(3, args.updates):
+    if args.window > args.updates:
         raise LaunchError(
             f'--window is {args.window}; allowed is at most --updates ({args.updates}).'
         )

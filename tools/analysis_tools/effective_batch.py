@@ -55,8 +55,8 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         LaunchError: an argument is out of range, or a name is unknown.
     """
-    settle_window(args)
     require_at_least(args, {'updates': 3, 'window': 3, 'samples': 2})
+    settle_window(args)
     for name in args.what:
         if name not in FAMILIES and not name.endswith('.json'):
             raise LaunchError(

@@ -59,9 +59,9 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         LaunchError: names the option.
     """
-    settle_window(args)
     bounds = {'images': 1, 'samples': 2, 'updates': 3, 'window': 3, 'blocks': 1}
     require_at_least(args, {**bounds, 'batch': 1, 'check': 1})
+    settle_window(args)
 
 
 def main() -> None:
