@@ -2,13 +2,14 @@
 #   make test                            .venv, made on the first call
 #   make test PYTHON=/path/to/python     a machine with a working stack, used as it is
 #   make test STACK=upstream             .venv-upstream with OpenMMLab's own releases
+#   make test STACK=oldest               .venv-oldest with the oldest versions that are supported
 # BASE_PYTHON is the interpreter from which an environment is made; WORKERS is how many tests run at
 # once in the default suite.
 
 STACK ?= onedl
 BASE_PYTHON ?= python3
 WORKERS ?= 2
-VENV := $(if $(filter upstream,$(STACK)),.venv-upstream,.venv)
+VENV := .venv$(patsubst %,-%,$(filter-out onedl,$(STACK)))
 RUN := $(or $(PYTHON),$(CURDIR)/$(VENV)/bin/python)
 
 # The checkout comes first, so that a given PYTHON needs no installation of this package.

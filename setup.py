@@ -69,8 +69,8 @@ setup(
             'onedl-mmsegmentation>=1.4.2',
         ],
         'openmmlab': [
-            'mmengine>=0.10.7',
-            'mmcv>=2.0,<2.2',
+            'mmengine>=0.10.4',
+            'mmcv>=2.1,<2.2',
             'mmdet>=3.3',
             'mmsegmentation>=1.2',
         ],

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 OLDEST_MMENGINE = (0, 10, 4)
 INSTALL = (
     'install one of the two stacks, onedl-mmengine, onedl-mmcv, onedl-mmdetection and '
-    'onedl-mmsegmentation, or mmengine, "mmcv>=2.0,<2.2", mmdet and mmsegmentation, mmcv first and '
+    'onedl-mmsegmentation, or mmengine, "mmcv>=2.1,<2.2", mmdet and mmsegmentation, mmcv first and '
     'with `pip install --no-build-isolation`, without which it is built without its operators'
 )
 DETECTION_SCOPES = ('mmdet', 'mmdet3d', 'mmrotate', 'mmyolo')

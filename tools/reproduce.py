@@ -20,7 +20,7 @@ PACKAGE = ROOT.parent if ROOT.name == '.mim' else ROOT / 'agvm_mm'
 WIDTH = 140
 
 # The package itself registers components with MMEngine on import, which takes longer than all that
-# is done here and is not needed: stand in for it, so that only agvm_mm.reproduce is loaded.
+# is done here and is not needed: stand in for it, so that only what is named below is loaded.
 if 'agvm_mm' not in sys.modules:
     package: Any = ModuleType('agvm_mm')
     package.__path__ = [str(PACKAGE)]
@@ -28,6 +28,7 @@ if 'agvm_mm' not in sys.modules:
 
 from rich.console import Console  # noqa: E402
 
+from agvm_mm.launch.errors import LaunchError, exit_with_sentence  # noqa: E402
 from agvm_mm.reproduce import (  # noqa: E402
     TABLES,
     rows_of,
@@ -86,18 +87,18 @@ def main() -> None:
             if args.table in ('all', name)
         }
     except ValueError as error:
-        sys.exit(f'error: {error}')
+        raise LaunchError(str(error)) from error
     every = [row for _, rows in tables.values() for row in rows]
     obstacles = [row.obstacle for row in every if row.obstacle]
     if obstacles and not any(row.plan for row in every):
-        sys.exit(f'error: {obstacles[0]}')
+        raise LaunchError(obstacles[0])
     if args.format == 'csv':
         print(to_csv(tables), end='')
         return
     if args.format == 'summary':
         text = to_summary(tables.values())
         if not text:
-            sys.exit(f'error: no finished run below {args.work_root}.')
+            raise LaunchError(f'no finished run below {args.work_root}.')
         print(text)
         return
     # A pipe has no width of its own and must not break the rows.
@@ -111,4 +112,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()

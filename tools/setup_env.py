@@ -27,19 +27,47 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 
+
+class Stack(NamedTuple):
+    """Versions that are tested together.
+
+    Args:
+        torch: the requirement; the build of mmcv depends on it.
+        mmcv: the requirement; compiled from source.
+        packages: everything else.
+    """
+
+    torch: str
+    mmcv: str
+    packages: tuple[str, ...]
+
+
 # The tested versions, here and nowhere else; setup.py states the ranges that a user may choose in.
-TORCH = 'torch==2.13.0'
+# mmsegmentation 1.2.2 imports ftfy and regex without asking for them.
+STACKS = {
+    'onedl': Stack(
+        'torch==2.13.0',
+        'onedl-mmcv==2.3.6',
+        ('onedl-mmengine==0.10.12', 'onedl-mmdetection==3.5.1', 'onedl-mmsegmentation==1.4.2'),
+    ),
+    'upstream': Stack(
+        'torch==2.13.0',
+        'mmcv==2.1.0',
+        ('mmengine==0.10.7', 'mmdet==3.3.0', 'mmsegmentation==1.2.2', 'ftfy', 'regex'),
+    ),
+    # The lower ends of the ranges in setup.py; torch 2.1 was built against numpy 1.
+    'oldest': Stack(
+        'torch==2.1.0',
+        'mmcv==2.1.0',
+        ('mmengine==0.10.4', 'mmdet==3.3.0', 'mmsegmentation==1.2.2', 'ftfy', 'regex', 'numpy<2'),
+    ),
+}
 # setuptools 82 dropped pkg_resources, which mmcv's setup.py and mmengine 0.10.7 import.
 BUILD_TOOLS = ['pip', 'setuptools<82', 'wheel', 'ninja']
-MMCV = {'onedl': 'onedl-mmcv==2.3.6', 'upstream': 'mmcv==2.1.0'}
-STACKS = {
-    'onedl': ['onedl-mmengine==0.10.12', 'onedl-mmdetection==3.5.1', 'onedl-mmsegmentation==1.4.2'],
-    # mmsegmentation 1.2.2 imports ftfy and regex without asking for them.
-    'upstream': ['mmengine==0.10.7', 'mmdet==3.3.0', 'mmsegmentation==1.2.2', 'ftfy', 'regex'],
-}
 
 MINIMUM_PYTHON = (3, 10)
 FREE_GB_TO_BUILD = 8
@@ -61,7 +89,7 @@ class Environment:
 
     def __init__(self, venv: Path, stack: str) -> None:
         self.venv = venv
-        self.stack = stack
+        self.stack = STACKS[stack]
         self.python = venv / 'bin' / 'python'
         self.log = venv.with_suffix('.log')
         self.stamp = venv / 'agvm_mm.stamp'
@@ -72,7 +100,7 @@ class Environment:
     @property
     def fingerprint(self) -> str:
         """Hash of all that decides what belongs in the environment."""
-        pins = [TORCH, BUILD_TOOLS, MMCV[self.stack], STACKS[self.stack]]
+        pins = [self.stack, BUILD_TOOLS]
         # A moved checkout needs its editable install again.
         place = [str(ROOT), sys.version_info[:2]]
         text = json.dumps([pins, place, (ROOT / 'setup.py').read_text()])
@@ -87,17 +115,17 @@ class Environment:
         """Check the machine, then run the five phases; each may be repeated after a break."""
         if self.is_complete():
             return
-        any_build = TORCH.split('==')[1] + '*'
+        any_build = self.stack.torch.split('==')[1] + '*'
         check_machine(self.venv.parent, have_wheel=bool(self.cached_wheels(any_build)))
         self.log.write_text('')
         started = time.monotonic()
         with self.announce(f'virtual environment in {self.venv} (10 s to a minute)'):
             self.make_venv()
-        with self.announce(f'{TORCH} (1 to 5 minutes, mostly download)'):
-            self.pip('install', TORCH)
+        with self.announce(f'{self.stack.torch} (1 to 5 minutes, mostly download)'):
+            self.pip('install', self.stack.torch)
         wheel = self.mmcv_wheel()
         with self.announce('MMEngine stack, developer tools and agvm_mm (1 to 3 minutes)'):
-            requirements = [TORCH, str(wheel), *STACKS[self.stack]]
+            requirements = [self.stack.torch, str(wheel), *self.stack.packages]
             self.pip('install', '--no-build-isolation', *requirements, '-e', f'{ROOT}[dev]')
         with self.announce('trying the imports (about 20 s)'):
             imports = ['mmcv._ext', 'mmengine', 'mmdet', 'mmseg']
@@ -136,7 +164,7 @@ class Environment:
 
     def cached_wheels(self, key: str) -> list[Path]:
         """Wheels of the pinned mmcv built for this Python and the torch build ``key`` (a glob)."""
-        name = MMCV[self.stack].replace('-', '_').replace('==', '-')
+        name = self.stack.mmcv.replace('-', '_').replace('==', '-')
         return sorted(self.wheels.glob(f'{wheel_folder(key)}/{name}-*.whl'))
 
     def build_mmcv(self, folder: Path, cuda: bool) -> None:
@@ -150,7 +178,7 @@ class Environment:
             # both give an mmcv without ops and no error.
             options = ['-v', '--no-build-isolation', '--no-cache-dir', '--no-deps', '-w', scratch]
             env = {'MMCV_WITH_OPS': '1', **flags, **hide_gpu}
-            self.pip('wheel', *options, '--no-binary', ':all:', MMCV[self.stack], env=env)
+            self.pip('wheel', *options, '--no-binary', ':all:', self.stack.mmcv, env=env)
             (wheel,) = Path(scratch).glob('*.whl')
             with zipfile.ZipFile(wheel) as archive:
                 if not any(name.startswith('mmcv/_ext.') for name in archive.namelist()):
@@ -217,7 +245,7 @@ def check_machine(folder: Path, have_wheel: bool) -> None:
     if sys.version_info < MINIMUM_PYTHON:
         have, need = ('.'.join(map(str, v[:2])) for v in (sys.version_info, MINIMUM_PYTHON))
         raise SetupError(
-            f'{TORCH} needs Python {need} or later and {sys.executable} is {have}: choose another '
+            f'agvm_mm needs Python {need} or later and {sys.executable} is {have}: choose another '
             'with `make BASE_PYTHON=/path/to/python3 ...`.'
         )
     if not importlib.util.find_spec('venv') or not importlib.util.find_spec('ensurepip'):

