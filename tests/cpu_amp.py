@@ -11,6 +11,9 @@ from unittest import mock
 import pytest
 import torch
 
+MISSING = not hasattr(torch.amp, 'GradScaler')
+REASON = 'torch has a loss scaler for the CPU since 2.3'
+needs_loss_scaler = pytest.mark.skipif(MISSING, reason=REASON)
 MODULE = 'mmengine.optim.optimizer.amp_optimizer_wrapper'
 
 
@@ -20,8 +23,8 @@ def on_cpu(wrapper_type: str, **scaler: Any) -> Iterator[None]:
     if 'Amp' not in wrapper_type:
         yield
         return
-    if not hasattr(torch.amp, 'GradScaler'):
-        pytest.skip('torch has a loss scaler for the CPU since 2.3')
+    if MISSING:
+        pytest.skip(REASON)
     options = dict(init_scale=1024.0, growth_interval=3, **scaler)
     with (
         mock.patch(f'{MODULE}.is_cuda_available', lambda: True),

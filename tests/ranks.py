@@ -15,6 +15,7 @@ from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 
@@ -32,6 +33,8 @@ def run_ranks(
     function: Callable[..., Any], size: int, *args: Any, timeout: float = 120
 ) -> list[Any]:
     """``[function(rank, *args) for rank in range(size)]``, each in its own process.
+
+    Where no rank fails, one that skips skips the test.
 
     Raises:
         RankError: with the tracebacks of all ranks that failed, those that only lost a peer last,
@@ -80,6 +83,10 @@ def _main(
         torch.save(('result', function(rank, *args)), buffer)
         dist.barrier()
         code = 0
+    except pytest.skip.Exception as skipped:
+        buffer = io.BytesIO()
+        torch.save(('skip', str(skipped)), buffer)
+        code = 0
     except BaseException:
         buffer = io.BytesIO()
         torch.save(('error', traceback.format_exc()), buffer)
@@ -94,6 +101,7 @@ def _collect(ranks: list[Any], pipes: list[Connection], timeout: float) -> list[
     deadline = time.monotonic() + timeout
     results: list[Any] = [None] * len(ranks)
     errors: list[str] = []
+    skips: list[str] = []
     rank_of = {pipe: rank for rank, pipe in enumerate(pipes)}
     while rank_of and (left := deadline - time.monotonic()) > 0:
         for pipe in wait(list(rank_of), left):
@@ -101,6 +109,9 @@ def _collect(ranks: list[Any], pipes: list[Connection], timeout: float) -> list[
             kind, value = _receive(rank, ranks[rank], pipe)
             if kind == 'result':
                 results[rank] = value
+                continue
+            if kind == 'skip':
+                skips.append(value)
                 continue
             if not errors:  # what the others say may be the cause
                 deadline = min(deadline, time.monotonic() + PATIENCE)
@@ -113,6 +124,8 @@ def _collect(ranks: list[Any], pipes: list[Connection], timeout: float) -> list[
         process.join(max(0.1, deadline - time.monotonic()))
         if process.exitcode != 0:
             raise RankError(f'rank {rank} ended with exit code {process.exitcode}')
+    if skips:
+        pytest.skip(skips[0])
     return results
 
 

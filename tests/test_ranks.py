@@ -30,6 +30,21 @@ def test_an_exception_on_one_rank_is_raised_with_its_traceback():
         run_ranks(fail, 2)
 
 
+def test_a_rank_that_skips_skips_the_test_and_hides_no_failure():
+    def skip(rank):
+        pytest.skip('not here')
+
+    def fail_on_one(rank):
+        if rank == 1:
+            raise ValueError('only here')
+        pytest.skip('not here')
+
+    with pytest.raises(pytest.skip.Exception, match='not here'):
+        run_ranks(skip, 2)
+    with pytest.raises(RankError, match='only here'):
+        run_ranks(fail_on_one, 2)
+
+
 def test_a_dead_rank_is_reported():
     def die(rank):
         if rank == 0:

@@ -125,13 +125,14 @@ def _start_gloo(cfg: Config) -> None:
         os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo0' if sys.platform == 'darwin' else 'lo')
     settings: Mapping[str, Any] = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
     timeout = settings.get('timeout')
-    limit = None if timeout is None else timedelta(seconds=timeout)
+    # torch 2.1 refuses None.
+    limit: dict[str, Any] = {} if timeout is None else dict(timeout=timedelta(seconds=timeout))
     if local and os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':
         rank, ranks = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
         store = _loopback_store(rank, ranks)
-        dist.init_process_group('gloo', store=store, rank=rank, world_size=ranks, timeout=limit)
+        dist.init_process_group('gloo', store=store, rank=rank, world_size=ranks, **limit)
     else:
-        dist.init_process_group('gloo', timeout=limit)
+        dist.init_process_group('gloo', **limit)
 
 
 def _loopback_store(rank: int, ranks: int) -> Any:

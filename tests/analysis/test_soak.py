@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cpu_amp import needs_loss_scaler
 from launcher import run_tool
 from tool_modules import load_tool
 
@@ -114,17 +115,19 @@ def test_the_folder_of_the_findings_is_made_before_the_run(tmp_path: Path, monke
     assert 'the folder is there: True' in capsys.readouterr().err
 
 
+@needs_loss_scaler
 def test_a_folder_with_another_run_is_refused(tmp_path: Path):
     (tmp_path / 'rank0.jsonl').write_text('')
     with pytest.raises(ValueError, match='is not empty'):
         launch.run(tmp_path, OPTIONS)
 
 
+@needs_loss_scaler
 @pytest.mark.slow
 def test_sixty_updates_with_a_kill(tmp_path: Path):
     pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
     out = tmp_path / 'soak.json'
-    arguments = dict(updates=60, ranks=2, save=10, check=10, kills=1, nan=0.06, empty=0.1)
+    arguments = dict(updates=60, ranks=3, save=10, check=10, kills=1, nan=0.06, empty=0.1)
     printed = run_tool(
         'dev/soak.py',
         *(f'--{key}={value}' for key, value in arguments.items()),
@@ -132,7 +135,7 @@ def test_sixty_updates_with_a_kill(tmp_path: Path):
     )
     content = json.loads(out.read_text())
     assert printed.startswith('| point | found |') and '**no**' not in printed
-    assert len(content['findings']) == 8 and all(f['holds'] for f in content['findings'])
+    assert len(content['findings']) == 9 and all(f['holds'] for f in content['findings'])
     lives = [record['life'] for record in content['records'][0]]
     assert lives == sorted(lives) and set(lives) == {0, 1}
     assert content['records'][0][-1]['skipped'] > 0
@@ -140,6 +143,14 @@ def test_sixty_updates_with_a_kill(tmp_path: Path):
     assert len(weights) == len({record['update'] for record in content['records'][0]})
 
 
+def test_a_torch_without_a_loss_scaler_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(launch.torch.amp, 'GradScaler', raising=False)
+    with pytest.raises(launch.SoakError, match='allowed is 2.3 or later'):
+        launch.run(tmp_path / 'new', OPTIONS)
+    assert not (tmp_path / 'new').exists()
+
+
+@needs_loss_scaler
 def test_a_rank_that_fails_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(launch.sys, 'executable', shutil.which('false'))
     with pytest.raises(launch.SoakError, match='rank 0 ended with 1'):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch._dynamo  # noqa: F401  for DistributedDataParallel, before ranks are forked
+from cpu_amp import needs_loss_scaler
 from mmengine.model import MMDistributedDataParallel
 from networks import ReplayNet
 from ranks import run_ranks
@@ -60,6 +61,7 @@ def _train(rank: int, folder: Path) -> tuple[list[int], list[bool], list[float]]
     return objects, finite, model.module.flat().tolist()
 
 
+@needs_loss_scaler
 def test_faults_happen_where_they_are_planned_and_are_written_down(tmp_path: Path) -> None:
     results = run_ranks(_train, 2, tmp_path)
     plan = draw_plan(Options(**OPTIONS))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from compiler import needs_harmless_compiler
 from kfac_nets import MixedNet, kfac_of, mixed_batch
 from torch import nn
 
@@ -17,6 +18,7 @@ class TestRefusals:
         parameters = list(network.parameters())
         return AGVMOptimWrapper(torch.optim.SGD(parameters, lr=0.1), agvm=None, kfac=kfac)
 
+    @needs_harmless_compiler
     def test_a_compiled_model(self) -> None:
         network = MixedNet()
         with pytest.raises(ValueError, match='leaves out the hooks on layers that K-FAC measures'):

@@ -35,6 +35,8 @@ class _Payload:
 @pytest.fixture(autouse=True)
 def _own_allow_list(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(OPT_OUT, raising=False)
+    if not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
+        pytest.skip('torch tells the names in a checkpoint since 2.6')
     before = torch.serialization.get_safe_globals()
     yield
     torch.serialization.clear_safe_globals()

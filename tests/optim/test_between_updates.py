@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from compiler import needs_harmless_compiler
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from ranks import run_ranks
@@ -164,6 +165,7 @@ def _mean_gradients(model: ThreePartNet, steps: range) -> list[torch.Tensor]:
     return gradients
 
 
+@needs_harmless_compiler
 def test_a_model_that_is_compiled_after_the_start_is_refused() -> None:
     model, wrapper = build(kfac=KFAC)
     wrapper.initialize_count_status(model, 0, COUNTS)

@@ -32,6 +32,8 @@ class ListNet(ThreePartNet):
 @pytest.fixture
 def no_allow_list() -> Iterator[None]:
     """Without the types that a stack has added to torch's own."""
+    if not hasattr(torch.serialization, 'get_safe_globals'):
+        pytest.skip('torch loads histories and counters as weights only since 2.5')
     before = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     yield

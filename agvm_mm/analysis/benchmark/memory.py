@@ -42,12 +42,16 @@ def measure_peak(device: torch.device) -> Iterator[Peak]:
 def _highest(records: profile) -> int:
     results: Any = records.kineto_results
     changes = sorted(
-        (event.start_ns(), event.nbytes())
-        for event in results.events()
-        if event.name() == '[memory]'
+        (_start(event), event.nbytes()) for event in results.events() if event.name() == '[memory]'
     )
     level = highest = 0
     for _, change in changes:
         level += change
         highest = max(highest, level)
     return highest
+
+
+def _start(event: Any) -> int:
+    """When a record was made, in a unit of its own: torch counts nanoseconds since 2.2."""
+    start: int = event.start_ns() if hasattr(event, 'start_ns') else event.start_us()
+    return start

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .plan import Options, draw_plan
 
 WAIT = 0.02  # seconds between two looks at how far the run is
@@ -22,7 +24,7 @@ Records = list[list[dict[str, Any]]]
 
 
 class SoakError(RuntimeError):
-    """A rank ended by itself before the run did."""
+    """A rank ended by itself before the run did, or none can be started."""
 
 
 def run(work_dir: Path, options: Options, kill: bool = True) -> tuple[Records, list[int]]:
@@ -37,9 +39,14 @@ def run(work_dir: Path, options: Options, kill: bool = True) -> tuple[Records, l
         The records, and the updates that were made when the ranks were killed.
 
     Raises:
-        SoakError: a rank failed.
+        SoakError: a rank failed, or torch is too old.
         ValueError: the folder has something in it.
     """
+    if not hasattr(torch.amp, 'GradScaler'):
+        raise SoakError(
+            f'torch is {torch.__version__}; allowed is 2.3 or later, which has the loss scaler for '
+            'the CPU that passes over a NaN gradient.'
+        )
     work_dir.mkdir(parents=True, exist_ok=True)
     if any(work_dir.iterdir()):
         raise ValueError(f'{work_dir} is not empty; give a new folder, the run begins anew.')

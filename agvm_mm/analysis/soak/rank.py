@@ -156,6 +156,8 @@ def build_config(work_dir: Path, life: int, options: Options) -> Config:
     return Config(
         dict(
             default_scope='mmdet',
+            # Else DDP fills its buckets anew after a restart, and three ranks add in another order.
+            find_unused_parameters=True,
             launcher='pytorch',
             work_dir=str(work_dir),
             model=model_config('tiny'),
