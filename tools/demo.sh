@@ -12,7 +12,7 @@ export PYTHON AGVM_MM_DATA="$PWD/data" PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPA
 echo '[demo 1/3] drawing 500 scenes: some seconds'
 "$PYTHON" "$ROOT/tools/dataset_converters/generate_scenes.py" data/scenes \
     --train 400 --val 100 --size 96 96 --seed 0
-echo "[demo 2/3] training on two processes: about five minutes; the log is in $OUT"
+echo "[demo 2/3] training on two processes: two to five minutes; the log is in $OUT"
 bash "$ROOT/tools/dist_train.sh" "$CONFIG" 2 --work-dir "$OUT"
 echo '[demo 3/3] drawing the curves'
 "$PYTHON" "$ROOT/tools/analysis_tools/plot_variance.py" "$OUT" \

@@ -155,7 +155,7 @@ class Environment:
         key = version + ('-cuda' if cuda else '')
         what = f'mmcv with compiled ops from {self.wheels}'
         if not self.cached_wheels(key):
-            kind = 'CUDA and CPU, over 20 minutes' if cuda else 'CPU, 10 to 20 minutes on two cores'
+            kind = 'CUDA and CPU, over 20 minutes' if cuda else 'CPU, 5 to 20 minutes on two cores'
             what = f"compiling mmcv's ops, once ({kind}; output in {self.log})"
         with self.announce(what):
             if not self.cached_wheels(key):

@@ -184,9 +184,11 @@ class KFAC:
         """Invert the factors of a layer if it is this rank's, and note that its owner has."""
         factors = self.averages.factors[index]
         if self.owned(index) and factors is not None:
-            self.solutions[index] = solve(
+            solution = solve(
                 factors, self._damping(index), self.settings.solver, self.settings.dtype
             )
+            # A checkpoint keeps no strides, and they decide how a product rounds.
+            self.solutions[index] = [part.contiguous() for part in solution]
         self.solved[index] = self.fresh[index] = True
 
     def apply(self, index: int, gradients: Sequence[Tensor]) -> Tensor | None:

@@ -2,7 +2,7 @@
 #           CPU in a few minutes.
 # Hardware: 2 CPU processes x 4 images.
 # Batch:    8 images per optimizer update.
-# Expected: box AP_50 0.276, AP 0.143 (measured, seed 0; 5 minutes on two idle cores).
+# Expected: box AP_50 0.25 to 0.28, AP 0.13 to 0.14 (seed 0, two kinds of CPU; 2 to 5 minutes).
 # Command:  make demo
 _base_ = [
     '../_base_/models/faster-rcnn_r18_fpn_small.py',
