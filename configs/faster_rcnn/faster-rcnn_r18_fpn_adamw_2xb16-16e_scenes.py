@@ -8,4 +8,4 @@
 _base_ = './faster-rcnn_r18_fpn_sgd_2xb16-16e_scenes.py'
 
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=5e-4, weight_decay=0.05))
+    optimizer=dict(_delete_=True, type='AdamW', lr=4e-3, weight_decay=0.05))
