@@ -1,7 +1,7 @@
 # Purpose:  a small Faster R-CNN from scratch on generated scenes at a large batch: AGVM on SGD.
 # Hardware: 2 processes x 16 images, or one that accumulates gradients; a CPU will do.
 # Batch:    32 images per optimizer update, 200 updates.
-# Expected: box AP 7.2 +- 0.7, seeds 0 and 1 (docs/kfac.md).
+# Expected: box AP 7.5 +- 0.9, seeds 0 to 2 (docs/kfac.md).
 # Derived:  lr as at batch 8; training breaks down at twice as much (docs/kfac.md).
 # Command:  bash tools/dist_train.sh \
 #           configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb16-16e_scenes.py 2
