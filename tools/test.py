@@ -40,6 +40,7 @@ def main() -> None:
     runner = build_runner(cfg, notes)
     testing.dump_predictions(runner, cfg, args.out)
     runner.test()
+    del runner
     leave_process_group()
 
 

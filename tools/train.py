@@ -58,8 +58,7 @@ def main() -> None:
     with exit_with_sentence():
         cfg = load_config(args.config, args.launcher, args.work_dir, args.cfg_options)
         notes = prepare_training(cfg, options)
-    runner = build_runner(cfg, notes)
-    runner.train()
+    build_runner(cfg, notes).train()
     leave_process_group()
 
 

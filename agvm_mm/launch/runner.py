@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os.path as osp
 from dataclasses import dataclass
 from typing import Any
@@ -103,8 +104,13 @@ def build_runner(cfg: Config, notes: list[Note]) -> Any:
 
 
 def leave_process_group() -> None:
-    """End the process group at the end of a run, without which torch warns at exit."""
+    """End the process group at the end of a run, when the caller has let go of the Runner.
+
+    A thread of gloo may still hold the last message, needs the interpreter to free it, and aborts
+    the process if that has ended. Without a model that holds the group, torch waits for the thread.
+    """
     if dist.is_initialized():
+        gc.collect()
         dist.destroy_process_group()
 
 

@@ -121,6 +121,42 @@ def test_a_checkpoint_is_tested_on_cpu_ranks(tmp_path: Path) -> None:
     assert (tmp_path / 'out.pkl').is_file()
 
 
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason="reads Linux's list of threads")
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_no_thread_of_a_group_outlives_it(tmp_path: Path, tool: str) -> None:
+    """One that frees a message after the end of the interpreter aborts the process."""
+    config = launch_toy.write_config(tmp_path, **EVALUATION)
+    checkpoint = tmp_path / 'weights.pth'
+    torch.save(dict(state_dict=launch_toy.LaunchToyModel().state_dict()), checkpoint)
+    arguments = [str(config), *([str(checkpoint)] if tool == 'test.py' else [])]
+    code = f"""
+import os, runpy, sys
+import torch.distributed as dist
+threads = lambda: len(os.listdir('/proc/self/task'))
+end = dist.destroy_process_group
+def destroy(*args):
+    print('before:', threads())
+    end(*args)
+    print('after:', threads())
+dist.destroy_process_group = destroy
+sys.argv = [{tool!r}, *{arguments!r}, '--launcher', 'pytorch']
+runpy.run_path({str(TOOLS / tool)!r}, run_name='__main__')
+"""
+    ranks = dict(RANK='0', WORLD_SIZE='1', LOCAL_RANK='0', MASTER_ADDR='127.0.0.1')
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        env=environment(**ranks, MASTER_PORT=str(free_port()), OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    before, after = (
+        int(re.search(rf'{word}: (\d+)', done.stdout)[1]) for word in ('before', 'after')
+    )
+    assert before > after == 1
+
+
 @pytest.mark.slow
 def test_a_truncated_checkpoint_stops_every_rank(tmp_path: Path) -> None:
     config = launch_toy.write_config(tmp_path)
