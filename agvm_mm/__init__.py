@@ -18,14 +18,23 @@ from . import (  # noqa: E402  registers on import
     models,
     optim,
     schedulers,
+    wrappers,
 )
-from .optim import AGVMAmpOptimWrapper, AGVMOptimWrapper, AGVMSettings  # noqa: E402
+from .parts import AGVMSettings  # noqa: E402
 from .version import __version__  # noqa: E402
+from .wrappers import (  # noqa: E402
+    AGVMAmpOptimWrapper,
+    AGVMOptimWrapper,
+    PartsAmpOptimWrapper,
+    PartsOptimWrapper,
+)
 
 __all__ = [
     'AGVMAmpOptimWrapper',
     'AGVMOptimWrapper',
     'AGVMSettings',
+    'PartsAmpOptimWrapper',
+    'PartsOptimWrapper',
     '__version__',
     'curriculum',
     'evaluation',
@@ -33,4 +42,5 @@ __all__ = [
     'models',
     'optim',
     'schedulers',
+    'wrappers',
 ]

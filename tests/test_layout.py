@@ -74,11 +74,11 @@ def test_a_room_imports_only_from_those_above_it(room: str):
 @pytest.mark.parametrize(
     'line',
     [
-        'from ...optim import AGVMMixin',
+        'from ...optim import PartsMixin',
         'from ... import optim',
-        'from agvm_mm.optim.wrapper import AGVMMixin',
+        'from agvm_mm.wrappers.wrapper import PartsMixin',
         'import agvm_mm.optim',
-        'def build():\n    from ...optim.wrapper import AGVMMixin',
+        'def build():\n    from ...wrappers.wrapper import PartsMixin',
         'from agvm_mm import optim, statistics',
     ],
 )

@@ -90,6 +90,11 @@ def _train(rank: int, cfg: Config, options: TrainOptions, hooks: Sequence[Hook])
     return vars(watch) | dict(weights=[p.detach() for p in runner.model.parameters()])
 
 
+def agvm_state(saved: dict[str, Any]) -> dict[str, Any]:
+    """AGVM's part of a wrapper's state, with the number of updates made."""
+    return {**saved['agvm'], 'update': saved['updates']}
+
+
 class Watch(Hook):
     """Looks on.
 
@@ -104,7 +109,7 @@ class Watch(Hook):
         self.steps: list[dict[str, Any]] = []
 
     def before_train(self, runner: Runner) -> None:
-        self.start = runner.optim_wrapper.state_dict()['agvm']
+        self.start = agvm_state(runner.optim_wrapper.state_dict())
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -113,7 +118,7 @@ class Watch(Hook):
         loss = float(outputs['loss'].detach())
         self.steps.append(
             dict(
-                runner.optim_wrapper.state_dict()['agvm'],
+                agvm_state(runner.optim_wrapper.state_dict()),
                 loss=loss,
                 objects=objects,
                 time=time.monotonic(),

@@ -7,11 +7,13 @@ from typing import Any
 
 from mmengine.hooks import Hook, ParamSchedulerHook
 from mmengine.logging import print_log
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
 from ..checks import is_number, require
-from ..optim import AGVMMixin
+from ..parts import AGVMPart
+from ..wrappers import PartsMixin, accumulation, set_accumulation
 from .augmentation import GrowingAugment, find_augments
 from .preprocessor import LowFrequencyMixin
 from .presets import BUDGETS
@@ -83,7 +85,7 @@ class CurriculumHook(Hook):
         if self.schedule is not None or not isinstance(loop, BaseLoop):
             return
         self._check(runner)
-        self._counts = runner.optim_wrapper._accumulative_counts
+        self._counts = accumulation(runner.optim_wrapper)
         multiple = math.lcm(*(self._counts * stage.batch for stage in self.stages))
         self.full_length, self.full_epochs = loop.max_iters, loop.max_epochs
         if not isinstance(loop, EpochBasedTrainLoop):
@@ -113,10 +115,9 @@ class CurriculumHook(Hook):
             )
         self._augments = find_augments(runner.train_dataloader.dataset)
         wrapper = runner.optim_wrapper
-        if self.schedule is not None and wrapper._max_counts >= 0:
+        if self.schedule is not None:
             # FlexibleRunner has told the wrapper the length before it was extended.
-            wrapper._max_counts = self.schedule.total
-            wrapper._remainder_counts = self.schedule.total % wrapper._accumulative_counts
+            set_accumulation(wrapper, accumulation(wrapper), self.schedule.total)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the strength of augmentation, before loader processes start on the epoch."""
@@ -157,12 +158,13 @@ class CurriculumHook(Hook):
         for preprocessor in self._preprocessors:
             preprocessor.ratio = stage.ratio
         if any(other.batch > 1 for other in self.stages):
-            wrapper._accumulative_counts = self._counts * stage.batch
-            wrapper._remainder_counts = wrapper._max_counts % wrapper._accumulative_counts
+            set_accumulation(wrapper, self._counts * stage.batch)
         self._buffer = ReplayBuffer(stage.buffer)
         begins = index > 0 and runner.iter == self.schedule.starts[index]
-        if begins and self.statistics == 'restart' and isinstance(wrapper, AGVMMixin):
-            wrapper.restart_statistics()
+        if begins and self.statistics == 'restart' and isinstance(wrapper, PartsMixin):
+            part = wrapper.part(AGVMPart)
+            if part is not None:
+                part.restart()
         self._stage = index
         print_log(
             f'Curriculum: stage {index + 1} of {len(self.stages)} from iteration {runner.iter}, '
@@ -200,7 +202,7 @@ class CurriculumHook(Hook):
                     "'ComputeParamSchedulerHook' with CurriculumHook",
                     'cfg',
                 )
-        if not hasattr(runner.optim_wrapper, '_accumulative_counts'):
+        if isinstance(runner.optim_wrapper, OptimWrapperDict):
             raise ValueError(
                 f'{WHERE} needs one optimizer for the whole model and optim_wrapper is '
                 f'{type(runner.optim_wrapper).__name__}; allowed is OptimWrapper or a subclass.'

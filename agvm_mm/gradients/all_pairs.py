@@ -27,14 +27,14 @@ class AllPairs(Collector):
     synchronises, so ranks and micro-batches are the same to it.
     """
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """See :class:`Collector`."""
         self._squares = torch.zeros(
             len(self.partition.parameters), dtype=torch.float64, device=self.device
         )
 
     @contextmanager
-    def watch(self, index: int, count: int) -> Iterator[None]:
+    def _around_pass(self, index: int, count: int) -> Iterator[None]:
         """See :class:`Collector`."""
         pieces: list[Tensor | None] = [None] * len(self.partition.parameters)
         handles = [
@@ -60,7 +60,7 @@ class AllPairs(Collector):
         measured = self.preconditioned(i, gradient)
         pieces[i] = None if measured is None else norms(measured)
 
-    def local_sums(self, passes: int) -> list[Tensor]:
+    def _local_sums(self, passes: int) -> list[Tensor]:
         """See :class:`Collector`."""
         mean = [
             None if gradient is None or not mine else self.preconditioned(i, gradient)
@@ -82,7 +82,7 @@ class AllPairs(Collector):
             mine.append((2 * end - size) * ranks // (2 * total) == self.communicator.rank)
         return mine
 
-    def estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
+    def _estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
         """See :class:`Collector`."""
         total, b = sums
         return moment_estimate(total / samples, b, samples, images)

@@ -55,32 +55,32 @@ class Collector(ABC):
         self._images = 0
 
     @contextmanager
-    def capture(self, index: int, count: int, images: int) -> Iterator[None]:
+    def around_backward(self, index: int, count: int, images: int) -> Iterator[None]:
         """Around backward pass ``index`` of the ``count`` that make up this update.
 
         The gradient of each pass is 1/``count`` of a sample gradient, over ``images`` images.
         """
         if index == 0:
             self._passes, self._count, self._images = 0, count, 0
-            self.start()
+            self._start()
         elif index != self._passes:  # resumed in mid-update: earlier passes are lost
             yield
             return
-        with self.watch(index, count):
+        with self._around_pass(index, count):
             yield
         self._passes += 1
         self._images += images
 
     @torch.no_grad()
-    def reduce(self, loss_scale: float = 1.0) -> VarianceEstimate | None:
+    def estimate(self, loss_scale: Callable[[], float | Tensor]) -> VarianceEstimate | None:
         """The estimate of this update, the same on every rank.
 
         Called once after the last backward pass, before anything alters the gradients. One
-        collective over a float64 vector, after those of :meth:`local_sums` if any; one transfer
+        collective over a float64 vector, after those of :meth:`_local_sums` if any; one transfer
         to the host.
 
         Args:
-            loss_scale: what the loss was multiplied with for mixed precision.
+            loss_scale: returns what the loss was multiplied by for mixed precision.
 
         Returns:
             None when passes were missed, as in the first update after a resume in mid-update.
@@ -89,12 +89,14 @@ class Collector(ABC):
         passes, self._passes, self._count = self._passes, 0, 0
         if not complete:
             return None
-        sums = self.local_sums(passes)
+        sums = self._local_sums(passes)
         counts = torch.tensor([passes, self._images], dtype=torch.float64, device=self.device)
-        vector = self.communicator.all_reduce_sum(torch.cat([*sums, counts])).cpu()
+        scale = loss_scale()
+        vector = torch.cat([torch.cat(sums) / scale / scale, counts])
+        vector = self.communicator.all_reduce_sum(vector).cpu()
         *parts, counts = vector.split([len(self.partition)] * len(sums) + [2])
         samples, images = (int(n) for n in counts)
-        return self.estimate([part / loss_scale**2 for part in parts], samples, images)
+        return self._estimate(parts, samples, images)
 
     def gradients(self) -> list[Tensor | None]:
         """The mean gradients as the optimizer will see them, before clipping."""
@@ -108,17 +110,17 @@ class Collector(ABC):
         return None if diagonal is None else gradient * diagonal
 
     @abstractmethod
-    def start(self) -> None:
+    def _start(self) -> None:
         """Forget the last update."""
 
     @abstractmethod
-    def watch(self, index: int, count: int) -> AbstractContextManager[None]:
+    def _around_pass(self, index: int, count: int) -> AbstractContextManager[None]:
         """Context manager round one backward pass."""
 
     @abstractmethod
-    def local_sums(self, passes: int) -> list[Tensor]:
+    def _local_sums(self, passes: int) -> list[Tensor]:
         """What this rank adds to the collective: tensors (M,), float64."""
 
     @abstractmethod
-    def estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
+    def _estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
         """The estimate from the sums over all ranks."""

@@ -43,7 +43,7 @@ class _HalfSplit(Collector):
         super().__init__(partition, communicator, preconditioner)
         self.blocks = blocks
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """See :class:`Collector`."""
         if not self._holds_first_mean():
             return
@@ -59,7 +59,7 @@ class _HalfSplit(Collector):
     def _holds_first_mean(self) -> bool:
         return True
 
-    def estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
+    def _estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
         """See :class:`Collector`."""
         dot, square_a, square_b = sums
         return cosine_estimate(dot, square_a, square_b, samples, images)
@@ -108,7 +108,7 @@ class HalfSplitRanks(_HalfSplit):
         return self.communicator.in_first_half() or self.blocks is not None
 
     @contextmanager
-    def watch(self, index: int, count: int) -> Iterator[None]:
+    def _around_pass(self, index: int, count: int) -> Iterator[None]:
         """See :class:`Collector`."""
         if index + 1 < count or not self.communicator.in_first_half():
             yield
@@ -131,7 +131,7 @@ class HalfSplitRanks(_HalfSplit):
         if parameter.grad is not None:
             self._first[i].copy_(parameter.grad)
 
-    def local_sums(self, passes: int) -> list[Tensor]:
+    def _local_sums(self, passes: int) -> list[Tensor]:
         """See :class:`Collector`."""
         size = self.communicator.size
         if self.communicator.in_first_half():
@@ -152,7 +152,7 @@ class HalfSplitMicroBatches(_HalfSplit):
     """Halves of the micro-batches of one process."""
 
     @contextmanager
-    def watch(self, index: int, count: int) -> Iterator[None]:
+    def _around_pass(self, index: int, count: int) -> Iterator[None]:
         """See :class:`Collector`."""
         yield
         if index + 1 == count // 2:
@@ -160,7 +160,7 @@ class HalfSplitMicroBatches(_HalfSplit):
                 if gradient is not None:
                     part.copy_(gradient)
 
-    def local_sums(self, passes: int) -> list[Tensor]:
+    def _local_sums(self, passes: int) -> list[Tensor]:
         """See :class:`Collector`."""
         sums = self._compare((passes // 2) / passes)
         self._release()

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from ..checks import is_count
 from ..optim.adan import restart_adan
+from ..wrappers import accumulation
 
 
 @HOOKS.register_module()
@@ -61,7 +62,7 @@ class AdanRestartHook(Hook):
                 "optim_wrapper.optimizer.type='AdanOptimizer', or remove the hook."
             )
         length = len(runner.train_dataloader)
-        counts = max(wrapper._accumulative_counts for wrapper in _wrappers(runner))
+        counts = max(accumulation(wrapper) for wrapper in _wrappers(runner))
         self._iterations = frozenset(
             [epoch * length for epoch in self.epochs] + [u * counts for u in self.updates]
         )

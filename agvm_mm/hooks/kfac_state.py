@@ -10,7 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..optim import AGVMMixin
+from ..parts import KFACPart
+from ..wrappers import PartsMixin
 
 
 @HOOKS.register_module()
@@ -25,9 +26,10 @@ class KFACStateHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """See :class:`mmengine.hooks.Hook`."""
         wrapper, save = runner.optim_wrapper, runner.save_checkpoint
-        if not isinstance(wrapper, AGVMMixin) or wrapper.kfac is None:
+        part = wrapper.part(KFACPart) if isinstance(wrapper, PartsMixin) else None
+        if part is None:
             return
-        part, arguments = wrapper.kfac, signature(save)
+        arguments = signature(save)
 
         @wraps(save)
         def save_checkpoint(*args: Any, **kwargs: Any) -> None:

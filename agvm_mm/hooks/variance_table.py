@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ..checks import is_count, require
-from ..optim import AGVMMixin, report
+from ..parts import AGVMPart
+from ..parts.report import ModuleRow
+from ..wrappers import PartsMixin
 
 
 @HOOKS.register_module()
@@ -52,13 +54,13 @@ class VarianceTableHook(Hook):
     @master_only
     def _print(self, runner: Runner) -> None:
         wrapper = runner.optim_wrapper
-        if isinstance(wrapper, AGVMMixin) and wrapper.modulator and wrapper.plan:
-            rows = report.rows(wrapper.modulator, wrapper.plan)
-            title = f'AGVM after {wrapper.modulator.update} updates'
-            print_log('\n' + render(title, rows), logger='current')
+        part = wrapper.part(AGVMPart) if isinstance(wrapper, PartsMixin) else None
+        if part is not None:
+            title = f'AGVM after {wrapper.updates} updates'
+            print_log('\n' + render(title, part.rows(wrapper.updates)), logger='current')
 
 
-def render(title: str, rows: Sequence[report.ModuleRow]) -> str:
+def render(title: str, rows: Sequence[ModuleRow]) -> str:
     """The table as text."""
     table = Table(title=title)
     table.add_column('module')
@@ -70,7 +72,7 @@ def render(title: str, rows: Sequence[report.ModuleRow]) -> str:
             f'{row.parameters:,}',
             _number(row.phi, '.3f'),
             _number(row.noise_scale, '.1f'),
-            f'{row.factor:.3f}',
+            f'{row.scale:.3f}',
             f'{row.learning_rate:.3g}',
         )
     text = io.StringIO()

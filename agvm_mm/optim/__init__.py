@@ -1,22 +1,12 @@
-"""Optimizer wrappers and what they are made of."""
+"""Optimizers that MMEngine lacks, and where optimizers keep their second moments."""
 
 from .adan import build_adan
 from .lamb import LAMBOptimizer
 from .lars import build_lars
-from .lr_plan import LearningRatePlan
-from .modulator import Modulator
 from .precondition import SecondMoment, register_second_moment
-from .settings import AGVMSettings
-from .wrapper import AGVMAmpOptimWrapper, AGVMMixin, AGVMOptimWrapper
 
 __all__ = [
-    'AGVMAmpOptimWrapper',
-    'AGVMMixin',
-    'AGVMOptimWrapper',
-    'AGVMSettings',
     'LAMBOptimizer',
-    'LearningRatePlan',
-    'Modulator',
     'SecondMoment',
     'build_adan',
     'build_lars',

@@ -10,7 +10,7 @@ from .moments import (
     normalised_variance,
     signal,
 )
-from .partition import ModulePartition, partition_parameters
+from .partition import ModulePartition, default_partition, partition_parameters
 
 __all__ = [
     'FactorConfig',
@@ -18,6 +18,7 @@ __all__ = [
     'ModulePartition',
     'VarianceEstimate',
     'cosine_estimate',
+    'default_partition',
     'init_factors',
     'moment_estimate',
     'noise',

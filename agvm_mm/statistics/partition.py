@@ -79,6 +79,18 @@ def partition_parameters(
     return _build(named, owners)
 
 
+def default_partition(model: nn.Module) -> ModulePartition:
+    """The top-level children for a run that scales nothing: the first owner keeps a shared one.
+
+    Raises:
+        ValueError: nothing is trainable.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not named:
+        raise ValueError('the model has no trainable parameter.')
+    return _build(named, {name: default_module(name) for name, _ in named})
+
+
 def default_module(name: str) -> str:
     """The module of the parameter ``name`` where no modules are given."""
     child, _, rest = name.partition('.')

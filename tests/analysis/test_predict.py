@@ -15,7 +15,7 @@ from agvm_mm.analysis.predict.draw import prediction_figure
 from agvm_mm.analysis.predict.forecast import FORMAT, Plan, pooled, read, run, write
 from agvm_mm.analysis.predict.render import errors, tables, verdict
 from agvm_mm.analysis.predict.window import Window, summarise
-from agvm_mm.optim import AGVMSettings
+from agvm_mm.parts import AGVMSettings
 from agvm_mm.statistics import FactorConfig, VarianceEstimate, moment_estimate
 from agvm_mm.statistics.precision import NORMAL_95
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from recipes import ROOT, header, load, plain
 
 from agvm_mm.curriculum.settings import read_stages
-from agvm_mm.optim.clip import split_window
+from agvm_mm.parts.clip_window import split_window
 
 pytestmark = pytest.mark.configs
 

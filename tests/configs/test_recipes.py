@@ -16,8 +16,8 @@ from recipes import AGVM_PATHS, PATHS, Recipe, every_agvm_recipe, every_recipe, 
 
 import agvm_mm  # noqa: F401  registers the components
 from agvm_mm.kfac import KFACSettings
-from agvm_mm.optim import AGVMSettings
-from agvm_mm.optim.clip import split_adaptive, split_window
+from agvm_mm.parts import AGVMSettings
+from agvm_mm.parts.clip_window import split_adaptive, split_window
 
 pytestmark = pytest.mark.configs
 

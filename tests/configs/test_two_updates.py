@@ -27,6 +27,7 @@ from test_models import MODEL_PATHS, without_weights
 
 from agvm_mm.compat import has_compiled_ops
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
+from agvm_mm.parts import AGVMPart
 from agvm_mm.reproduce.runs import find_runs
 from agvm_mm.statistics.partition import partition_parameters
 
@@ -144,7 +145,7 @@ def train(rank: int, path: Path, root: Path) -> dict[str, Any]:
     losses, _ = runner.message_hub.get_scalar('train/loss').data
     return dict(
         losses=[float(value) for value in losses],
-        updates=runner.optim_wrapper.modulator.update,
+        updates=runner.optim_wrapper.updates,
         estimates=[name for name in runner.message_hub.log_scalars if 'agvm/phi/' in name],
         before=first_weights.sums,
         after=weight_sums(runner.model.module),

@@ -19,7 +19,7 @@ from agvm_mm import AGVMOptimWrapper
 from agvm_mm.hooks import SeedEpochHook, VarianceTableHook
 from agvm_mm.hooks.seed_epoch import STRIDE
 from agvm_mm.hooks.variance_table import render
-from agvm_mm.optim import report
+from agvm_mm.parts import AGVMPart
 
 
 def _trained(updates: int) -> Any:
@@ -49,13 +49,13 @@ def _cells(text: str, module: str) -> list[str]:
 
 def test_the_table_holds_what_the_modulator_knows():
     wrapper = _trained(3)
-    rows = report.rows(wrapper.modulator, wrapper.plan)
-    phi = wrapper.modulator.state.phi
+    rows = wrapper.part(AGVMPart).rows(wrapper.updates)
+    phi = wrapper.part(AGVMPart).state.phi
     cells = _cells(render('title', rows), 'backbone')
     assert cells[:2] == ['backbone', '1,000'] and cells[2] == f'{phi[0]:.3f}'
     assert cells[4:] == ['1.000', '0.1']
     cells = _cells(render('title', rows), 'neck')
-    factor = wrapper.modulator.factors[1]
+    factor = wrapper.part(AGVMPart).scales(wrapper.updates)[1]
     noise_scale = 0.5 * 2 * phi[1] / (1 - phi[1])
     assert cells[3] == f'{noise_scale:.1f}'
     assert cells[4] == f'{factor:.3f}' and cells[5] == f'{0.1 * factor:.3g}'
@@ -63,7 +63,7 @@ def test_the_table_holds_what_the_modulator_knows():
 
 def test_what_was_not_measured_is_a_dash():
     wrapper = _trained(0)
-    cells = _cells(render('title', report.rows(wrapper.modulator, wrapper.plan)), 'neck')
+    cells = _cells(render('title', wrapper.part(AGVMPart).rows(wrapper.updates)), 'neck')
     assert cells[2:4] == ['-', '-'] and cells[4] == '1.000'
 
 

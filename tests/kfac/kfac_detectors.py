@@ -11,6 +11,7 @@ from mmengine.model import MMDistributedDataParallel
 from networks import build_detector, detection_batch, tiny_retinanet
 
 from agvm_mm import AGVMOptimWrapper
+from agvm_mm.parts import KFACPart
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKBONE = dict(
@@ -110,7 +111,7 @@ def train(
         batch = detection_batch((update % 4, rank), count=2)
         found = model.train_step(without_objects(batch) if update in empty else batch, wrapper)
         losses.append(float(found['loss'].detach()))
-    part = wrapper.kfac.kfac
+    part = wrapper.part(KFACPart).preconditioner
     return dict(
         losses=losses,
         weights=torch.cat([p.detach().reshape(-1) for p in network.parameters()]),

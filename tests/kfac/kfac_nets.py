@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from agvm_mm import AGVMOptimWrapper
 from agvm_mm.gradients import SingleProcess
 from agvm_mm.kfac import KFAC, KFACSettings
+from agvm_mm.parts import KFACPart
 
 
 def kfac_of(network: nn.Module, **settings: Any) -> KFAC:
@@ -112,12 +113,12 @@ def train_mixed(
         for micro in range(counts):
             first = (rank * counts + micro) * share
             model.train_step(mixed_batch(update, range(first, first + share), dtype), wrapper)
-    wrapper.kfac.gather()
+    wrapper.part(KFACPart).gather()
     return dict(
         weights=torch.cat([p.detach().reshape(-1) for p in network.parameters()]),
         state=wrapper.state_dict()['kfac'],
-        gaps=wrapper.kfac.kfac.schedule.gaps,
-        skipped=wrapper.kfac.kfac.skipped,
+        gaps=wrapper.part(KFACPart).preconditioner.schedule.gaps,
+        skipped=wrapper.part(KFACPart).preconditioner.skipped,
     )
 
 

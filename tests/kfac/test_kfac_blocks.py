@@ -12,6 +12,7 @@ from ranks import run_ranks
 from torch import Tensor
 
 from agvm_mm import AGVMOptimWrapper
+from agvm_mm.parts import AGVMPart, KFACPart
 
 UPDATES, BATCH = 3, 8
 AGVM = dict(interval=1, momentum=0.0, estimator='half_split', precondition='kfac')
@@ -33,7 +34,7 @@ def _train(rank: int, ranks: int, counts: int) -> list[dict[str, Tensor]]:
     wrapper.initialize_count_status(model, 0, UPDATES * counts)
     share, found = BATCH // ranks // counts, []
     for update in range(UPDATES):
-        kfac = wrapper.kfac.kfac
+        kfac = wrapper.part(KFACPart).preconditioner
         before = dict(
             weights={k: v.clone() for k, v in network.state_dict().items()},
             solutions=[None if s is None else [f.clone() for f in s] for s in kfac.solutions],
@@ -42,8 +43,8 @@ def _train(rank: int, ranks: int, counts: int) -> list[dict[str, Tensor]]:
             first = (rank * counts + micro) * share
             data = mixed_batch(update, range(first, first + share), torch.float64)
             model.train_step(data, wrapper)
-        phi = wrapper.modulator.state.phi.clone()
-        found.append({**before, 'phi': phi, 'skipped': wrapper.modulator.skipped})
+        phi = wrapper.part(AGVMPart).state.phi.clone()
+        found.append({**before, 'phi': phi, 'skipped': wrapper.part(AGVMPart).skipped})
     return found
 
 
@@ -58,7 +59,7 @@ def _expected(step: dict[str, Any], update: int) -> Tensor:
     network.load_state_dict(step['weights'])
     wrapper = _wrapper(network, 2, agvm=None)
     wrapper.initialize_count_status(network, 0, 100)
-    kfac = wrapper.kfac.kfac
+    kfac = wrapper.part(KFACPart).preconditioner
     kfac.solutions = step['solutions']
     kfac.solved = [True] * len(kfac.layers)
     halves = []

@@ -14,7 +14,7 @@ from ranks import run_ranks
 
 from agvm_mm.gradients import ProcessGroupCommunicator
 from agvm_mm.hooks import KFACStateHook
-from agvm_mm.optim import AGVMOptimWrapper
+from agvm_mm.wrappers import AGVMOptimWrapper
 
 
 def _trained(rank: int) -> AGVMOptimWrapper:

@@ -12,6 +12,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from agvm_mm import AGVMOptimWrapper
+from agvm_mm.parts import KFACPart
 
 KFAC = dict(momentum=0.5, statistics_interval=1, inverse_interval=1, damping=0.1)
 
@@ -62,7 +63,7 @@ def test_a_batch_that_shows_no_images_is_refused() -> None:
 def test_factors_that_are_not_finite_are_warned_of_once(warnings: Any) -> None:
     network, wrapper = bound()
     train(network, wrapper, range(1))
-    kfac = wrapper.kfac.kfac
+    kfac = wrapper.part(KFACPart).preconditioner
     before = [[factor.clone() for factor in factors] for factors in kfac.averages.factors]
     hooked = kfac.layers[0].add
     kfac.layers[0].add = lambda totals, context, gradient: hooked(
@@ -90,7 +91,7 @@ def test_a_checkpoint_without_factors_is_warned_of(warnings: Any) -> None:
     assert 'the checkpoint holds no factors; they are measured at the next update' in text
     assert "dict(type='KFACStateHook')" in text
     train(network, wrapper, range(1, 2))
-    assert all(wrapper.kfac.kfac.solved)
+    assert all(wrapper.part(KFACPart).preconditioner.solved)
 
 
 @pytest.mark.parametrize(('solver', 'other'), [('cholesky', 'eigen'), ('eigen', 'cholesky')])
@@ -101,11 +102,11 @@ def test_another_solver_goes_on_from_the_factors(solver: str, other: str) -> Non
     saved = wrapper.state_dict()
     assert all('solution' in entry for entry in saved['kfac']['layers'].values())
     network, resumed = bound(saved=saved, solver=other, inverse_interval=3)
-    kfac = resumed.kfac.kfac
+    kfac = resumed.part(KFACPart).preconditioner
     layer = next(i for i, one in enumerate(kfac.layers) if one.name == 'head')
     gradients = [torch.randn_like(p) for p in kfac.layers[layer].parameters]
     matrix = torch.cat([gradients[0], gradients[1][:, None]], 1)
-    a, g = (factor[0] for factor in wrapper.kfac.kfac.averages.factors[layer])
+    a, g = (factor[0] for factor in wrapper.part(KFACPart).preconditioner.averages.factors[layer])
     if other == 'eigen':
         damped = torch.kron(g, a) + 0.1 * torch.eye(a.shape[0] * g.shape[0], dtype=a.dtype)
         expected = torch.linalg.solve(damped, matrix.reshape(-1)).reshape(matrix.shape)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from agvm_mm import AGVMOptimWrapper
 from agvm_mm.kfac import factors
 from agvm_mm.kfac.layers import KroneckerLayer
-from agvm_mm.optim.kfac_report import scalars
+from agvm_mm.parts import KFACPart
+from agvm_mm.parts.kfac_report import scalars
 
 DOUBLE = torch.float64
 
@@ -91,7 +92,7 @@ def test_rescale_weights_follows_the_step() -> None:
         wrapper = AGVMOptimWrapper(optimizer, agvm=None, kfac=kfac)
         wrapper.initialize_count_status(network, 0, 1)
         network.train_step(mixed_batch(0, range(8), torch.float32), wrapper)
-        found.append((network, wrapper.kfac.kfac.layers))
+        found.append((network, wrapper.part(KFACPart).preconditioner.layers))
     (plain, layers), (rescaled, _) = found
     shrinkable = {f'{layer.name}.weight' for layer in layers if isinstance(layer, KroneckerLayer)}
     shrunk = set()

@@ -12,6 +12,7 @@ from ranks import run_ranks
 
 from agvm_mm.gradients import ProcessGroupCommunicator
 from agvm_mm.kfac import KFAC, KFACSettings
+from agvm_mm.parts import KFACPart
 
 DTYPES = [(torch.float32, 1e-6), (torch.float64, 1e-12)]
 every_dtype = pytest.mark.parametrize(('dtype', 'tolerance'), DTYPES, ids=['f32', 'f64'])
@@ -186,13 +187,13 @@ def _uneven(rank: int) -> dict[str, Any]:
 
     def poison(wrapper: Any, update: int) -> None:
         if update == 1 and rank == 1:
-            layer = wrapper.kfac.kfac.layers[0]
+            layer = wrapper.part(KFACPart).preconditioner.layers[0]
             hooked = layer.add
             layer.add = lambda totals, context, gradient: hooked(
                 totals, context * float('inf'), gradient
             )
         elif update == 2 and rank == 1:
-            del wrapper.kfac.kfac.layers[0].add
+            del wrapper.part(KFACPart).preconditioner.layers[0].add
 
     return train_mixed(rank, 2, updates=3, alter=poison)
 

@@ -22,6 +22,7 @@ from torch import nn
 
 from agvm_mm import AGVMOptimWrapper
 from agvm_mm.kfac import from_state
+from agvm_mm.parts import KFACPart
 
 # Factors move between two inversions, and gaps grow: the hardest state to restore.
 HARD = dict(
@@ -52,11 +53,11 @@ def _run(rank: int, ranks: int, kfac: dict[str, Any], stop: int, saved: Any = No
     for update in range(begin, stop):
         images = range(rank * share, (rank + 1) * share)
         model.train_step(mixed_batch(update, images, torch.float32), wrapper)
-    wrapper.kfac.gather()
+    wrapper.part(KFACPart).gather()
     buffer = io.BytesIO()
     content = dict(network=network.state_dict(), wrapper=wrapper.state_dict(), update=stop)
     torch.save(content, buffer)
-    return content, buffer.getvalue(), wrapper.kfac.kfac.schedule.gaps
+    return content, buffer.getvalue(), wrapper.part(KFACPart).preconditioner.schedule.gaps
 
 
 @pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
@@ -119,9 +120,9 @@ def test_a_plain_checkpoint_resumes_with_k_fac_and_the_reverse() -> None:
     wrapper = _wrapper(network, HARD)
     wrapper.load_state_dict(plain.state_dict())
     wrapper.initialize_count_status(network, 7, 100)
-    assert wrapper.kfac.kfac.update == 7 and wrapper.kfac.kfac.due
+    assert wrapper.updates == 7 and wrapper.part(KFACPart).preconditioner.due
     network.train_step(mixed_batch(0, range(4), torch.float32), wrapper)
-    assert all(wrapper.kfac.kfac.solved)
+    assert all(wrapper.part(KFACPart).preconditioner.solved)
     plain.load_state_dict(wrapper.state_dict())
 
 

@@ -17,6 +17,9 @@ from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import FlexibleRunner, Runner
 from torch import Tensor, nn
 
+from agvm_mm.parts import AGVMPart
+from agvm_mm.wrappers import PartsMixin
+
 DDP = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
 AGVM = dict(
     type='AGVMOptimWrapper',
@@ -115,10 +118,10 @@ def build_runner(
 def summary(runner: Any) -> dict[str, Any]:
     """What two equal runs have in common."""
     wrapper = runner.optim_wrapper
-    modulator = getattr(wrapper, 'modulator', None)
+    part = wrapper.part(AGVMPart) if isinstance(wrapper, PartsMixin) else None
     return dict(
         weights=torch.cat([p.detach().reshape(-1) for p in runner.model.parameters()]),
-        state=None if modulator is None else modulator.state_dict(),
+        state=None if part is None else {**part.state_dict(), 'update': wrapper.updates},
         momentum=[v['momentum_buffer'] for v in wrapper.optimizer.state.values()],
         scalars={
             name: scalar.data[0].tolist()

@@ -12,6 +12,7 @@ from networks import ReplayNet, detection_batch, tiny_retinanet
 from ranks import run_ranks
 
 import agvm_mm  # noqa: F401
+from agvm_mm.parts import AGVMPart
 
 pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
 
@@ -54,7 +55,7 @@ def _train(
         for micro in range(counts):
             model.train_step(detection_batch((update, rank * counts + micro), count=1), wrapper)
     weights = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
-    return weights, wrapper.modulator.state_dict()
+    return weights, wrapper.part(AGVMPart).state_dict()
 
 
 def _factors(state: dict[str, Any]) -> torch.Tensor:
@@ -92,8 +93,8 @@ def _replay(
         generator = torch.Generator().manual_seed(step)
         gradient = 0.5 + torch.randn(40, generator=generator, dtype=torch.float64)
         model.train_step(dict(inputs=[gradient]), wrapper)
-        state = wrapper.modulator.state_dict()
-        history.append((state['update'], state['modules']['neck']['estimates'], _factors(state)))
+        state = wrapper.part(AGVMPart).state_dict()
+        history.append((wrapper.updates, state['modules']['neck']['estimates'], _factors(state)))
     return history
 
 
@@ -119,7 +120,7 @@ def test_the_estimate_of_a_remainder_is_right():
         model.train_step(dict(inputs=[gradient]), wrapper)
     last = gradients[3:, 20:]
     a, b = last.square().sum(1).mean(), last.mean(0).square().sum()
-    entry = wrapper.modulator.state_dict()['modules']['neck']
+    entry = wrapper.part(AGVMPart).state_dict()['modules']['neck']
     assert entry['numerator'] / entry['denominator'] == pytest.approx(float(2 * (a - b) / a))
 
 
@@ -156,7 +157,7 @@ def _unused_on_one_rank(rank: int) -> tuple[dict[str, Any], list[bool]]:
         generator = torch.Generator().manual_seed(10 * step + rank)
         gradient = 0.5 + torch.randn(24, generator=generator, dtype=torch.float64)
         model.train_step(dict(inputs=[gradient]), wrapper)
-    return wrapper.modulator.state_dict(), gradient
+    return wrapper.part(AGVMPart).state_dict(), gradient
 
 
 def test_a_module_used_on_some_ranks_counts_zero_on_the_others():

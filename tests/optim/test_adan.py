@@ -8,9 +8,9 @@ import torch
 from optimizer_case import GRADIENTS, P1, build, close, parameters, set_gradients, train
 from torch import nn
 
-from agvm_mm.optim import AGVMOptimWrapper
 from agvm_mm.optim.adan import restart_adan
 from agvm_mm.optim.precondition import second_moment_of
+from agvm_mm.wrappers import AGVMOptimWrapper
 
 A3 = (
     [0.9254468358269207, -2.03884495196737, 0.36292673148344556],

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from agvm_mm import AGVMOptimWrapper
 from agvm_mm.compat import has_compiled_ops
-from agvm_mm.optim.adaptive_clip import AdaptiveClip
-from agvm_mm.optim.agc import clip_units_, view_transposed_units, view_units
-from agvm_mm.optim.prediction_layers import prediction_layers
+from agvm_mm.parts import AGVMPart
+from agvm_mm.parts.prediction_layers import prediction_layers
+from agvm_mm.parts import UnitClipPart
+from agvm_mm.parts.units import clip_units_, view_transposed_units, view_units
 
 _COUNT = itertools.count()
 
@@ -130,11 +131,10 @@ def test_fractions_count_units() -> None:
     nn.init.zeros_(model.backbone.bias)
     with torch.no_grad():  # two of eight filters too large to be met, and the bias as one unit
         model.backbone.weight[:2] *= 1e12
-    clipper = AdaptiveClip(dict(exclude='head'))
-    clipper.bind(model, wrapper.optimizer, wrapper.message_hub)
+    wrapper.initialize_count_status(model, 0, 1)
     model.backbone.weight.grad = torch.ones_like(model.backbone.weight)
     model.backbone.bias.grad = torch.ones_like(model.backbone.bias)
-    clipper(list(model.backbone.parameters()))
+    wrapper.step()
     found = wrapper.message_hub.log_scalars['train/agc/clipped/backbone'].current()
     assert found == pytest.approx(7 / 9)
     assert 'train/agc/clipped/head' not in wrapper.message_hub.log_scalars
@@ -162,7 +162,7 @@ def test_agvm_measures_the_gradient_before_it_is_clipped() -> None:
         before = model.backbone.weight.detach().clone()
         for step in range(2):
             update(model, wrapper, step)
-        found.append(wrapper.modulator.state_dict()['modules'])
+        found.append(wrapper.part(AGVMPart).state_dict()['modules'])
         assert ((model.backbone.weight - before).norm() > 1e-4) == (clip_factor > 1)
     assert found[0] == found[1]
     assert list(found[0]) == ['backbone', 'head']

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from agvm_mm.optim.agc import clip_units_, view_transposed_units, view_units
+from agvm_mm.parts.units import clip_units_, view_transposed_units, view_units
 
 SHAPES = [
     (4, 3, 3, 3),

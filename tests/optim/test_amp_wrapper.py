@@ -17,6 +17,7 @@ from ranks import run_ranks
 from torch import Tensor, nn
 
 import agvm_mm  # noqa: F401
+from agvm_mm.parts import AGVMPart
 
 ESTIMATORS = pytest.mark.parametrize('estimator', ['all_pairs', 'half_split'])
 SIZES = dict(backbone=8, neck=8)
@@ -72,7 +73,7 @@ def _train(model: Any, wrapper: Any, start: int = 0, stop: int = 8, total: int =
     wrapper.initialize_count_status(model, start, total)
     for step in range(start, stop):
         model.train_step(_data(step), wrapper)
-    return wrapper.modulator.state_dict()
+    return wrapper.part(AGVMPart).state_dict()
 
 
 def _weights(model: nn.Module) -> Tensor:
@@ -137,8 +138,8 @@ def _overflow(rank: int, size: float, estimator: str) -> list[dict[str, Any]]:
         model.train_step(dict(inputs=[gradient]), wrapper)
         history.append(
             dict(
-                state=wrapper.modulator.state_dict(),
-                factors=wrapper.modulator.factors,
+                state=wrapper.part(AGVMPart).state_dict(),
+                factors=wrapper.part(AGVMPart).scales(wrapper.updates),
                 weights=_weights(model),
                 scale=wrapper.loss_scaler.get_scale(),
             )
@@ -170,7 +171,7 @@ def _clipped(clip_grad: dict[str, Any] | None, agvm: dict[str, Any]) -> tuple[An
     wrapper.initialize_count_status(model, 0, 10)
     for step in range(6):
         model.train_step(dict(inputs=[_gradient(0, step)]), wrapper)
-    return wrapper.modulator.state_dict(), _weights(model)
+    return wrapper.part(AGVMPart).state_dict(), _weights(model)
 
 
 @ESTIMATORS
@@ -213,12 +214,12 @@ def test_a_checkpoint_of_the_other_wrapper_loads(amp):
     assert ('loss_scaler' in saved) is (not amp)
     other.load_state_dict(saved)
     other.initialize_count_status(second, 4, 8)
-    assert other.modulator.state_dict() == state
+    assert other.part(AGVMPart).state_dict() == state
     assert _optimizer_state(other) == _optimizer_state(wrapper)
     for step in range(4, 8):
         second.train_step(_data(step), other)
-    continued = other.modulator.state_dict()
-    assert continued['update'] == 4 and continued['modules']['neck']['estimates'] == 4
+    continued = other.part(AGVMPart).state_dict()
+    assert continued['modules']['neck']['estimates'] == 4
     assert ('loss_scaler' in other.state_dict()) is amp
 
 

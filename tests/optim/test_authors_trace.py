@@ -16,6 +16,8 @@ import torch
 from networks import ReplayNet
 from ranks import run_ranks
 
+from agvm_mm.parts import AGVMPart
+
 # The recordings are another project's numbers and no part of this repository: they are read from
 # the folder shared/reference beside the checkout, where that exists.
 BESIDE = Path(__file__).resolve().parents[3] / 'shared' / 'reference'
@@ -62,7 +64,7 @@ def _train(rank: int, trace: dict[str, Any], recipe: dict[str, Any]) -> tuple[An
     for gradient in gradients:
         model.train_step(dict(inputs=[gradient[rank]]), wrapper)
         weights.append(model.module.flat().numpy())
-        factors.append(wrapper.modulator.state.factors.numpy())
+        factors.append(wrapper.part(AGVMPart).state.factors.numpy())
     return np.stack(weights), np.stack(factors)
 
 

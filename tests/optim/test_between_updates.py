@@ -12,7 +12,8 @@ from mmengine.optim import OptimWrapper
 from ranks import run_ranks
 from runs import ThreePartNet, data
 
-from agvm_mm.optim import AGVMOptimWrapper
+from agvm_mm.parts import AGVMPart, KFACPart
+from agvm_mm.wrappers import AGVMOptimWrapper
 
 AGVM = dict(interval=1, momentum=0.5)
 KFAC = dict(statistics_interval=1, inverse_interval=1, momentum=0.5, damping=0.1)
@@ -65,7 +66,11 @@ def _freeze(rank: int, options: dict[str, Any]) -> tuple[torch.Tensor, torch.Ten
     train(model, wrapper, range(2 * COUNTS), rank)
     assert torch.equal(frozen, before)
     moved = (network.neck.weight - neck).detach()
-    return weights(network), moved, None if wrapper.modulator is None else wrapper.modulator.skipped
+    return (
+        weights(network),
+        moved,
+        None if wrapper.part(AGVMPart) is None else wrapper.part(AGVMPart).skipped,
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,9 +97,9 @@ def test_a_thawed_parameter_steps_with_its_module_or_the_anchor() -> None:
     wrapper.initialize_count_status(model, 0, COUNTS)
     late.requires_grad_(True)
     alone.requires_grad_(True)
-    names = wrapper.modulator.partition.names
+    names = wrapper.part(AGVMPart).partition.names
     assert names == ('backbone', 'neck')
-    [pieces] = wrapper.plan.pieces()
+    [pieces] = wrapper.part(AGVMPart).plan.pieces()
     module_of = {id(p): names[module] for module, members in pieces for p in members}
     assert module_of[id(late)] == 'neck'
     assert module_of[id(alone)] == 'backbone'
@@ -110,7 +115,7 @@ class TestSwitchedOff:
         again, resumed = build(agvm=None, kfac=KFAC)
         resumed.load_state_dict(saved)
         resumed.initialize_count_status(again, 5 * COUNTS, 9 * COUNTS)
-        assert resumed.kfac.kfac.update == 3
+        assert resumed.updates == 3
         train(again, resumed, range(COUNTS))
         assert resumed.state_dict()['updates'] == 4
 
@@ -119,7 +124,7 @@ class TestSwitchedOff:
         plain = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
         wrapper.load_state_dict(plain.state_dict())
         wrapper.initialize_count_status(model, 6, 20)
-        assert wrapper.kfac.kfac.update == 3
+        assert wrapper.updates == 3
 
     @pytest.mark.parametrize('part', ['agvm', 'kfac'])
     def test_the_state_of_a_part_that_is_left_out_goes(self, part: str) -> None:
@@ -140,17 +145,19 @@ def test_the_kl_clip_bounds_the_step_that_is_made() -> None:
     model, wrapper = build(kfac=dict(KFAC, kl_clip=limit), agvm=dict(AGVM, momentum=0.0))
     wrapper.initialize_count_status(model, 0, 2 * COUNTS)
     train(model, wrapper, range(COUNTS))
-    factors = wrapper.modulator.factors
+    factors = wrapper.part(AGVMPart).scales(wrapper.updates)
     assert min(factors) < 0.9
     before = [p.detach().clone() for p in model.parameters()]
     gradients = _mean_gradients(model, range(COUNTS, 2 * COUNTS))
     train(model, wrapper, range(COUNTS, 2 * COUNTS))
-    factors = dict(zip(wrapper.modulator.partition.names, wrapper.modulator.factors))
+    factors = dict(
+        zip(wrapper.part(AGVMPart).partition.names, wrapper.part(AGVMPart).scales(wrapper.updates))
+    )
     size = sum(
         0.1 * factors[name.split('.')[0]] * float(((old - p.detach()) * g).sum())
         for (name, p), old, g in zip(model.named_parameters(), before, gradients)
     )
-    scale = wrapper.kfac.kfac.scale
+    scale = wrapper.part(KFACPart).preconditioner.scale
     assert scale < 1
     assert size * scale == pytest.approx(limit, rel=1e-3)
 

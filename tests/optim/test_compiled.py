@@ -19,6 +19,7 @@ from runs import AGVM, ThreePartNet, data
 from torch import Tensor, nn
 
 import agvm_mm
+from agvm_mm.parts import AGVMPart
 
 pytestmark = needs_harmless_compiler
 
@@ -39,7 +40,7 @@ def _train(
     for step in range(updates * counts):
         model.train_step(data(rank, step), wrapper)
     weights = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
-    return weights, wrapper.modulator.state_dict()
+    return weights, wrapper.part(AGVMPart).state_dict()
 
 
 def _config(estimator: str, counts: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from networks import build_detector, detection_batch
 from torch import Tensor
 
 import agvm_mm  # noqa: F401
+from agvm_mm.parts import AGVMPart
 
 pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
 
@@ -229,7 +230,7 @@ def test_frozen_parameters_do_not_move_and_belong_to_no_module():
         frozen = {n: p.clone() for n, p in model.named_parameters() if n.startswith(case.frozen)}
         assert frozen
         _train(case, model, wrapper, 0, 1)
-        assert not {*frozen} & {*wrapper.modulator.partition.parameter_names}
+        assert not {*frozen} & {*wrapper.part(AGVMPart).partition.parameter_names}
         assert all(torch.equal(frozen[n], p) for n, p in model.named_parameters() if n in frozen)
 
 
@@ -238,7 +239,7 @@ def test_a_shared_parameter_counts_once():
     named = list(model.named_parameters(remove_duplicate=False))
     assert len(named) > len({id(parameter) for _, parameter in named}), 'nothing is shared'
     wrapper.initialize_count_status(model, 0, COUNTS)
-    partition = wrapper.modulator.partition
+    partition = wrapper.part(AGVMPart).partition
     assert len(partition.parameters) == len({id(parameter) for parameter in partition.parameters})
     assert {id(p) for p in partition.parameters} == {id(p) for _, p in named if p.requires_grad}
     assert sum(partition.sizes()) == sum(p.numel() for p in model.parameters() if p.requires_grad)

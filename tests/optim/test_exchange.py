@@ -10,9 +10,9 @@ from mmengine.optim import build_optim_wrapper
 from optimizer_case import build, parameters, set_gradients
 from torch import nn
 
-from agvm_mm.optim import AGVMOptimWrapper
-from agvm_mm.optim.exchange import join, merged
-from agvm_mm.optim.lr_plan import LearningRatePlan
+from agvm_mm.parts.groups import join, joined
+from agvm_mm.parts.learning_rates import LearningRatePlan
+from agvm_mm.wrappers import AGVMOptimWrapper
 
 SEEN: list[list[tuple[int, float, float]]] = []
 
@@ -39,7 +39,7 @@ def watched() -> Watching:
 def test_equal_groups_are_joined_for_the_step() -> None:
     optimizer = watched()
     groups = optimizer.param_groups
-    with merged(optimizer):
+    with joined(optimizer):
         optimizer.step()
     assert SEEN == [[(2, 1.0, 0.1), (2, 1.0, 0.0)]]
     assert optimizer.param_groups is groups and [len(g['params']) for g in groups] == [1] * 4
@@ -67,7 +67,7 @@ def test_with_factors_what_is_equal_after_scaling_is_joined() -> None:
     params = [group['params'][0] for group in optimizer.param_groups]
     plan = LearningRatePlan(optimizer, {id(p): i // 2 for i, p in enumerate(params)})
     optimizer.param_groups[2]['lr'] = 0.5  # of the module with the factor 2
-    with plan.scaled([1.0, 2.0]):
+    with plan.scaled([1.0, 2.0]), joined(optimizer):
         optimizer.step()
     assert SEEN == [[(2, 1.0, 0.1), (1, 1.0, 0.0), (1, 2.0, 0.0)]]
     assert [group['lr'] for group in optimizer.param_groups] == [1.0, 1.0, 0.5, 1.0]
@@ -76,11 +76,11 @@ def test_with_factors_what_is_equal_after_scaling_is_joined() -> None:
 def test_nothing_is_left_behind_without_a_step_or_by_one_that_raises() -> None:
     optimizer = watched()
     groups = optimizer.param_groups
-    with merged(optimizer):
+    with joined(optimizer):
         pass
     optimizer.step()
     assert len(SEEN[-1]) == 4
-    with pytest.raises(TypeError), merged(optimizer):
+    with pytest.raises(TypeError), joined(optimizer):
         optimizer.step(closure=3)
     assert optimizer.param_groups is groups
 
@@ -88,10 +88,10 @@ def test_nothing_is_left_behind_without_a_step_or_by_one_that_raises() -> None:
 def test_options_that_cannot_be_compared_keep_groups_apart() -> None:
     params = [nn.Parameter(torch.ones(2)) for _ in range(3)]
     rate = torch.tensor(0.1)
-    parts = [(i, dict(params=[p], lr=rate.clone(), names=[])) for i, p in enumerate(params)]
-    joined, places = join(parts)
-    assert len(joined) == 3 and places == [0, 1, 2]
-    assert len(join([(0, dict(params=[], lr=1)), (1, dict(params=[], lr=1.0))])[0]) == 2
+    groups = [dict(params=[p], lr=rate.clone(), names=[]) for p in params]
+    together, places = join(groups)
+    assert len(together) == 3 and places == [0, 1, 2]
+    assert len(join([dict(params=[], lr=1), dict(params=[], lr=1.0)])[0]) == 2
 
 
 @pytest.mark.parametrize('name', ['Adan', 'LAMB', 'LARS'])
@@ -105,7 +105,7 @@ def test_one_group_a_parameter_equals_one_group(name: str) -> None:
         for params in (together, apart):
             set_gradients(params, step)
         reference.step()
-        with merged(optimizer):
+        with joined(optimizer):
             optimizer.step()
     assert all(map(torch.equal, together, apart))
     (group,) = reference.param_groups

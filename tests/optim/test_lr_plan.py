@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from agvm_mm.optim import LearningRatePlan
+from agvm_mm.parts import LearningRatePlan
 
 FACTORS = [1.0, 2.5, 0.8]
 

@@ -22,6 +22,7 @@ from ranks import run_ranks
 from torch import Tensor, nn
 
 import agvm_mm  # noqa: F401
+from agvm_mm.parts import AGVMPart
 
 UPDATES = 4
 
@@ -90,7 +91,7 @@ def _claims(rank: int, plain: dict[str, Any], modulated: dict[str, Any]) -> dict
     watched = _train(*_build(measured), rank, 0, steps, steps)
     model, wrapper = _build(modulated)
     whole = _train(model, wrapper, rank, 0, steps, steps)
-    state = wrapper.modulator.state_dict()
+    state = wrapper.part(AGVMPart).state_dict()
 
     first, half = _build(modulated)
     _train(first, half, rank, 0, steps // 2, steps)
@@ -101,7 +102,8 @@ def _claims(rank: int, plain: dict[str, Any], modulated: dict[str, Any]) -> dict
     return dict(
         measured_is_plain=torch.equal(reference, watched),
         modulated_is_plain=torch.equal(reference, whole),
-        resumed_is_whole=torch.equal(whole, continued) and resumed.modulator.state_dict() == state,
+        resumed_is_whole=torch.equal(whole, continued)
+        and resumed.part(AGVMPart).state_dict() == state,
         state=state,
         weights=whole,
     )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 
 import agvm_mm  # noqa: F401
+from agvm_mm.parts import AGVMPart
 
 pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
 
@@ -196,7 +197,7 @@ def test_a_copy_can_be_trained_by_a_wrapper_of_its_own():
     second.initialize_count_status(twin, 0, 4)
     for step in range(2):
         twin.train_step(detection_batch((0, step), count=1), second)
-    assert second.modulator.update == 1 and wrapper.modulator.update == 1
+    assert second.updates == 1 and wrapper.updates == 1
     assert second.state_dict()['agvm']['images'] == 2
 
 

@@ -16,7 +16,7 @@ from optimizer_case import GRADIENTS, P1, P2, build, close, parameters, set_grad
 from torch import Tensor, nn
 
 from agvm_mm.optim.lamb import LAMBOptimizer
-from agvm_mm.optim.lr_plan import LearningRatePlan
+from agvm_mm.parts.learning_rates import LearningRatePlan
 
 library = pytest.importorskip('pytorch_optimizer', reason='LARS and Adan come from it')
 

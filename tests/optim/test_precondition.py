@@ -34,6 +34,7 @@ from torch import Tensor, nn
 import agvm_mm  # noqa: F401
 from agvm_mm.optim import SecondMoment, precondition, register_second_moment
 from agvm_mm.optim.precondition import build_preconditioner, second_moment_of
+from agvm_mm.parts import AGVMPart
 
 KINDS: dict[str, tuple[dict[str, Any], Any]] = {
     'Adam': (dict(type='Adam', betas=BETAS), adam),
@@ -188,21 +189,17 @@ def _train(
     )
     wrapper.initialize_count_status(model, 0, updates * counts)
     estimates: list[Any] = []
-    if wrapper.modulator is not None:
-        reduce = wrapper.modulator.collector.reduce
-
-        def recorded(loss_scale: float) -> Any:
-            estimates.append(reduce(loss_scale))
-            return estimates[-1]
-
-        wrapper.modulator.collector.reduce = recorded
+    if wrapper.part(AGVMPart) is not None:
+        wrapper.part(AGVMPart).observers.append(lambda _, estimate: estimates.append(estimate))
     history = []
     for update in range(updates):
         for micro in range(counts):
             gradient = torch.from_numpy(_gradient(update, rank * counts + micro))
             model.train_step(dict(inputs=[gradient]), wrapper)
         weights = torch.cat([p.detach() for p in model.parameters()])
-        history.append((weights, wrapper.modulator and wrapper.modulator.state_dict()['modules']))
+        history.append(
+            (weights, wrapper.part(AGVMPart) and wrapper.part(AGVMPart).state_dict()['modules'])
+        )
     return dict(history=history, estimates=[(e.numerator, e.denominator) for e in estimates])
 
 

@@ -22,7 +22,7 @@ from torch import nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from agvm_mm import AGVMOptimWrapper
-from agvm_mm.optim import LearningRatePlan
+from agvm_mm.parts import LearningRatePlan
 
 SIZES = dict(backbone=4, neck=4)
 

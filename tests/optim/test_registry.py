@@ -15,6 +15,7 @@ from ranks import run_ranks
 from torch import Tensor, nn
 
 import agvm_mm  # noqa: F401
+from agvm_mm.parts import AGVMPart
 
 LR, UPDATES = 0.01, 4
 ABSTRACT = {'Optimizer'}
@@ -123,7 +124,7 @@ def test_modulated_is_a_group_a_module_with_scaled_rates(name):
     """Bit for bit; measuring alone is the plain wrapper; schedulers see the base rate."""
     _, plain, _ = _train(name, None)
     wrapper, modulated, steps = _train(name, {})
-    factors = wrapper.modulator.factors
+    factors = wrapper.part(AGVMPart).scales(wrapper.updates)
     assert factors[0] == 1.0 and max(abs(factor - 1) for factor in factors) > 0.01
     last = {i: rate for rate, positions in steps[-1][0] for i in positions}
     assert [last[i] for i in range(3)] == pytest.approx([LR * factor for factor in factors])

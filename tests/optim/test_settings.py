@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agvm_mm.optim.clip import split_window
-from agvm_mm.optim.settings import AGVMSettings
+from agvm_mm.parts.clip_window import split_window
+from agvm_mm.parts.settings import AGVMSettings
 
 
 @pytest.mark.parametrize(

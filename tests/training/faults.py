@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
-from agvm_mm.optim import AGVMMixin
-from agvm_mm.statistics import VarianceEstimate
+from agvm_mm.parts import AGVMPart, Pass
+from agvm_mm.wrappers import PartsMixin
 
 KILL = 'AGVM_MM_TEST_KILL'
 FILE_LIMIT = 1_000_000
@@ -63,19 +64,19 @@ class LateRankHook(Hook):
             make_late(runner.model, runner.optim_wrapper, self.update, self.seconds)
 
 
-def make_late(model: nn.Module, wrapper: AGVMMixin, update: int, seconds: float) -> None:
+def make_late(model: nn.Module, wrapper: PartsMixin, update: int, seconds: float) -> None:
     """Sleep twice in one update: before its backward pass and before its estimate is reduced."""
-    modulator = wrapper.modulator
-    assert modulator is not None and modulator.settings.estimates_at(update)
-    observe = modulator.observe
+    part = wrapper.part(AGVMPart)
+    assert part is not None and part.settings.estimates_at(update)
+    around_step = part.around_step
 
     def sleep() -> None:
-        if modulator.update == update:
+        if wrapper.updates == update:
             time.sleep(seconds)
 
-    def late_observe(loss_scale: float = 1.0) -> VarianceEstimate | None:
+    def late_step(this: Pass) -> AbstractContextManager[None]:
         sleep()
-        return observe(loss_scale)
+        return around_step(this)
 
     model.register_forward_hook(lambda *_: sleep())
-    modulator.observe = late_observe  # type: ignore[method-assign]
+    part.around_step = late_step  # type: ignore[method-assign]

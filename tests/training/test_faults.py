@@ -82,7 +82,7 @@ def test_another_number_of_ranks_keeps_the_factors(
     scenes: Path, whole: Path, tmp_path: Path, ranks: int, counts: int, updates: int
 ) -> None:
     checkpoint = whole / 'epoch_2.pth'
-    saved = runs.load(checkpoint)['optimizer']['agvm']
+    saved = runs.agvm_state(runs.load(checkpoint)['optimizer'])
     options = {'optim_wrapper.accumulative_counts': counts}
     found = runs.train(scenes, tmp_path, ranks=ranks, resume=checkpoint, options=options)
     assert saved['update'] == 6 and saved['modules']['neck']['factor'] != 1

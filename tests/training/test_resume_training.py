@@ -37,10 +37,12 @@ def test_plain_and_agvm_checkpoints_resume_into_each_other(scenes, whole, tmp_pa
     two_epochs = ('--cfg-options', 'train_cfg.max_epochs=2')
     half = _train(scenes, tmp_path / 'plain', *two_epochs, config=PLAIN)
     assert 'agvm' not in half['optimizer']
-    resumed = _train(scenes, tmp_path / 'plain', '--resume')['optimizer']['agvm']
-    uninterrupted = load(latest(whole))['optimizer']['agvm']
-    assert resumed['update'] == uninterrupted['update']
-    estimates = [run['modules']['backbone']['estimates'] for run in (resumed, uninterrupted)]
+    resumed = _train(scenes, tmp_path / 'plain', '--resume')['optimizer']
+    uninterrupted = load(latest(whole))['optimizer']
+    assert resumed['updates'] == uninterrupted['updates']
+    estimates = [
+        run['agvm']['modules']['backbone']['estimates'] for run in (resumed, uninterrupted)
+    ]
     assert estimates[0] == estimates[1] / 2
 
     _train(scenes, tmp_path / 'agvm', *two_epochs)

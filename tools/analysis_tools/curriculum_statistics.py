@@ -25,6 +25,7 @@ from agvm_mm.launch.bounds import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.naming import type_name
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
+from agvm_mm.parts import AGVMPart
 from agvm_mm.statistics import FactorConfig, VarianceEstimate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,7 +107,7 @@ def main() -> None:
     runner.train()
     stages = kept.stages
     changes = [i for i in range(1, len(stages)) if stages[i] != stages[i - 1]]
-    names = list(runner.optim_wrapper.modulator.partition.names)
+    names = list(runner.optim_wrapper.part(AGVMPart).partition.names)
     estimates = [record.estimate for record in runner.optim_wrapper.records]
     config = FactorConfig(anchor=names.index('backbone'), momentum=args.momentum)
     found = errors(estimates, changes, config, args.horizon)

@@ -21,7 +21,7 @@ from agvm_mm.analysis.quality.spread import measure
 from agvm_mm.analysis.quality.stream import measure_levels
 from agvm_mm.launch.bounds import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
-from agvm_mm.optim.settings import AGVMSettings
+from agvm_mm.parts.settings import AGVMSettings
 from agvm_mm.statistics import FactorConfig
 from agvm_mm.statistics.factors import AVERAGES
 

@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from ...optim import AGVMOptimWrapper
+from ...wrappers import AGVMOptimWrapper
 from .authors import AuthorsScheme
 
 PLAIN = 'ddp'
@@ -81,9 +81,8 @@ def _agvm(
     train_step: Any = model.train_step
 
     def step(data: Any, estimating: bool) -> None:
-        assert wrapper.modulator is not None
-        # The clock decides what the step is, so that cases can be taken in any order.
-        wrapper.modulator.update = 0 if estimating else 1
+        # The clock decides whether this is an estimation step, so cases can be taken in any order.
+        wrapper.updates = 0 if estimating else 1
         train_step(data, wrapper)
 
     return step

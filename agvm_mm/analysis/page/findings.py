@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ...optim.settings import AGVMSettings
+from ...parts.settings import AGVMSettings
 from ..bands import band
 from .run import Run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...launch.naming import type_name
-from ...optim.settings import AGVMSettings
+from ...parts.settings import AGVMSettings
 from ...work_dir import find_scalars, is_training, parse_lines, read_lines, read_literals
 from ..history import History, read_history
 from ..predict.forecast import read

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...optim.settings import AGVMSettings
+from ...parts.settings import AGVMSettings
 from ...statistics import FactorConfig
 from ..quality.gradients import GradientSource
 from ..quality.small_batch import agvm_keys, small_batch_rate

@@ -8,10 +8,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
-from ...optim import AGVMOptimWrapper
-from ...optim.lr_plan import LearningRatePlan
-from ...optim.modulator import Modulator
-from ...optim.settings import BY_KFAC
+from ...parts import AGVMPart
+from ...parts.settings import BY_KFAC
 from ...statistics import VarianceEstimate
 from ..quality.gradients import GradientSource
 from ..quality.small_batch import agvm_keys, make_updates, small_batch_rate, wrapper_config
@@ -31,20 +29,6 @@ class Record:
 
     update: int
     estimate: VarianceEstimate
-
-
-class RecordingOptimWrapper(AGVMOptimWrapper):
-    """Keeps every estimate as it was measured instead of logging averages."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.records: list[Record] = []
-
-    def _publish(
-        self, modulator: Modulator, plan: LearningRatePlan, estimate: VarianceEstimate | None
-    ) -> None:
-        if estimate is not None and estimate.finite:
-            self.records.append(Record(modulator.update, estimate))
 
 
 def record(
@@ -69,13 +53,19 @@ def record(
         rate = small_batch_rate(settings, samples * source.images)
     config = {
         **wrapper_config(settings, rate),
-        'type': RecordingOptimWrapper,
         'accumulative_counts': samples,
         'agvm': _measuring(settings),
     }
-    wrapper: RecordingOptimWrapper = build_optim_wrapper(source.model, config)
+    wrapper = build_optim_wrapper(source.model, config)
+    records: list[Record] = []
+
+    def keep(update: int, estimate: VarianceEstimate) -> None:
+        if estimate.finite:
+            records.append(Record(update, estimate))
+
+    wrapper.part(AGVMPart).observers.append(keep)
     make_updates(source.model, source.next_batch, wrapper, updates, samples)
-    return wrapper.records
+    return records
 
 
 def _measuring(settings: Config) -> dict[str, Any]:

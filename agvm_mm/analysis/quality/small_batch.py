@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from torch.optim.lr_scheduler import LambdaLR
 
-from ...optim import AGVMOptimWrapper
+from ...wrappers import AGVMOptimWrapper
 
 WARMUP = 0.1  # share of the updates in which the learning rate rises
 CLIP = 5.0  # a start from random weights must not diverge; what measures comes before it

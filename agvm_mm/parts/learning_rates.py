@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import nn
 from torch.optim import Optimizer
 
-from .exchange import exchanged, inner_optimizer, keeps_own_groups
+from .groups import exchanged, inner_optimizer, keeps_own_groups
 
 Piece = tuple[int, 'list[nn.Parameter]']
 
@@ -51,18 +51,17 @@ class LearningRatePlan:
         return rates
 
     @contextmanager
-    def scaled(self, factors: Sequence[float]) -> Iterator[None]:
-        """Multiply every module's learning rate by its factor inside the context."""
-        groups = self._optimizer.param_groups
-        if all(factor == 1.0 for factor in factors):
-            parts = list(enumerate(groups))
-        else:
-            parts = [
-                (i, {**group, 'params': parameters, 'lr': group['lr'] * factors[module]})
-                for i, (group, pieces) in enumerate(zip(groups, self.pieces()))
-                for module, parameters in pieces
-            ]
-        with exchanged(self._optimizer, parts):
+    def scaled(self, scales: Sequence[float]) -> Iterator[None]:
+        """Multiply every module's learning rate by its scale inside the context."""
+        if all(scale == 1.0 for scale in scales):
+            yield
+            return
+        origins = [
+            (i, {**group, 'params': parameters, 'lr': group['lr'] * scales[module]})
+            for i, (group, pieces) in enumerate(zip(self._optimizer.param_groups, self.pieces()))
+            for module, parameters in pieces
+        ]
+        with exchanged(self._optimizer, [piece for _, piece in origins], origins):
             yield
 
     def _split(self, parameters: Sequence[nn.Parameter]) -> list[Piece]:

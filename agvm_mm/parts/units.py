@@ -76,6 +76,7 @@ def clip_units_(
     views: Sequence[UnitView],
     clip_factor: float = 0.01,
     eps: float = 1e-3,
+    loss_scale: float | Tensor = 1.0,
 ) -> Tensor:
     """Clip the gradients in place, all tensors of one device together.
 
@@ -85,6 +86,7 @@ def clip_units_(
         views: how each pair is cut into units.
         clip_factor: lambda, the largest norm of a gradient per norm of its weight.
         eps: the smallest norm of a weight that counts.
+        loss_scale: what the gradients are multiplied by for mixed precision.
 
     Returns:
         Which units were clipped, shape (units,), bool, in the order of the tensors.
@@ -94,9 +96,10 @@ def clip_units_(
     norms = _norms(pieces, views)
     sizes = [norm.numel() for norm in norms]
     limit = torch.cat([norm.flatten() for norm in limits]).clamp_(min=eps).mul_(clip_factor)
+    limit = limit * loss_scale
     norm = torch.cat([norm.flatten() for norm in norms])
     clipped = norm > limit
-    scale = torch.where(clipped, limit / norm.clamp(min=SMALLEST_NORM), 1.0)
+    scale = torch.where(clipped, limit / norm.clamp(min=SMALLEST_NORM * loss_scale), 1.0)
     scales = [part.view(like.shape) for part, like in zip(scale.split(sizes), norms)]
     torch._foreach_mul_(pieces, scales)
     return clipped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -16,11 +16,11 @@ class KFACBlocks:
     A parameter that K-FAC leaves alone steps along its own gradient and is a block of rank 0.
 
     Args:
-        kfac: returns the preconditioner, which begins after the measurement is set up.
+        kfac: the preconditioner.
         partition: the parameters that are measured.
     """
 
-    def __init__(self, kfac: Callable[[], KFAC], partition: ModulePartition) -> None:
+    def __init__(self, kfac: KFAC, partition: ModulePartition) -> None:
         self._kfac = kfac
         self._partition = partition
         self._blocks: list[Sequence[int]] | None = None
@@ -35,10 +35,10 @@ class KFACBlocks:
     def apply(self, block: int, gradients: Sequence[Tensor]) -> Tensor | None:
         """See :class:`agvm_mm.gradients.BlockPreconditioner`."""
         layer = self._layers[block]
-        return gradients[0] if layer is None else self._kfac().apply(layer, gradients)
+        return gradients[0] if layer is None else self._kfac.apply(layer, gradients)
 
     def _find(self) -> list[Sequence[int]]:
-        kfac = self._kfac()
+        kfac = self._kfac
         position = {id(parameter): i for i, parameter in enumerate(self._partition.parameters)}
         blocks: list[Sequence[int]] = []
         for index, layer in enumerate(kfac.layers):

@@ -1,4 +1,4 @@
-"""``clip_grad`` with a window of updates, and with a clipping of its own."""
+"""The window of updates in which ``clip_grad`` clips."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import is_count, is_one_of, require
-from .adaptive_clip import WHERE, AdaptiveClip
+from ..checks import is_count, require
+
+WHERE = 'optim_wrapper.clip_grad'
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,3 @@ def split_window(
         WHERE,
     )
     return rest, UpdateWindow(begin, end)
-
-
-def split_adaptive(
-    clip_grad: dict[str, Any] | None,
-) -> tuple[dict[str, Any] | None, AdaptiveClip | None]:
-    """What MMEngine's wrapper clips with, or the adaptive clipping of ``type='agc'``."""
-    if clip_grad is None or not is_one_of(clip_grad.get('type'), ['agc']):
-        return clip_grad, None
-    return None, AdaptiveClip({key: clip_grad[key] for key in clip_grad if key != 'type'})

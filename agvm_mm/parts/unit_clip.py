@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from ..checks import is_number, is_one_of, require, require_known
-from ..statistics import ModulePartition
-from .agc import GAIN_MODES, UnitView, clip_units_, view_transposed_units, view_units
-from .binding import module_names, unwrapped
+from .clip_window import WHERE, split_window
+from .part import Part, Pass, Run
 from .prediction_layers import prediction_layers
+from .units import GAIN_MODES, UnitView, clip_units_, view_transposed_units, view_units
 
-WHERE = 'optim_wrapper.clip_grad'
 DEFAULTS = dict(clip_factor=0.01, eps=1e-3, exclude='cls', gain_mode='vector')
 TRUST_RATIO = ('lars', 'lamb')
 TRANSPOSED = nn.modules.conv._ConvTransposeNd
@@ -34,25 +31,35 @@ class _Batch(NamedTuple):
     units: Tensor
 
 
-class AdaptiveClip:
-    """Clips every unit's gradient relative to its weight; see :mod:`agvm_mm.optim.agc`.
-
-    It stands where ``clip_grad_norm_`` stands in MMEngine's wrappers: after a gradient's
-    measurement and unscaling, before the step.
+class UnitClipPart(Part):
+    """Clips every unit's gradient relative to its weight; see :mod:`agvm_mm.parts.units`.
 
     Args:
         options: ``clip_factor`` and ``eps`` of the equation; ``exclude``: what is left alone,
             'cls' the weights of classifiers, 'pred' those of all prediction layers, 'none', a
             regular expression that is searched for in parameter names, or a list of these;
-            ``gain_mode`` 'vector' or 'element'.
+            ``gain_mode`` 'vector' or 'element'; the window ``begin``, ``end`` of updates.
 
     Raises:
         ValueError: an option is unknown or outside its range.
     """
 
+    key = 'clip_grad'
+    title = 'clipping by units'
+    where = WHERE
+
+    @classmethod
+    def from_config(cls, value: Any) -> UnitClipPart | None:
+        """See :class:`Part`; other values of ``clip_grad`` are MMEngine's."""
+        mine = isinstance(value, Mapping) and is_one_of(value.get('type'), ['agc'])
+        return cls({key: value[key] for key in value if key != 'type'}) if mine else None
+
     def __init__(self, options: Mapping[str, Any]) -> None:
-        require_known(options, list(DEFAULTS), WHERE)
-        self.options: dict[str, Any] = {**DEFAULTS, **options}
+        given, self.window = split_window({'type': 'agc', **options})
+        assert given is not None
+        del given['type']
+        require_known(given, list(DEFAULTS), WHERE)
+        self.options: dict[str, Any] = {**DEFAULTS, **given}
         for key in ('clip_factor', 'eps'):
             value = self.options[key]
             require(is_number(value) and value > 0, key, value, 'a positive number', WHERE)
@@ -62,60 +69,35 @@ class AdaptiveClip:
         self._patterns = [exclude] if isinstance(exclude, str) else exclude
         allowed = "'cls', 'pred', 'none', a regular expression or a list of these"
         require(_are_patterns(self._patterns), 'exclude', exclude, allowed, WHERE)
-        self._views: dict[int, UnitView] = {}
-        self._modules: dict[int, str] = {}
-        self._names: list[str] = []
-        self._message_hub: MessageHub | None = None
+
+    def bind(self, run: Run) -> None:
+        """See :class:`Part`; the report says which parameters are left alone."""
+        excluded = self._excluded(run.network)
+        self._run = run
+        self._names = list(dict.fromkeys(run.module_of.values()))
+        self._views = self._view_all(run.network, excluded)
         self._layout: tuple[int, ...] = ()
         self._batches: list[_Batch] = []
-
-    def bind(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer,
-        message_hub: MessageHub,
-        partition: ModulePartition | None = None,
-    ) -> None:
-        """Learn the units of ``model``; refusals and the report happen here.
-
-        Args:
-            model: as the runner holds it.
-            optimizer: what trains it.
-            message_hub: where the fractions are logged.
-            partition: AGVM's modules; None for the model's top-level children.
-
-        Raises:
-            ValueError: ranks hold shards of the gradients; a regular expression matches nothing.
-        """
-        _require_whole_gradients(model)
-        network = unwrapped(model)
-        excluded = self._excluded(network)
-        self._modules = module_names(network, partition)
-        self._names = list(dict.fromkeys(self._modules.values()))
-        self._views = self._view_all(network, excluded)
-        self._message_hub = message_hub
-        self._layout = ()
-        print_log(self._report(excluded), logger='current')
-        names = [kind.__name__ for kind in type(optimizer).__mro__]
+        run.log.say(self._report(excluded))
+        names = [kind.__name__ for kind in type(run.optimizer).__mro__]
         if any(name.lower().startswith(TRUST_RATIO) for name in names):
-            print_log(
+            run.log.say(
                 f"{WHERE}.type is 'agc' with {names[0]}, whose trust ratio bounds every step by "
                 'the weight already; the authors of adaptive gradient clipping found LARS with it '
                 'worse than clipping alone.',
-                logger='current',
-                level=logging.WARNING,
+                warning=True,
             )
 
-    def __call__(self, parameters: Sequence[Tensor], **options: Any) -> None:
-        """Clip the gradients of ``parameters`` and log which part of each module's units it met.
+    @contextmanager
+    def around_step(self, this: Pass) -> Iterator[None]:
+        """See :class:`Part`; clips and logs which share of each module's units was clipped."""
+        if this.update in self.window:
+            groups = self._run.optimizer.param_groups
+            parameters = [p for group in groups for p in group['params'] if p.grad is not None]
+            self._clip(parameters, this.loss_scale())
+        yield
 
-        Args:
-            parameters: those with a gradient.
-            **options: what MMEngine's wrapper passes on; they are :attr:`options`.
-
-        Raises:
-            RuntimeError: the model was not seen before, or lacks one of the parameters.
-        """
+    def _clip(self, parameters: Sequence[Tensor], loss_scale: float | Tensor) -> None:
         keys = tuple(map(id, parameters))
         if keys != self._layout:
             self._batches = self._arrange(parameters)
@@ -129,14 +111,15 @@ class AdaptiveClip:
                 batch.views,
                 self.options['clip_factor'],
                 self.options['eps'],
+                loss_scale,
             )
             counts = torch.zeros(len(self._names), device=found.device)
             clipped += counts.index_add_(0, batch.owners, found.float()).cpu()
             units += batch.units
-        assert self._message_hub is not None
-        for name, count, total in zip(self._names, clipped.tolist(), units.tolist()):
-            if total:
-                self._message_hub.update_scalar(f'train/agc/clipped/{name}', count / total)
+        shares = zip(self._names, clipped.tolist(), units.tolist())
+        self._run.log.scalars(
+            {f'agc/clipped/{name}': count / total for name, count, total in shares if total}
+        )
 
     def _excluded(self, network: nn.Module) -> set[str]:
         """Names of the parameters that are left alone."""
@@ -172,12 +155,6 @@ class AdaptiveClip:
         )
 
     def _arrange(self, parameters: Sequence[Tensor]) -> list[_Batch]:
-        if any(id(p) not in self._modules for p in parameters):
-            raise RuntimeError(
-                f"{WHERE}.type is 'agc' and the optimizer has a parameter of a model that was not "
-                'seen: run the forward pass inside `with optim_wrapper.optim_context(model)`, as '
-                "MMEngine's runners do."
-            )
         chosen = [p for p in parameters if id(p) in self._views]
         return [
             self._batch([p for p in chosen if p.device == device])
@@ -186,7 +163,7 @@ class AdaptiveClip:
 
     def _batch(self, parameters: list[Tensor]) -> _Batch:
         views = [self._views[id(p)] for p in parameters]
-        modules = torch.tensor([self._names.index(self._modules[id(p)]) for p in parameters])
+        modules = torch.tensor([self._names.index(self._run.module_of[id(p)]) for p in parameters])
         sizes = torch.tensor([math.prod(view.norm_shape) for view in views])
         units = torch.zeros(len(self._names)).index_add_(0, modules, sizes.float())
         owners = modules.repeat_interleave(sizes).to(parameters[0].device)
@@ -205,19 +182,3 @@ def _compiles(pattern: str) -> bool:
     except (re.error, OverflowError, RecursionError):
         return False
     return True
-
-
-def _require_whole_gradients(model: nn.Module) -> None:
-    """Refuse parameters whose units are cut across ranks or flattened."""
-    for module in model.modules():
-        if any(kind.__name__ == 'FullyShardedDataParallel' for kind in type(module).__mro__):
-            kind = 'FullyShardedDataParallel'
-            break
-    else:
-        if not any(hasattr(p, 'placements') for p in model.parameters()):
-            return
-        kind = 'DTensor parameters'
-    raise ValueError(
-        f"{WHERE}.type is 'agc' and the model has {kind}, so a rank holds no whole unit of a "
-        'weight; use MMDistributedDataParallel, or clip_grad=dict(max_norm=...).'
-    )

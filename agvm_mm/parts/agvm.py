@@ -1,0 +1,237 @@
+"""AGVM: each module's learning rate is scaled by its measured gradient variance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..gradients import (
+    BlockPreconditioner,
+    Collector,
+    Communicator,
+    ProcessGroupCommunicator,
+    SingleProcess,
+    build_collector,
+)
+from ..optim.precondition import build_preconditioner
+from ..statistics import (
+    FactorConfig,
+    FactorState,
+    ModulePartition,
+    VarianceEstimate,
+    init_factors,
+    partition_parameters,
+    update_factors,
+)
+from . import report
+from .learning_rates import LearningRatePlan
+from .part import Part, Pass, Run
+from .settings import WHERE, AGVMSettings
+
+STATE_VERSION = 3
+
+
+class AGVMPart(Part):
+    """Measures the gradient variance of every module and scales the modules' learning rates.
+
+    On an estimation step the order is: measure, scale the learning rates, step, restore.
+
+    Args:
+        values: the keys of :class:`agvm_mm.parts.settings.AGVMSettings`.
+
+    Attributes:
+        settings: the checked keys.
+        partition: the modules.
+        collector: where the estimates come from.
+        plan: how the scales reach the optimizer.
+        state: learning-rate scales and averages.
+        skipped: estimates that were not finite.
+        images: images in the batch of the last estimate; 0 if the model does not tell.
+        observers: called with the update and its estimate, finite or not.
+    """
+
+    key = 'agvm'
+    title = 'AGVM'
+    where = WHERE
+    needs_ranks = True
+
+    partition: ModulePartition
+    collector: Collector
+    plan: LearningRatePlan
+    state: FactorState
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.settings = AGVMSettings.from_dict(values)
+        self.skipped = 0
+        self.images = 0
+        self.observers: list[Callable[[int, VarianceEstimate], None]] = []
+
+    def divide(self, network: nn.Module) -> ModulePartition:
+        """See :class:`Part`; every trainable parameter is in exactly one module."""
+        return partition_parameters(network, self.settings.modules)
+
+    def bind(self, run: Run) -> None:
+        """See :class:`Part`; every refusal of a set-up happens here, before training."""
+        settings, partition = self.settings, run.partition
+        halves = settings.estimator == 'half_split'
+        communicator: Communicator = (
+            SingleProcess() if run.group is None else ProcessGroupCommunicator(run.group, halves)
+        )
+        _require_two_samples(communicator.size, run.accumulation)
+        _require_dense(run.network)
+        _require_anchor(settings, partition, run.network)
+        self.partition = partition
+        self.collector = build_collector(
+            settings.estimator,
+            partition,
+            communicator,
+            build_preconditioner(run.optimizer) if settings.precondition is True else None,
+            _blocks(settings, run),
+        )
+        anchor = partition.index(settings.anchor)
+        # A frozen parameter outside of the modules moves with the anchor, whose scale is 1.
+        module_of = {
+            parameter: partition.index(name) if name in partition.names else anchor
+            for parameter, name in run.module_of.items()
+        }
+        self.plan = LearningRatePlan(run.optimizer, module_of, anchor)
+        low, high = settings.clamp
+        self._config = FactorConfig(
+            anchor=anchor,
+            average=settings.averaging,
+            momentum=float(settings.momentum),
+            clamp=(float(low), float(high)),
+            eps=float(settings.eps),
+        )
+        self._log = run.log
+        self.restart()
+        run.log.say(report.start(settings, partition, communicator.size, run.accumulation))
+
+    def restart(self) -> None:
+        """Forget averages and scales, where the gradients are about to change in kind."""
+        self.state = init_factors(len(self.partition))
+
+    def scales(self, update: int) -> list[float]:
+        """The multiplier of each module's learning rate on ``update``."""
+        if self.settings.applies_at(update):
+            return [float(scale) for scale in self.state.factors]
+        return [1.0] * len(self.partition)
+
+    def rows(self, update: int) -> list[report.ModuleRow]:
+        """What is known of every module before ``update``."""
+        rates = self.plan.base_rates(len(self.partition))
+        return report.rows(self.partition, self.state, self.images, self.scales(update), rates)
+
+    @property
+    def phi_error(self) -> Tensor:
+        """Standard error of the averaged normalised variance, (M,)."""
+        return self.state.phi_error(self._config.momentum)
+
+    def around_backward(self, this: Pass) -> AbstractContextManager[None]:
+        """See :class:`Part`; on an estimation step the gradients are measured as they arrive."""
+        one_sample = this.count * self.collector.communicator.size < 2
+        if one_sample or not self.settings.estimates_at(this.update):
+            return nullcontext()
+        return self.collector.around_backward(this.index, this.count, this.images)
+
+    @contextmanager
+    def around_step(self, this: Pass) -> Iterator[None]:
+        """See :class:`Part`."""
+        estimate = self._estimate(this) if self.settings.estimates_at(this.update) else None
+        scales = self.scales(this.update)
+        with self.plan.scaled(scales):
+            yield
+        names = self.partition.names
+        self._log.scalars(report.learning_rates(names, self.plan.base_rates(len(names)), scales))
+        if estimate is not None:
+            self._log.scalars(report.estimate(names, self.state, self.phi_error, self.images))
+
+    def _estimate(self, this: Pass) -> VarianceEstimate | None:
+        """Take the estimate of this update into the scales; None if there is none.
+
+        A non-finite estimate is returned and changes nothing. All ranks decide on the same
+        reduced numbers.
+        """
+        estimate = self.collector.estimate(this.loss_scale)
+        if estimate is None:
+            return None
+        self.images = estimate.images
+        if not estimate.finite:
+            self.skipped += 1
+            if self.skipped == 1:
+                self._log.say(report.skipped(this.update), warning=True)
+        self.state = update_factors(self.state, estimate, self._config)
+        for observe in self.observers:
+            observe(this.update, estimate)
+        return estimate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, so that a checkpoint loads with ``weights_only=True``."""
+        return {
+            'version': STATE_VERSION,
+            'skipped': self.skipped,
+            'images': self.images,
+            'modules': self.state.to_dict(self.partition.names),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`.
+
+        Raises:
+            ValueError: another format, or other modules than this model's.
+        """
+        if state.get('version') != STATE_VERSION:
+            raise ValueError(
+                f'the checkpoint holds AGVM state of version {state.get("version")!r}, this '
+                f'release reads {STATE_VERSION}: resume with the release that wrote it.'
+            )
+        self.state = FactorState.from_dict(state['modules'], self.partition.names)
+        self.skipped = int(state['skipped'])
+        self.images = int(state['images'])
+
+
+def _blocks(settings: AGVMSettings, run: Run) -> BlockPreconditioner | None:
+    if isinstance(settings.precondition, bool):
+        return None
+    part = run.bound.get(settings.precondition)
+    blocks = None if part is None else part.geometry(run.partition)
+    if blocks is None:
+        raise ValueError(
+            f'{WHERE}.precondition is {settings.precondition!r} and there is no K-FAC; allowed is '
+            'that with optim_wrapper.kfac=dict(...), or else True or False.'
+        )
+    return blocks
+
+
+def _require_two_samples(ranks: int, accumulation: int) -> None:
+    if ranks * accumulation < 2:
+        raise ValueError(
+            'AGVM measures the variance between sample gradients and this run has one: 1 process x '
+            'optim_wrapper.accumulative_counts=1; launch at least 2 processes, set '
+            f'accumulative_counts to at least 2, or set {WHERE}=None.'
+        )
+
+
+def _require_dense(network: nn.Module) -> None:
+    for name, module in network.named_modules():
+        if getattr(module, 'sparse', False) is True and isinstance(
+            module, (nn.Embedding, nn.EmbeddingBag)
+        ):
+            raise ValueError(
+                f'{name!r} is an embedding with sparse gradients, which AGVM cannot measure; '
+                'set sparse=False there.'
+            )
+
+
+def _require_anchor(settings: AGVMSettings, partition: ModulePartition, network: nn.Module) -> None:
+    if settings.anchor in partition.names:
+        return
+    allowed = ', '.join(repr(name) for name in partition.names)
+    frozen = settings.anchor in dict(network.named_modules()) or settings.anchor in (
+        settings.modules or ()
+    )
+    why = 'has no trainable parameter' if frozen else 'is not a module of this model'
+    raise ValueError(f'{WHERE}.anchor is {settings.anchor!r}, which {why}; allowed is {allowed}.')

@@ -1,0 +1,165 @@
+"""Other parameter groups for the length of one ``optimizer.step()``.
+
+Schedulers, checkpoints, clipping and logs must see the groups that the config made. So the
+optimizer's ``param_groups`` are exchanged for others while it steps, and the original list is put
+back, also when the step raises. Optimizer state is keyed by parameter and does not notice.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+
+from ..checks import require
+from .part import Part, Pass, Run
+
+Group = dict[str, Any]
+Origin = tuple[int, Group]
+"""The position of a group, and a group that steps in its place."""
+
+
+class JoinedGroupsPart(Part):
+    """Joins groups of equal options for the step.
+
+    MMEngine makes one group of every parameter as soon as ``paramwise_cfg`` is set, and an
+    optimizer that works on lists of tensors (``foreach``) would get lists of one. An optimizer
+    whose groups cannot be exchanged is left alone.
+
+    Args:
+        value: True, or None for no part.
+    """
+
+    key = 'join_groups'
+    title = 'joining of parameter groups'
+    where = 'optim_wrapper.join_groups'
+    needs_model = False
+
+    _optimizer: Optimizer | None = None
+
+    @classmethod
+    def from_config(cls, value: Any) -> JoinedGroupsPart | None:
+        """See :class:`Part`; False switches it off too."""
+        ok = value is None or isinstance(value, bool)
+        require(ok, 'join_groups', value, 'True, False or None', 'optim_wrapper')
+        return cls(value) if value else None
+
+    def bind(self, run: Run) -> None:
+        """See :class:`Part`."""
+        self._optimizer = run.optimizer
+
+    def around_step(self, this: Pass) -> AbstractContextManager[None]:
+        """See :class:`Part`."""
+        return nullcontext() if self._optimizer is None else joined(self._optimizer)
+
+
+def joined(optimizer: Optimizer) -> AbstractContextManager[None]:
+    """Let the optimizer step with its groups of equal options joined."""
+    if keeps_own_groups(optimizer) or inner_optimizer(optimizer):
+        return nullcontext()
+    groups, places = join(optimizer.param_groups)
+    if len(groups) == len(places):
+        return nullcontext()
+    return exchanged(optimizer, groups, [(i, groups[place]) for i, place in enumerate(places)])
+
+
+@contextmanager
+def shown(optimizer: Optimizer, groups: list[Group]) -> Iterator[None]:
+    """Let what runs inside the context see ``groups``, though others are exchanged for them."""
+    present = optimizer.param_groups
+    optimizer.param_groups = groups
+    try:
+        yield
+    finally:
+        optimizer.param_groups = present
+
+
+@contextmanager
+def exchanged(
+    optimizer: Optimizer, stepped: list[Group], origins: Sequence[Origin]
+) -> Iterator[None]:
+    """Let the optimizer step with ``stepped`` in the place of its groups.
+
+    Args:
+        optimizer: any that reads ``param_groups`` in its step.
+        stepped: the groups for the step.
+        origins: for each group of the optimizer, by position, the groups that step for it.
+
+    Raises:
+        RuntimeError: the step changed options in a way that the groups cannot take over.
+    """
+    groups, rates = optimizer.param_groups, [group['lr'] for group in stepped]
+    optimizer.param_groups = stepped
+    try:
+        yield
+    finally:
+        optimizer.param_groups = groups
+    if any(group['lr'] is not rate for group, rate in zip(stepped, rates)):
+        raise RuntimeError(
+            f'{type(optimizer).__name__} changed `lr` in its parameter groups during step(), '
+            'which AGVM cannot carry over; switch that off or use another optimizer.'
+        )
+    pieces: dict[int, list[Group]] = {}
+    for origin, group in origins:
+        pieces.setdefault(origin, []).append(group)
+    for origin, stepped_for_it in pieces.items():
+        _copy_back(optimizer, groups[origin], stepped_for_it)
+
+
+def join(groups: Sequence[Group]) -> tuple[list[Group], list[int]]:
+    """Groups of equal options as one; and for every group the position of the joined one."""
+    joined: list[Group] = []
+    places: list[int] = []
+    position: dict[Hashable, int] = {}
+    for group in groups:
+        key = frozenset((name, _key(value)) for name, value in group.items() if name != 'params')
+        place = position.setdefault(key, len(joined))
+        if place == len(joined):
+            joined.append({**group, 'params': []})
+        joined[place]['params'].extend(group['params'])
+        places.append(place)
+    return joined, places
+
+
+def keeps_own_groups(optimizer: Optimizer) -> bool:
+    """Whether the optimizer steps with groups of its own, whatever ``param_groups`` says."""
+    return isinstance(optimizer, LBFGS) or type(optimizer).__name__ == 'ZeroRedundancyOptimizer'
+
+
+def inner_optimizer(optimizer: Optimizer) -> tuple[str, Optimizer] | None:
+    """The attribute that holds a wrapped optimizer, and that optimizer."""
+    inner = ((name, v) for name, v in vars(optimizer).items() if isinstance(v, Optimizer))
+    return next(inner, None)
+
+
+def _key(value: Any) -> Hashable:
+    """What two equal options share; a tensor or a list is equal to itself alone."""
+    plain = value is None or isinstance(value, (bool, int, float, str))
+    if plain or (isinstance(value, tuple) and all(isinstance(v, (int, float)) for v in value)):
+        return type(value).__name__, value
+    return id(value)
+
+
+def _copy_back(optimizer: Optimizer, group: Group, pieces: Sequence[Group]) -> None:
+    """Keep what the step wrote into its groups, such as a step counter."""
+    for key, value in pieces[0].items():
+        if key in ('params', 'lr') or all(piece.get(key) is group.get(key) for piece in pieces):
+            continue
+        if not all(_same(piece.get(key), value) for piece in pieces):
+            raise RuntimeError(
+                f'{type(optimizer).__name__} keeps {key!r} in its parameter groups and changed it '
+                'differently for two modules of one group; give every module a group of its own '
+                'with optim_wrapper.paramwise_cfg.custom_keys.'
+            )
+        group[key] = value
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b)
+    return bool(a == b)

@@ -1,0 +1,153 @@
+"""What a method is to the training loop: a part with its own state, bound once to a run.
+
+An optimizer wrapper holds an ordered list of parts and the one clock. For every optimizer update
+it calls
+
+1. :meth:`Part.around_backward` around each backward pass,
+2. :meth:`Part.around_step` around the optimizer's step, after the last pass.
+
+Both return context managers. A part does its work on entering and undoes on leaving whatever the
+step alone may see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Protocol
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..gradients import BlockPreconditioner
+from ..statistics import ModulePartition
+from ..statistics.partition import default_module
+
+
+class Log(Protocol):
+    """Where a part reports."""
+
+    def say(self, text: str, warning: bool = False) -> None:
+        """Write ``text`` to the run's log."""
+
+    def scalars(self, values: Mapping[str, float]) -> None:
+        """Record values of the present update by name, such as 'agvm/phi/backbone'."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One backward pass of an optimizer update.
+
+    Args:
+        update: optimizer updates made before this one.
+        index: of the pass within its update, from 0.
+        count: passes in the update; the gradient of each is 1/``count`` of a sample gradient.
+        images: images of this rank in the pass; 0 if the model does not tell.
+        loss_scale: returns what the loss was multiplied by for mixed precision. It is a function
+            because most updates do not need the value.
+    """
+
+    update: int
+    index: int
+    count: int
+    images: int
+    loss_scale: Callable[[], float | Tensor]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every part is bound to.
+
+    Args:
+        model: the model as the trainer holds it.
+        network: the bare network, outside of any data-parallel wrapper.
+        optimizer: the optimizer that trains it.
+        group: the data-parallel ranks; None for a single process.
+        partition: the trainable parameters by module.
+        accumulation: backward passes in one update.
+        log: where the parts report.
+        bound: the parts that were bound before, by key.
+    """
+
+    model: nn.Module
+    network: nn.Module
+    optimizer: Optimizer
+    group: dist.ProcessGroup | None
+    partition: ModulePartition
+    accumulation: int
+    log: Log
+    bound: Mapping[str, Part]
+
+    @cached_property
+    def module_of(self) -> dict[int, str]:
+        """Name of every parameter's module by ``id(parameter)``, frozen parameters included.
+
+        A frozen parameter, which a hook may thaw later, belongs to its top-level child.
+        """
+        names = {id(p): default_module(name) for name, p in self.network.named_parameters()}
+        owners = [self.partition.names[index] for index in self.partition.module_of.tolist()]
+        names.update((id(p), owner) for p, owner in zip(self.partition.parameters, owners))
+        return names
+
+
+class Part:
+    """One method. The defaults do nothing, so a subclass overrides what it needs.
+
+    Attributes:
+        key: name of the part in a config and in a checkpoint.
+        title: name of the method in messages.
+        where: the config's key; setting it to None switches the part off.
+        needs_model: whether the part can work only after :meth:`bind`.
+        needs_ranks: whether the part has to know how gradients are averaged over ranks.
+    """
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    where: ClassVar[str]
+    needs_model: ClassVar[bool] = True
+    needs_ranks: ClassVar[bool] = False
+
+    @classmethod
+    def from_config(cls, value: Any) -> Part | None:
+        """The part that a config's value asks for; None if it is off."""
+        return None if value is None else cls(value)
+
+    def __init__(self, value: Any) -> None:
+        """Check the config's value.
+
+        Raises:
+            ValueError: names the key, the value and what is allowed.
+        """
+
+    def divide(self, network: nn.Module) -> ModulePartition | None:
+        """The modules that this part wants; None if any division will do."""
+        return None
+
+    def bind(self, run: Run) -> None:
+        """Meet the run; refuse a set-up that cannot work.
+
+        Raises:
+            ValueError: one sentence with the reason and the key to change.
+        """
+
+    def around_backward(self, this: Pass) -> AbstractContextManager[None]:
+        """Context manager around one backward pass."""
+        return nullcontext()
+
+    def around_step(self, this: Pass) -> AbstractContextManager[None]:
+        """Context manager around the optimizer's step; ``this`` is the update's last pass."""
+        return nullcontext()
+
+    def geometry(self, partition: ModulePartition) -> BlockPreconditioner | None:
+        """The matrices by which this part preconditions gradients, for parts bound later."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps; loads with ``weights_only=True``."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`; called after :meth:`bind`."""

@@ -1,0 +1,20 @@
+"""MMEngine's optimizer wrappers with parts."""
+
+from .accumulation import accumulation, set_accumulation
+from .wrapper import (
+    AGVMAmpOptimWrapper,
+    AGVMOptimWrapper,
+    PartsAmpOptimWrapper,
+    PartsMixin,
+    PartsOptimWrapper,
+)
+
+__all__ = [
+    'AGVMAmpOptimWrapper',
+    'AGVMOptimWrapper',
+    'PartsAmpOptimWrapper',
+    'PartsMixin',
+    'PartsOptimWrapper',
+    'accumulation',
+    'set_accumulation',
+]

@@ -1,0 +1,29 @@
+"""Gradient accumulation of any MMEngine optimizer wrapper, read and changed while it trains.
+
+MMEngine has no public way to either, so its fields are touched here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from mmengine.optim import OptimWrapper
+
+
+def accumulation(wrapper: OptimWrapper) -> int:
+    """Backward passes in one optimizer update."""
+    return int(wrapper._accumulative_counts)
+
+
+def set_accumulation(wrapper: OptimWrapper, counts: int, total: int | None = None) -> None:
+    """Let every update from now on take ``counts`` backward passes.
+
+    Args:
+        wrapper: of the running training.
+        counts: at least 1.
+        total: backward passes in the whole run, if its length has changed too. A wrapper that was
+            never told the length of its run keeps it unknown.
+    """
+    if wrapper._max_counts >= 0 and total is not None:
+        wrapper._max_counts = total
+    wrapper._accumulative_counts = counts
+    if wrapper._max_counts >= 0:
+        wrapper._remainder_counts = wrapper._max_counts % counts

@@ -1,0 +1,165 @@
+"""From the model that a trainer holds to the run that parts are bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.distributed as dist
+from mmengine.model import is_model_wrapper
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from ..parts import Log, Part, Run
+from ..statistics import ModulePartition, default_partition
+
+
+def bind(
+    parts: Sequence[Part], model: nn.Module, optimizer: Optimizer, accumulation: int, log: Log
+) -> None:
+    """Bind ``parts``, in their order, to the network inside ``model``.
+
+    Args:
+        parts: of one wrapper.
+        model: as the runner holds it, in its data-parallel wrapper or bare.
+        optimizer: the optimizer that trains it.
+        accumulation: backward passes in one update.
+        log: where the parts report.
+
+    Raises:
+        ValueError: the set-up cannot work; the sentence says why and where to change it.
+    """
+    network, group = unwrapped(model), None
+    for part in parts:
+        if part.needs_ranks:
+            group = data_parallel(model, part)
+            _require_optimized(network, optimizer, part)
+        elif part.needs_model:
+            _require_whole(model, part)
+    partition = _partition(parts, network)
+    bound: dict[str, Part] = {}
+    for part in parts:
+        part.bind(Run(model, network, optimizer, group, partition, accumulation, log, dict(bound)))
+        bound[part.key] = part
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside a data-parallel wrapper and inside ``torch.compile``."""
+    inner = _uncompiled(model)
+    return _uncompiled(inner.module) if is_model_wrapper(inner) else inner  # type: ignore[arg-type]
+
+
+def _uncompiled(model: nn.Module) -> nn.Module:
+    original: nn.Module = getattr(model, '_orig_mod', model)
+    return original
+
+
+def data_parallel(model: nn.Module, part: Part) -> dist.ProcessGroup | None:
+    """The data-parallel ranks of ``model``; None for a single process.
+
+    Args:
+        model: as the trainer holds it.
+        part: the part that asks, for the sentence of a refusal.
+
+    Raises:
+        ValueError: the model is spread over processes in another way.
+    """
+    wrapper = _uncompiled(model)
+    if not _is_wrapper(wrapper):
+        _require_whole(model, part)
+        _require_one_process(part)
+        return None
+    group: dist.ProcessGroup = _require_ddp(wrapper, part).process_group
+    _require_whole(model, part)
+    return group
+
+
+def _partition(parts: Sequence[Part], network: nn.Module) -> ModulePartition:
+    chosen = (part.divide(network) for part in parts)
+    return next((found for found in chosen if found is not None), None) or default_partition(
+        network
+    )
+
+
+def _require_ddp(wrapper: nn.Module, part: Part) -> DistributedDataParallel:
+    if not isinstance(wrapper, DistributedDataParallel) or not hasattr(wrapper, 'reducer'):
+        raise _wrong_wrapper(wrapper, part)
+    if getattr(wrapper, 'mixed_precision', None) is not None:
+        raise ValueError(
+            f'{type(wrapper).__name__} was given mixed_precision, which trains on casted copies of '
+            'the parameters; '
+            'use AGVMAmpOptimWrapper for mixed precision instead.'
+        )
+    return wrapper
+
+
+def _wrong_wrapper(wrapper: nn.Module, part: Part) -> ValueError:
+    return ValueError(
+        f'the model is wrapped in {type(wrapper).__name__}, {_why_not(wrapper)}; {part.title} '
+        "works with MMDistributedDataParallel (model_wrapper_cfg.type, or strategy.type='DDPStrategy'), "
+        f'or set {part.where}=None.'
+    )
+
+
+def _is_wrapper(model: nn.Module) -> bool:
+    # MMEngine registers its own child of torch's FullyShardedDataParallel only.
+    return is_model_wrapper(model) or 'FullyShardedDataParallel' in _base_names(model)
+
+
+def _base_names(model: nn.Module) -> list[str]:
+    return [kind.__name__ for kind in type(model).__mro__]
+
+
+# By the name of a class among the wrapper's bases.
+_WHY_NOT = {
+    'FullyShardedDataParallel': 'which leaves every rank a shard of the mean gradient',
+    'DataParallel': 'which adds up the gradients of its replicas before they can be measured',
+    'MMSeparateDistributedDataParallel': 'which wraps every child alone, for several optimizers',
+}
+
+
+def _why_not(wrapper: nn.Module) -> str:
+    bases = _base_names(wrapper)
+    known = (why for name, why in _WHY_NOT.items() if name in bases)
+    return next(known, 'whose way to average gradients is not known')
+
+
+def _require_one_process(part: Part) -> None:
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        raise ValueError(
+            f'{dist.get_world_size()} processes train this model and it is in no data-parallel '
+            f'wrapper, so {part.title} cannot tell how its gradients are averaged; set '
+            f"model_wrapper_cfg.type='MMDistributedDataParallel', or set {part.where}=None."
+        )
+
+
+def _require_whole(model: nn.Module, part: Part) -> None:
+    """Refuse a network whose parts or parameters are spread over ranks by themselves."""
+    wrapper, network = _uncompiled(model), unwrapped(model)
+    if 'FullyShardedDataParallel' in _base_names(wrapper):
+        raise _wrong_wrapper(wrapper, part)
+    for name, module in network.named_modules():
+        if _is_wrapper(module):
+            raise ValueError(
+                f'{name!r} is wrapped in {type(module).__name__} by itself; {part.title} works '
+                'with one MMDistributedDataParallel round the whole model (model_wrapper_cfg.type).'
+            )
+    for name, parameter in network.named_parameters():
+        if hasattr(parameter, 'placements'):  # asked without importing DTensor, which is slow
+            raise ValueError(
+                f'the parameter {name!r} is a DTensor, as fully_shard and tensor parallelism make '
+                'them, and a rank holds no more than a shard of its gradient; use '
+                f'MMDistributedDataParallel instead, or set {part.where}=None.'
+            )
+
+
+def _require_optimized(network: nn.Module, optimizer: Optimizer, part: Part) -> None:
+    """Refuse a trainable parameter that ``optimizer`` does not hold."""
+    optimized = {id(p) for group in optimizer.param_groups for p in group['params']}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad and id(parameter) not in optimized:
+            raise ValueError(
+                f'the trainable parameter {name!r} is not in the optimizer '
+                f'{type(optimizer).__name__}; {part.title} needs one optimizer for the whole '
+                'model: freeze the parameter or mend optim_wrapper.constructor.'
+            )

@@ -1,0 +1,272 @@
+"""The optimizer wrappers that a config names: MMEngine's, with an ordered list of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar, cast
+
+import torch
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..parts import AGVMPart, JoinedGroupsPart, KFACPart, Part, Pass, UnitClipPart
+from ..parts.clip_window import UpdateWindow, split_window
+from ..parts.groups import shown
+from .accumulation import accumulation
+from .binding import bind, unwrapped
+from .images import ImageCounter
+from .log import MessageHubLog
+
+STEP_ORDER: tuple[type[Part], ...] = (AGVMPart, KFACPart, UnitClipPart, JoinedGroupsPart)
+"""The parts as a step enters them: measure and scale, precondition, clip, join the groups.
+
+AGVM measures what the ranks have averaged. K-FAC bounds the step that is made, so it sees scaled
+learning rates. Groups are joined last, in whatever the others have made of them.
+"""
+
+BIND_ORDER: tuple[type[Part], ...] = (KFACPart, AGVMPart, UnitClipPart, JoinedGroupsPart)
+"""The parts as they meet the model: AGVM may measure in the geometry of a part before it."""
+
+UPDATES_KEY = 'updates'
+P = TypeVar('P', bound=Part)
+Method = TypeVar('Method', bound=Callable[..., Any])
+
+
+def outside_graphs(method: Method) -> Method:
+    """Keep a method out of the graphs of ``torch.compile``.
+
+    ``torch.compiler.disable`` imports the compiler, which takes seconds, so it is called on first
+    use: whoever has built an optimizer has the compiler imported.
+    """
+    disabled: Callable[..., Any] | None = None
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal disabled
+        if disabled is None:
+            disabled = torch.compiler.disable(method)
+        return disabled(*args, **kwargs)
+
+    return cast(Method, call)
+
+
+class PartsMixin(OptimWrapper):
+    """Adds parts to an MMEngine optimizer wrapper; put it first in the class's bases.
+
+    The wrapper holds the parts and one clock, the number of optimizer updates made. It tells the
+    parts what happens and leaves everything else to the base wrapper.
+
+    Args:
+        clip_grad: as in MMEngine, or ``type='agc'`` with the options of
+            :class:`agvm_mm.parts.UnitClipPart`; and a window of updates ``begin``, ``end``
+            (exclusive).
+        **kwargs: the options of each part under its key (``agvm``, ``kfac``, ``join_groups``);
+            None switches a part off. All others go to the base wrapper.
+
+    Attributes:
+        updates: optimizer updates made; the clock of all parts.
+
+    Raises:
+        ValueError: here for a wrong value; when the model is seen for a set-up that cannot work.
+    """
+
+    part_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+
+    def __init__(
+        self, optimizer: Optimizer, *, clip_grad: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        options = {**self.part_defaults, UnitClipPart.key: clip_grad}
+        options.update((k.key, kwargs.pop(k.key)) for k in STEP_ORDER if k.key in kwargs)
+        self._parts = {
+            kind.key: part
+            for kind in STEP_ORDER
+            if (part := kind.from_config(options.get(kind.key))) is not None
+        }
+        clipping, self._clip_window = (
+            (None, UpdateWindow()) if UnitClipPart.key in self._parts else split_window(clip_grad)
+        )
+        super().__init__(optimizer=optimizer, clip_grad=clipping, **kwargs)
+        self.updates = 0
+        self._bound = False
+        self._loaded: dict[str, Any] = {}  # states of parts that have not met the model yet
+        self._images = ImageCounter()
+        self._this: Pass | None = None
+        self._groups: list[dict[str, Any]] = []  # the config's, while others are in their place
+
+    def part(self, kind: type[P]) -> P | None:
+        """The part of this type; None if the config has none."""
+        return cast('P | None', self._parts.get(kind.key))
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+        """Meet the model, as MMEngine's runners do before training."""
+        super().initialize_count_status(model, init_counts, max_counts)
+        self._meet(model, init_counts)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Meet the model if no runner has counted before; otherwise as in MMEngine."""
+        if not self._bound:
+            self._meet(model, self.message_hub.get_info('iter', 0))
+        with super().optim_context(model):
+            yield
+
+    @outside_graphs
+    def update_params(self, *args: Any, **kwargs: Any) -> None:
+        """As in MMEngine, but never compiled."""
+        super().update_params(*args, **kwargs)
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Back-propagate with every part watching."""
+        self._this = self._pass(self._images.take())
+        with ExitStack() as around:
+            for part in self._parts.values():
+                around.enter_context(part.around_backward(self._this))
+            super().backward(loss, **kwargs)
+
+    def step(self, **kwargs: Any) -> None:
+        """Step with every part around it, in :data:`STEP_ORDER`; then advance the clock."""
+        self._require_bound()
+        this = self._this or self._pass(0)
+        self._groups = self.optimizer.param_groups
+        with ExitStack() as around:
+            for part in self._parts.values():
+                around.enter_context(part.around_step(this))
+            super().step(**kwargs)
+        self.updates += 1
+        self._this = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The base wrapper's state, the clock under 'updates', each part's state under its key.
+
+        The state of a part that the config has switched off is dropped.
+        """
+        state: dict[str, Any] = super().state_dict()
+        state[UPDATES_KEY] = self.updates
+        for key, part in self._parts.items():
+            saved = part.state_dict() if self._bound else self._loaded.get(key)
+            if saved:
+                state[key] = saved
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`; takes a plain wrapper's checkpoint too."""
+        rest = dict(state_dict)
+        self.updates = rest.pop(UPDATES_KEY, 0)
+        saved = {kind.key: rest.pop(kind.key) for kind in STEP_ORDER if kind.key in rest}
+        super().load_state_dict(rest)
+        self._loaded = {key: state for key, state in saved.items() if key in self._parts}
+        if self._bound:
+            self._restore()
+
+    def _refuse_engine(self, engine: object) -> None:
+        """DeepSpeedStrategy sets ``model`` at the start and then trains past this wrapper."""
+        raise ValueError(
+            f'optim_wrapper.type is {type(self).__name__} and strategy.type is DeepSpeedStrategy, '
+            'whose engine makes the backward pass and the step itself; set '
+            "strategy.type='DDPStrategy', or optim_wrapper.type='DeepSpeedOptimWrapper' to train "
+            'without AGVM.'
+        )
+
+    model = property(fset=_refuse_engine)
+
+    def _clip_grad(self) -> None:
+        if self.updates in self._clip_window:
+            # The order of the groups decides how their norms round.
+            with shown(self.optimizer, self._groups):
+                super()._clip_grad()
+
+    def _loss_scale(self) -> float | Tensor:
+        """What the loss was multiplied by before the backward pass."""
+        return 1.0
+
+    @outside_graphs
+    def _meet(self, model: nn.Module, iterations: int) -> None:
+        """Bind the parts; again after a resume that follows the first meeting."""
+        if not self.updates:  # a plain wrapper's checkpoint has no clock
+            self.updates = iterations // accumulation(self)
+        if not self._bound:
+            self._images.attach(unwrapped(model))
+            kinds = [kind for kind in BIND_ORDER if kind.key in self._parts]
+            parts = [self._parts[kind.key] for kind in kinds]
+            bind(parts, model, self.optimizer, accumulation(self), MessageHubLog(self.message_hub))
+            self._bound = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for key, state in self._loaded.items():
+            self._parts[key].load_state_dict(state)
+        self._loaded = {}
+
+    def _require_bound(self) -> None:
+        if not self._bound and any(part.needs_model for part in self._parts.values()):
+            raise RuntimeError(
+                f'{type(self).__name__} has not seen the model: run the forward pass inside '
+                "`with optim_wrapper.optim_context(model)`, as MMEngine's runners do."
+            )
+
+    def _pass(self, images: int) -> Pass:
+        """The coming backward pass and its place within its update."""
+        done, counts, total = self._inner_count, accumulation(self), self._max_counts
+        last = total - total % counts  # the passes from here on are too few for a whole update
+        if 0 <= last <= done < total:
+            index, count = done - last, total - last
+        else:
+            index, count = done % counts, counts
+        return Pass(self.updates, index, count, images, self._loss_scale)
+
+
+@OPTIM_WRAPPERS.register_module()
+class PartsOptimWrapper(PartsMixin):
+    """MMEngine's :class:`OptimWrapper` with parts, each of them off by default.
+
+    Arguments are those of :class:`PartsMixin`.
+    """
+
+
+class _LossScaled(PartsMixin, AmpOptimWrapper):
+    """Gradients carry the loss scale when parts see them; a part divides by it."""
+
+    def _loss_scale(self) -> Tensor:
+        # The scaler's own copy on the device: reading its number would wait for the device.
+        parameter = self.optimizer.param_groups[0]['params'][0]
+        scaled: Tensor = self.loss_scaler.scale(torch.ones((), device=parameter.device))
+        return scaled
+
+
+@OPTIM_WRAPPERS.register_module()
+class PartsAmpOptimWrapper(_LossScaled):
+    """MMEngine's :class:`AmpOptimWrapper` with parts, each of them off by default.
+
+    Arguments are those of :class:`PartsMixin`.
+    """
+
+
+AGVM_DEFAULTS: Mapping[str, Any] = MappingProxyType({'agvm': {}, 'join_groups': True})
+
+
+@OPTIM_WRAPPERS.register_module()
+class AGVMOptimWrapper(PartsMixin):
+    """:class:`PartsOptimWrapper` with AGVM on and groups of equal options joined by default."""
+
+    part_defaults = AGVM_DEFAULTS
+
+
+@OPTIM_WRAPPERS.register_module()
+class AGVMAmpOptimWrapper(_LossScaled):
+    """:class:`PartsAmpOptimWrapper` with AGVM on and groups of equal options joined by default."""
+
+    part_defaults = AGVM_DEFAULTS
+
+
+__all__ = [
+    'AGVMAmpOptimWrapper',
+    'AGVMOptimWrapper',
+    'PartsAmpOptimWrapper',
+    'PartsMixin',
+    'PartsOptimWrapper',
+]
