@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..gradients import Collector
@@ -14,12 +15,13 @@ from ..statistics import (
     FactorState,
     ModulePartition,
     VarianceEstimate,
+    counted,
     init_factors,
     update_factors,
 )
 from .settings import AGVMSettings
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 class Modulator:
@@ -38,6 +40,7 @@ class Modulator:
         update: optimizer updates made, the clock of the settings.
         skipped: estimates that were not finite.
         images: images in the batch of the last estimate; 0 when the model does not tell.
+        renewed: the modules whose averages the last estimation step renewed, (M,), bool.
         state: factors and averages.
     """
 
@@ -53,7 +56,8 @@ class Modulator:
         self.collector = collector
         self.update = updates
         self.skipped = 0
-        self.images = 0
+        self.images = 0.0
+        self.renewed = torch.zeros(len(partition), dtype=torch.bool)
         self.state: FactorState = init_factors(len(partition))
         low, high = settings.clamp
         self._config = FactorConfig(
@@ -68,6 +72,11 @@ class Modulator:
     def due(self) -> bool:
         """Whether the present update is an estimation step."""
         return self.settings.estimates_at(self.update)
+
+    @property
+    def over(self) -> bool:
+        """Whether no estimate is to come any more."""
+        return self.settings.end is not None and self.update >= self.settings.end
 
     @property
     def factors(self) -> list[float]:
@@ -95,22 +104,27 @@ class Modulator:
         """
         if not self.due:
             return None
+        self.renewed = torch.zeros_like(self.renewed)
         estimate = self.collector.reduce(loss_scale)
         if estimate is None:
             return None
         self.images = estimate.images
         if not estimate.finite:
             self.skipped += 1
+        self.renewed = counted(estimate, self._config)
         self.state = update_factors(self.state, estimate, self._config)
         return estimate
 
     def advance(self) -> None:
         """Count the update as made."""
         self.update += 1
+        if self.over:
+            self.renewed = torch.zeros_like(self.renewed)
 
     def restart(self) -> None:
         """Forget averages and factors, as at the start of a run; the clock goes on."""
         self.state = init_factors(len(self.partition))
+        self.renewed = torch.zeros_like(self.renewed)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, so that a checkpoint loads with ``weights_only=True``."""
@@ -136,4 +150,4 @@ class Modulator:
         self.state = FactorState.from_dict(state['modules'], self.partition.names)
         self.update = int(state['update'])
         self.skipped = int(state['skipped'])
-        self.images = int(state['images'])
+        self.images = float(state['images'])

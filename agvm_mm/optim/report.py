@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..statistics import VarianceEstimate, noise_scale
+import torch
+
 from .lr_plan import LearningRatePlan
 from .modulator import Modulator
+
+QUANTITIES = ('phi', 'phi_se', 'noise_scale')
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,11 @@ class ModuleRow:
 def rows(modulator: Modulator, plan: LearningRatePlan) -> list[ModuleRow]:
     """One row for every module, in the model's order."""
     phi = modulator.state.phi
-    scales = noise_scale(phi, modulator.images or math.nan)
     columns = zip(
         modulator.partition.names,
         modulator.partition.sizes(),
         phi.tolist(),
-        scales.tolist(),
+        modulator.state.noise_scale.tolist(),
         modulator.factors,
         plan.base_rates(len(phi)),
     )
@@ -78,18 +81,29 @@ def learning_rates(modulator: Modulator, plan: LearningRatePlan) -> dict[str, fl
     }
 
 
-def estimate(modulator: Modulator, found: VarianceEstimate) -> dict[str, float]:
-    """Averaged phi, its standard error, noise scale and factor; nothing that is not finite."""
+def estimate(modulator: Modulator) -> dict[str, float]:
+    """Averaged phi, its standard error and noise scale, of what was just measured; factors.
+
+    A module that the last estimation step did not measure has its factor alone, and a value that is
+    not finite is left out: so has a module without signal no noise scale.
+    """
+    state, renewed = modulator.state, modulator.renewed
     columns = {
-        'phi': modulator.state.phi,
-        'phi_se': modulator.phi_error,
-        'factor': modulator.state.factors,
+        'phi': (state.phi, renewed),
+        'phi_se': (modulator.phi_error, renewed),
+        'noise_scale': (state.noise_scale, renewed),
+        'factor': (state.factors, torch.ones_like(renewed)),
     }
-    if found.images > 0:
-        columns['noise_scale'] = noise_scale(modulator.state.phi, found.images)
+    names = modulator.partition.names
     return {
-        f'{key}/{name}': float(column[i])
-        for key, column in columns.items()
-        for i, name in enumerate(modulator.partition.names)
-        if math.isfinite(column[i])
+        f'{key}/{name}': value
+        for key, (column, shown) in columns.items()
+        for name, value, show in zip(names, column.tolist(), shown.tolist())
+        if show and math.isfinite(value)
     }
+
+
+def outdated(modulator: Modulator, figures: Mapping[str, float]) -> list[str]:
+    """What :func:`estimate` once gave and is not among ``figures`` now."""
+    keys = (f'{key}/{name}' for key in QUANTITIES for name in modulator.partition.names)
+    return [key for key in keys if key not in figures]

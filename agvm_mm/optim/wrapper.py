@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from types import MappingProxyType
@@ -157,6 +157,7 @@ class AGVMMixin(OptimWrapper):
         """Forget AGVM's averages and factors, where the gradients are about to change in kind."""
         if self._modulator is not None:
             self._modulator.restart()
+            self._drop(report.outdated(self._modulator, {}))
 
     def state_dict(self) -> dict[str, Any]:
         """The base wrapper's state; under 'agvm' and 'kfac' factors, averages and counters.
@@ -270,12 +271,19 @@ class AGVMMixin(OptimWrapper):
         self, modulator: Modulator, plan: LearningRatePlan, estimate: VarianceEstimate | None
     ) -> None:
         scalars = report.learning_rates(modulator, plan)
-        if estimate is not None:
-            scalars.update(report.estimate(modulator, estimate))
-            if not estimate.finite and modulator.skipped == 1:
-                print_log(report.skipped(modulator), logger='current', level=logging.WARNING)
+        if modulator.due or modulator.over:
+            figures = report.estimate(modulator)
+            self._drop(report.outdated(modulator, figures))
+            scalars.update(figures)
+        if estimate is not None and not estimate.finite and modulator.skipped == 1:
+            print_log(report.skipped(modulator), logger='current', level=logging.WARNING)
         for name, value in scalars.items():
             self.message_hub.update_scalar(f'train/agvm/{name}', value)
+
+    def _drop(self, names: Iterable[str]) -> None:
+        """Take old figures out of the message hub, which would log them as new ones."""
+        for name in names:
+            self.message_hub.log_scalars.pop(f'train/agvm/{name}', None)
 
 
 @OPTIM_WRAPPERS.register_module()
