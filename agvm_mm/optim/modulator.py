@@ -82,7 +82,8 @@ class Modulator:
     def factors(self) -> list[float]:
         """What multiplies each module's learning rate on the present update."""
         if self.settings.applies_at(self.update):
-            return [float(factor) for factor in self.state.factors]
+            factors: list[float] = self.state.factors.tolist()  # element by element is slow
+            return factors
         return [1.0] * len(self.partition)
 
     @property
