@@ -36,6 +36,7 @@ class AllPairs(Collector):
     @contextmanager
     def _around_pass(self, index: int, count: int) -> Iterator[None]:
         """See :class:`Collector`."""
+        self._require_no_later_change()
         pieces: list[Tensor | None] = [None] * len(self.partition.parameters)
         handles = [
             parameter.register_hook(partial(self._measure, pieces, i))
@@ -49,7 +50,9 @@ class AllPairs(Collector):
                 handle.remove()
         self._squares += sums_of_squares(pieces, self.device)
 
-    def _measure(self, pieces: list[Tensor | None], i: int, gradient: Tensor) -> None:
+    def _measure(self, pieces: list[Tensor | None], i: int, gradient: Tensor | None) -> None:
+        if gradient is None:  # as a SyncBN gives it whose rank has an empty input
+            return
         if pieces[i] is not None:
             raise RuntimeError(
                 f'{self.partition.parameter_names[i]!r} received its gradient in two parts within '
@@ -82,7 +85,7 @@ class AllPairs(Collector):
             mine.append((2 * end - size) * ranks // (2 * total) == self.communicator.rank)
         return mine
 
-    def _estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
+    def _estimate(self, sums: list[Tensor], samples: int, images: float) -> VarianceEstimate:
         """See :class:`Collector`."""
         total, b = sums
         return moment_estimate(total / samples, b, samples, images)

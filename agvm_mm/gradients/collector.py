@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -52,16 +53,20 @@ class Collector(ABC):
         self.device = partition.parameters[0].device
         self._passes = 0
         self._count = 0
-        self._images = 0
+        self._inverse_images = 0.0
 
     @contextmanager
     def around_backward(self, index: int, count: int, images: int) -> Iterator[None]:
         """Around backward pass ``index`` of the ``count`` that make up this update.
 
         The gradient of each pass is 1/``count`` of a sample gradient, over ``images`` images.
+
+        Raises:
+            RuntimeError: there are gradients already before the first pass.
         """
         if index == 0:
-            self._passes, self._count, self._images = 0, count, 0
+            self._require_cleared()
+            self._passes, self._count, self._inverse_images = 0, count, 0.0
             self._start()
         elif index != self._passes:  # resumed in mid-update: earlier passes are lost
             yield
@@ -69,7 +74,7 @@ class Collector(ABC):
         with self._around_pass(index, count):
             yield
         self._passes += 1
-        self._images += images
+        self._inverse_images += self._weight(index, count) / images if images else math.inf
 
     @torch.no_grad()
     def estimate(self, loss_scale: Callable[[], float | Tensor]) -> VarianceEstimate | None:
@@ -90,17 +95,51 @@ class Collector(ABC):
         if not complete:
             return None
         sums = self._local_sums(passes)
-        counts = torch.tensor([passes, self._images], dtype=torch.float64, device=self.device)
+        counts = torch.tensor(
+            [passes, self._inverse_images], dtype=torch.float64, device=self.device
+        )
         scale = loss_scale()
         vector = torch.cat([torch.cat(sums) / scale / scale, counts])
         vector = self.communicator.all_reduce_sum(vector).cpu()
         *parts, counts = vector.split([len(self.partition)] * len(sums) + [2])
-        samples, images = (int(n) for n in counts)
-        return self._estimate(parts, samples, images)
+        samples, inverse = int(counts[0]), float(counts[1])
+        images = 0.0 if math.isinf(inverse) else samples**2 / inverse
+        return self._estimate(list(parts), samples, images)
 
     def gradients(self) -> list[Tensor | None]:
         """The mean gradients as the optimizer will see them, before clipping."""
         return [parameter.grad for parameter in self.partition.parameters]
+
+    def _weight(self, index: int, count: int) -> float:
+        r"""Weight :math:`w_k` of sample gradient ``index`` in the images of the estimate.
+
+        A sample gradient over :math:`b_k` images has the noise :math:`v / b_k`, so that unequal
+        ones count as a batch of
+
+        .. math:: b = N^2 / \sum_k \frac{w_k}{b_k}
+        """
+        return 1.0
+
+    def _require_cleared(self) -> None:
+        """Refuse gradients of passes that were not measured as part of this update."""
+        left = [gradient.any() for gradient in self.gradients() if gradient is not None]
+        if left and bool(torch.stack(left).any()):
+            raise RuntimeError(
+                'the parameters already hold gradients before the first backward pass of an update, '
+                'which AGVM cannot tell apart from those of the update: set '
+                'optim_wrapper.accumulative_counts to the number of backward passes of an update '
+                'and call update_params for each, or clear the gradients with zero_grad().'
+            )
+
+    def _require_no_later_change(self) -> None:
+        """Refuse hooks that run after a gradient was measured and may change it."""
+        for name, parameter in zip(self.partition.parameter_names, self.partition.parameters):
+            if getattr(parameter, '_post_accumulate_grad_hooks', None):
+                raise RuntimeError(
+                    f'{name!r} has a hook of register_post_accumulate_grad_hook, which may change '
+                    'the gradient after AGVM has measured it: use register_hook, or set '
+                    'optim_wrapper.agvm=None.'
+                )
 
     def preconditioned(self, index: int, gradient: Tensor) -> Tensor | None:
         """D g for parameter ``index``; g itself without a preconditioner."""
@@ -122,5 +161,5 @@ class Collector(ABC):
         """What this rank adds to the collective: tensors (M,), float64."""
 
     @abstractmethod
-    def _estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
+    def _estimate(self, sums: list[Tensor], samples: int, images: float) -> VarianceEstimate:
         """The estimate from the sums over all ranks."""

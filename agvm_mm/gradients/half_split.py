@@ -59,7 +59,7 @@ class _HalfSplit(Collector):
     def _holds_first_mean(self) -> bool:
         return True
 
-    def _estimate(self, sums: list[Tensor], samples: int, images: int) -> VarianceEstimate:
+    def _estimate(self, sums: list[Tensor], samples: int, images: float) -> VarianceEstimate:
         """See :class:`Collector`."""
         dot, square_a, square_b = sums
         return cosine_estimate(dot, square_a, square_b, samples, images)
@@ -103,6 +103,11 @@ class HalfSplitRanks(_HalfSplit):
     The local gradient is copied the moment autograd has accumulated it, before the data-parallel
     wrapper touches it, so any bucket layout and any communication hook is left alone.
     """
+
+    def _weight(self, index: int, count: int) -> float:
+        """See :class:`Collector`; by the share of the half that the sample gradient is in."""
+        share = (self.communicator.size // 2) / self.communicator.size
+        return _half_weight(share if self.communicator.in_first_half() else 1 - share)
 
     def _holds_first_mean(self) -> bool:
         return self.communicator.in_first_half() or self.blocks is not None
@@ -151,9 +156,15 @@ class HalfSplitRanks(_HalfSplit):
 class HalfSplitMicroBatches(_HalfSplit):
     """Halves of the micro-batches of one process."""
 
+    def _weight(self, index: int, count: int) -> float:
+        """See :class:`Collector`; by the share of the half that the sample gradient is in."""
+        share = (count // 2) / count
+        return _half_weight(share if index < count // 2 else 1 - share)
+
     @contextmanager
     def _around_pass(self, index: int, count: int) -> Iterator[None]:
         """See :class:`Collector`."""
+        self._require_no_later_change()
         yield
         if index + 1 == count // 2:
             for part, gradient in zip(self._first, self.gradients()):
@@ -165,3 +176,12 @@ class HalfSplitMicroBatches(_HalfSplit):
         sums = self._compare((passes // 2) / passes)
         self._release()
         return sums
+
+
+def _half_weight(share: float) -> float:
+    r"""1 for equal halves.
+
+    .. math:: \frac{4}{b} = \frac{1}{b_a} + \frac{1}{b_b} , \qquad
+              \frac{1}{b_a} = \frac{1}{N_a^2} \sum_{k \in a} \frac{1}{b_k}
+    """
+    return 1 / (2 * share) ** 2

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..gradients import (
@@ -22,6 +23,7 @@ from ..statistics import (
     FactorState,
     ModulePartition,
     VarianceEstimate,
+    counted,
     init_factors,
     partition_parameters,
     update_factors,
@@ -31,7 +33,7 @@ from .learning_rates import LearningRatePlan
 from .part import Part, Pass, Run
 from .settings import WHERE, AGVMSettings
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 
 
 class AGVMPart(Part):
@@ -50,6 +52,7 @@ class AGVMPart(Part):
         state: learning-rate scales and averages.
         skipped: estimates that were not finite.
         images: images in the batch of the last estimate; 0 if the model does not tell.
+        renewed: the modules that the last estimation step measured, (M,), bool.
         observers: called with the update and its estimate, finite or not.
     """
 
@@ -66,7 +69,7 @@ class AGVMPart(Part):
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.settings = AGVMSettings.from_dict(values)
         self.skipped = 0
-        self.images = 0
+        self.images = 0.0
         self.observers: list[Callable[[int, VarianceEstimate], None]] = []
 
     def divide(self, network: nn.Module) -> ModulePartition:
@@ -113,17 +116,20 @@ class AGVMPart(Part):
     def restart(self) -> None:
         """Forget averages and scales, where the gradients are about to change in kind."""
         self.state = init_factors(len(self.partition))
+        self.renewed = torch.zeros(len(self.partition), dtype=torch.bool)
+        self._log.drop(report.outdated(self.partition.names, {}))
 
     def scales(self, update: int) -> list[float]:
         """The multiplier of each module's learning rate on ``update``."""
         if self.settings.applies_at(update):
-            return [float(scale) for scale in self.state.factors]
+            scales: list[float] = self.state.factors.tolist()  # element by element is slow
+            return scales
         return [1.0] * len(self.partition)
 
     def rows(self, update: int) -> list[report.ModuleRow]:
         """What is known of every module before ``update``."""
         rates = self.plan.base_rates(len(self.partition))
-        return report.rows(self.partition, self.state, self.images, self.scales(update), rates)
+        return report.rows(self.partition, self.state, self.scales(update), rates)
 
     @property
     def phi_error(self) -> Tensor:
@@ -140,33 +146,40 @@ class AGVMPart(Part):
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
         """See :class:`Part`."""
-        estimate = self._estimate(this) if self.settings.estimates_at(this.update) else None
+        due = self.settings.estimates_at(this.update)
+        if due:
+            self._estimate(this)
         scales = self.scales(this.update)
         with self.plan.scaled(scales):
             yield
         names = self.partition.names
         self._log.scalars(report.learning_rates(names, self.plan.base_rates(len(names)), scales))
-        if estimate is not None:
-            self._log.scalars(report.estimate(names, self.state, self.phi_error, self.images))
+        over = self.settings.end is not None and this.update >= self.settings.end
+        if over:
+            self.renewed = torch.zeros_like(self.renewed)
+        if due or over:
+            figures = report.estimate(names, self.state, self.phi_error, self.renewed)
+            self._log.drop(report.outdated(names, figures))
+            self._log.scalars(figures)
 
-    def _estimate(self, this: Pass) -> VarianceEstimate | None:
-        """Take the estimate of this update into the scales; None if there is none.
+    def _estimate(self, this: Pass) -> None:
+        """Take the estimate of this update, if there is one, into the scales.
 
-        A non-finite estimate is returned and changes nothing. All ranks decide on the same
-        reduced numbers.
+        A non-finite estimate changes nothing. All ranks decide on the same reduced numbers.
         """
+        self.renewed = torch.zeros_like(self.renewed)
         estimate = self.collector.estimate(this.loss_scale)
         if estimate is None:
-            return None
+            return
         self.images = estimate.images
         if not estimate.finite:
             self.skipped += 1
             if self.skipped == 1:
                 self._log.say(report.skipped(this.update), warning=True)
+        self.renewed = counted(estimate, self._config)
         self.state = update_factors(self.state, estimate, self._config)
         for observe in self.observers:
             observe(this.update, estimate)
-        return estimate
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, so that a checkpoint loads with ``weights_only=True``."""
@@ -190,7 +203,7 @@ class AGVMPart(Part):
             )
         self.state = FactorState.from_dict(state['modules'], self.partition.names)
         self.skipped = int(state['skipped'])
-        self.images = int(state['images'])
+        self.images = float(state['images'])
 
 
 def _blocks(settings: AGVMSettings, run: Run) -> BlockPreconditioner | None:

@@ -12,7 +12,7 @@ step alone may see.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +35,9 @@ class Log(Protocol):
 
     def scalars(self, values: Mapping[str, float]) -> None:
         """Record values of the present update by name, such as 'agvm/phi/backbone'."""
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Stop showing values that are out of date."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from ..statistics import FactorState, ModulePartition, noise_scale
+from ..statistics import FactorState, ModulePartition
 from .settings import AGVMSettings
+
+QUANTITIES = ('phi', 'phi_se', 'noise_scale')
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,6 @@ class ModuleRow:
 def rows(
     partition: ModulePartition,
     state: FactorState,
-    images: int,
     scales: Sequence[float],
     rates: Sequence[float],
 ) -> list[ModuleRow]:
@@ -39,7 +41,6 @@ def rows(
     Args:
         partition: the modules.
         state: averages.
-        images: in the batch of the last estimate; 0 if unknown.
         scales: what multiplies the modules' learning rates.
         rates: the modules' base learning rates.
     """
@@ -47,7 +48,7 @@ def rows(
         partition.names,
         partition.sizes(),
         state.phi.tolist(),
-        noise_scale(state.phi, images or math.nan).tolist(),
+        state.noise_scale.tolist(),
         scales,
         rates,
     )
@@ -89,15 +90,34 @@ def learning_rates(
 
 
 def estimate(
-    names: Sequence[str], state: FactorState, phi_error: Tensor, images: int
+    names: Sequence[str], state: FactorState, phi_error: Tensor, renewed: Tensor
 ) -> dict[str, float]:
-    """Averaged phi, its standard error, noise scale and scale; nothing that is not finite."""
-    columns = {'phi': state.phi, 'phi_se': phi_error, 'factor': state.factors}
-    if images > 0:
-        columns['noise_scale'] = noise_scale(state.phi, images)
-    return {
-        f'agvm/{key}/{name}': float(column[i])
-        for key, column in columns.items()
-        for i, name in enumerate(names)
-        if math.isfinite(column[i])
+    """Averaged phi, its standard error and the noise scale of what was just measured; scales.
+
+    A module that the last estimation step did not measure has its scale alone. Values that are not
+    finite are left out, so a module without signal has no noise scale.
+
+    Args:
+        names: of the modules.
+        state: averages and scales.
+        phi_error: standard error of phi, (M,).
+        renewed: the modules that the last estimation step measured, (M,), bool.
+    """
+    columns = {
+        'phi': (state.phi, renewed),
+        'phi_se': (phi_error, renewed),
+        'noise_scale': (state.noise_scale, renewed),
+        'factor': (state.factors, torch.ones_like(renewed)),
     }
+    return {
+        f'agvm/{key}/{name}': value
+        for key, (column, shown) in columns.items()
+        for name, value, show in zip(names, column.tolist(), shown.tolist())
+        if show and math.isfinite(value)
+    }
+
+
+def outdated(names: Sequence[str], figures: Mapping[str, float]) -> list[str]:
+    """Keys that :func:`estimate` can give and that are not among ``figures``."""
+    keys = (f'agvm/{key}/{name}' for key in QUANTITIES for name in names)
+    return [key for key in keys if key not in figures]

@@ -1,7 +1,7 @@
 """The maths of AGVM: modules, moments, normalised variance, factors. Needs torch alone."""
 
 from .estimate import VarianceEstimate
-from .factors import FactorConfig, FactorState, init_factors, update_factors
+from .factors import FactorConfig, FactorState, counted, init_factors, update_factors
 from .moments import (
     cosine_estimate,
     moment_estimate,
@@ -18,6 +18,7 @@ __all__ = [
     'ModulePartition',
     'VarianceEstimate',
     'cosine_estimate',
+    'counted',
     'default_partition',
     'init_factors',
     'moment_estimate',

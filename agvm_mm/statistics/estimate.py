@@ -19,18 +19,27 @@ class VarianceEstimate:
         numerator: shape (M,), float64; proportional to twice the noise of the mean gradient.
         denominator: shape (M,), float64; proportional to the squared norm of a half-batch mean.
         samples: N, the sample gradients that entered.
-        images: images that entered, over all ranks; 0 when the model does not tell.
+        images: images that entered, over all ranks; of unequal micro-batches, those of equal ones
+            with the same noise; 0 when the model does not tell.
+        noise: shape (M,), float64; trace of the covariance of one image's gradient, in the units
+            of the denominator; None without ``images``.
     """
 
     numerator: Tensor
     denominator: Tensor
     samples: int
-    images: int
+    images: float
+    noise: Tensor | None = None
 
     @property
     def phi(self) -> Tensor:
         """Normalised variance ``numerator / denominator``; NaN where a module had no gradient."""
         return torch.where(self.valid, self.numerator / self.denominator, torch.nan)
+
+    @property
+    def signal(self) -> Tensor:
+        """Squared norm of the expected gradient, in the units of the denominator."""
+        return self.denominator - self.numerator
 
     @property
     def valid(self) -> Tensor:

@@ -60,6 +60,8 @@ COLUMNS = (
     'numerator_square',
     'product',
     'denominator_square',
+    'noise',
+    'signal',
 )
 """Keys of a module in a checkpoint, in the order of :class:`FactorState`."""
 
@@ -77,6 +79,8 @@ class FactorState:
         numerator_square: sum of squared weights times squared scaled numerators.
         product: sum of squared weights times the product of both scaled parts.
         denominator_square: sum of squared weights times squared scaled denominators.
+        noise: moving average of an image's scaled noise, over the estimates that know their images.
+        signal: moving average of the scaled signal over the same estimates.
     """
 
     factors: Tensor
@@ -87,6 +91,8 @@ class FactorState:
     numerator_square: Tensor
     product: Tensor
     denominator_square: Tensor
+    noise: Tensor
+    signal: Tensor
 
     @property
     def phi(self) -> Tensor:
@@ -95,6 +101,18 @@ class FactorState:
         Both averages start at 0 with the same weights, so the start-up bias cancels.
         """
         return torch.where(self.estimates > 0, self.numerator / self.denominator, torch.nan)
+
+    @property
+    def noise_scale(self) -> Tensor:
+        r"""Simple noise scale in images, :math:`v / |E g|^2` of the averages, (M,).
+
+        Every estimate enters with its own number of images. Infinite where no signal is seen, which
+        at one number of images is where :attr:`phi` is 1 or more; NaN where nothing was measured
+        or the model does not tell its images.
+        """
+        unknown = (self.noise == 0) & (self.signal == 0)
+        scale = torch.where(self.signal > 0, self.noise / self.signal, torch.inf)
+        return torch.where(unknown, torch.nan, scale)
 
     def phi_error(self, momentum: float) -> Tensor:
         """Standard error of :attr:`phi`; NaN before the second estimate.
@@ -156,6 +174,14 @@ def target_factors(phi: Tensor, config: FactorConfig) -> Tensor:
     return target
 
 
+def counted(estimate: VarianceEstimate, config: FactorConfig) -> Tensor:
+    """Shape (M,), bool: the modules whose averages :func:`update_factors` renews."""
+    valid = estimate.valid
+    if not estimate.finite or not bool(valid[config.anchor]):
+        return torch.zeros_like(valid)
+    return valid
+
+
 def update_factors(
     state: FactorState, estimate: VarianceEstimate, config: FactorConfig
 ) -> FactorState:
@@ -169,8 +195,8 @@ def update_factors(
         estimate: one measurement of all modules.
         config: anchor, order and momentum of averaging, clamp.
     """
-    valid = estimate.valid
-    if not estimate.finite or not bool(valid[config.anchor]):
+    valid = counted(estimate, config)
+    if not bool(valid.any()):
         return state
     averaged = _average(state, estimate, config.momentum)
     if config.average == 'moments':
@@ -194,6 +220,10 @@ def _average(state: FactorState, estimate: VarianceEstimate, momentum: float) ->
     weight = (1 - momentum) * valid
     numerator, denominator = estimate.numerator / scale, estimate.denominator / scale
 
+    # Where the images are unknown, the noise scale keeps the estimates that knew theirs.
+    known = weight if estimate.noise is not None else torch.zeros_like(weight)
+    of_image = estimate.numerator if estimate.noise is None else estimate.noise
+
     def squares(before: Tensor, product: Tensor) -> Tensor:
         return (1 - weight).square() * before + weight.square() * product
 
@@ -206,4 +236,6 @@ def _average(state: FactorState, estimate: VarianceEstimate, momentum: float) ->
         numerator_square=squares(state.numerator_square, numerator * numerator),
         product=squares(state.product, numerator * denominator),
         denominator_square=squares(state.denominator_square, denominator * denominator),
+        noise=(1 - known) * state.noise + known * of_image / scale,
+        signal=(1 - known) * state.signal + known * estimate.signal / scale,
     )

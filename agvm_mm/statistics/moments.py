@@ -80,30 +80,50 @@ def noise_scale(phi: Tensor, images: float) -> Tensor:
     return torch.where(phi < 1, scale, torch.where(phi.isnan(), phi, torch.inf))
 
 
-def moment_estimate(a: Tensor, b: Tensor, samples: int, images: int = 0) -> VarianceEstimate:
-    """The two parts of the normalised variance from the moments of all pairs.
+def moment_estimate(a: Tensor, b: Tensor, samples: int, images: float = 0) -> VarianceEstimate:
+    r"""The two parts of the normalised variance from the moments of all pairs.
 
-    See :func:`normalised_variance` for the equation and :func:`signal` for the arguments.
+    Both are divided by N - 1, so that they have one unit whatever N is. The noise of an image is
+
+    .. math:: v = b \frac{V}{N}
+
+    at a batch of b images. See :func:`normalised_variance` for the equation and :func:`signal` for
+    the other arguments.
+
+    Args:
+        a: A, shape (M,).
+        b: B, shape (M,).
+        samples: N, at least 2.
+        images: see :class:`VarianceEstimate`.
     """
     _require_samples(samples)
-    return VarianceEstimate(2 * (a - b), (samples - 2) * b + a, samples, images)
+    numerator, denominator = 2 * (a - b), (samples - 2) * b + a
+    pairs = samples - 1
+    of_image = 0.5 * images * numerator / pairs if images else None
+    return VarianceEstimate(numerator / pairs, denominator / pairs, samples, images, of_image)
 
 
 def cosine_estimate(
-    dot: Tensor, square_a: Tensor, square_b: Tensor, samples: int, images: int = 0
+    dot: Tensor, square_a: Tensor, square_b: Tensor, samples: int, images: float = 0
 ) -> VarianceEstimate:
     r"""The two parts of the paper's own measure, the cosine of two half-batch means.
 
     .. math:: \varphi = 1 - \cos(G_a, G_b)
               = \frac{|G_a| |G_b| - \langle G_a, G_b \rangle}{|G_a| |G_b|}
 
+    The noise of an image comes from the difference of the halves, which is unbiased for halves of
+    any size:
+
+    .. math:: E |G_a - G_b|^2 = v \left(\frac{1}{b_a} + \frac{1}{b_b}\right) = \frac{4 v}{b}
+
     Args:
         dot: inner product of the half-batch means, shape (M,).
         square_a: squared norm of the first mean, shape (M,).
         square_b: squared norm of the second mean, shape (M,).
         samples: N, at least 2.
-        images: images in the whole batch.
+        images: b, images in the whole batch.
     """
     _require_samples(samples)
     norms = torch.sqrt(square_a) * torch.sqrt(square_b)
-    return VarianceEstimate(norms - dot, norms, samples, images)
+    of_image = 0.25 * images * (square_a + square_b - 2 * dot) if images else None
+    return VarianceEstimate(norms - dot, norms, samples, images, of_image)

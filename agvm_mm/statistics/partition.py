@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,7 +61,7 @@ def partition_parameters(
 
     Raises:
         ValueError: a prefix matches nothing; a parameter is in no module or in two; nothing is
-            trainable.
+            trainable; a parameter is complex.
     """
     named = [
         (name, parameter)
@@ -70,12 +70,12 @@ def partition_parameters(
     ]
     if not named:
         raise ValueError('the model has no trainable parameter: AGVM has nothing to modulate.')
+    _require_real(named)
     if modules is None:
         owners = {name: default_module(name) for name, _ in named}
     else:
         owners = _assign_by_prefix([name for name, _ in named], modules)
-        for name, prefixes in modules.items():
-            _require_match(name, prefixes, model)
+        _require_matches(modules, model)
     return _build(named, owners)
 
 
@@ -105,10 +105,33 @@ def covers(prefix: str, name: str) -> bool:
     return name == prefix or name.startswith(prefix + '.')
 
 
+def _ancestors(name: str) -> Iterator[str]:
+    """The prefixes that cover the parameter ``name``, itself the last."""
+    end = name.find('.')
+    while end >= 0:
+        yield name[:end]
+        end = name.find('.', end + 1)
+    yield name
+
+
+def _require_real(named: Iterable[tuple[str, nn.Parameter]]) -> None:
+    for name, parameter in named:
+        if parameter.is_complex():
+            raise ValueError(
+                f'the trainable parameter {name!r} is complex ({parameter.dtype}) and AGVM measures '
+                'real gradients: make its real view (torch.view_as_real) the parameter, freeze it, '
+                'or set optim_wrapper.agvm=None.'
+            )
+
+
 def _assign_by_prefix(names: Iterable[str], modules: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    covering: dict[str, dict[str, None]] = {}  # modules by prefix, each once, in their order
+    for module, prefixes in modules.items():
+        for prefix in prefixes:
+            covering.setdefault(prefix.rstrip('.'), {})[module] = None
     owners = {}
     for name in names:
-        found = [m for m, prefixes in modules.items() if any(covers(p, name) for p in prefixes)]
+        found = list(dict.fromkeys(m for p in _ancestors(name) for m in covering.get(p, ())))
         if len(found) != 1:
             what = 'no module' if not found else f'several modules ({", ".join(found)})'
             raise ValueError(
@@ -119,15 +142,18 @@ def _assign_by_prefix(names: Iterable[str], modules: Mapping[str, Sequence[str]]
     return owners
 
 
-def _require_match(module: str, prefixes: Sequence[str], model: nn.Module) -> None:
-    every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    for prefix in prefixes:
-        if not any(covers(prefix, name) for name in every):
-            children = ', '.join(name for name, _ in model.named_children())
-            raise ValueError(
-                f'optim_wrapper.agvm.modules[{module!r}] has the prefix {prefix!r}, which matches '
-                f'no parameter; the top-level children are: {children}.'
-            )
+def _require_matches(modules: Mapping[str, Sequence[str]], model: nn.Module) -> None:
+    every = {
+        p for name, _ in model.named_parameters(remove_duplicate=False) for p in _ancestors(name)
+    }
+    for module, prefixes in modules.items():
+        for prefix in prefixes:
+            if prefix.rstrip('.') not in every:
+                children = ', '.join(name for name, _ in model.named_children())
+                raise ValueError(
+                    f'optim_wrapper.agvm.modules[{module!r}] has the prefix {prefix!r}, which '
+                    f'matches no parameter; the top-level children are: {children}.'
+                )
 
 
 def _build(named: Sequence[tuple[str, nn.Parameter]], owners: Mapping[str, str]) -> ModulePartition:
@@ -144,11 +170,12 @@ def _build(named: Sequence[tuple[str, nn.Parameter]], owners: Mapping[str, str])
                 'optim_wrapper.agvm.modules.'
             )
     names = tuple(dict.fromkeys(owners[name] for name, _ in kept))
+    positions = {name: i for i, name in enumerate(names)}
     return ModulePartition(
         names=names,
         parameter_names=tuple(name for name, _ in kept),
         parameters=tuple(parameter for _, parameter in kept),
         module_of=torch.tensor(
-            [names.index(owners[name]) for name, _ in kept], device=kept[0][1].device
+            [positions[owners[name]] for name, _ in kept], device=kept[0][1].device
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mmengine.logging import MessageHub, print_log
 
@@ -22,3 +22,8 @@ class MessageHubLog:
         """Record values of the present update."""
         for name, value in values.items():
             self._message_hub.update_scalar(f'train/{name}', value)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Take values out of the message hub, which would log old ones as new."""
+        for name in names:
+            self._message_hub.log_scalars.pop(f'train/{name}', None)

@@ -102,7 +102,9 @@ def test_one_process_splits_its_micro_batches(count):
     half = count // 2
     expected = _one_minus_cosine(gradients[:half].mean(0), gradients[half:].mean(0))
     torch.testing.assert_close(estimate.phi, expected, rtol=1e-12, atol=1e-13)
-    assert (estimate.samples, estimate.images) == (count, 2 * count)
+    # 4 / b = 1 / b_a + 1 / b_b, for halves of unequal size too
+    images = 4 / (1 / (2 * half) + 1 / (2 * (count - half)))
+    assert (estimate.samples, estimate.images) == (count, pytest.approx(images, rel=1e-14))
 
 
 def test_a_half_without_gradient_has_no_cosine():

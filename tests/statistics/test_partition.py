@@ -98,3 +98,37 @@ def test_nothing_trainable_is_refused():
     model = nn.Linear(2, 2).requires_grad_(False)
     with pytest.raises(ValueError, match='no trainable parameter'):
         partition_parameters(model)
+
+
+def test_a_complex_parameter_is_refused_by_name_unless_it_is_frozen():
+    model = _two_stage()
+    model.neck.phase = nn.Parameter(torch.zeros(3, dtype=torch.complex64))
+    with pytest.raises(ValueError, match=r"'neck.phase' is complex \(torch.complex64\)"):
+        partition_parameters(model)
+    model.neck.phase.requires_grad_(False)
+    assert 'neck.phase' not in partition_parameters(model).parameter_names
+
+
+def _comparisons(modules: int) -> int:
+    """Look-ups of names while a model of so many modules is partitioned by prefixes."""
+    seen = 0
+
+    class Name(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal seen
+            seen += 1
+            return str.__eq__(self, other)  # type: ignore[arg-type]
+
+        __hash__ = str.__hash__
+
+    model = nn.Module()
+    for i in range(modules):
+        model.add_module(f'm{i}', nn.Linear(1, 1, bias=False))
+    named = {Name(f'm{i}'): [Name(f'm{i}')] for i in range(modules)}
+    partition = partition_parameters(model, named)
+    assert partition.module_of.tolist() == list(range(modules))
+    return seen
+
+
+def test_the_work_grows_with_the_number_of_modules_not_with_its_square():
+    assert _comparisons(200) <= 2.5 * _comparisons(100) + 100
