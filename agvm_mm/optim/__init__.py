@@ -1,6 +1,7 @@
 """Optimizer wrappers and what they are made of."""
 
 from .adan import build_adan
+from .exchange import register_parameterwise
 from .lamb import LAMBOptimizer
 from .lars import build_lars
 from .lr_plan import LearningRatePlan
@@ -20,5 +21,6 @@ __all__ = [
     'SecondMoment',
     'build_adan',
     'build_lars',
+    'register_parameterwise',
     'register_second_moment',
 ]

@@ -6,7 +6,8 @@ back, also when the step raises. Optimizer state is keyed by parameter and does 
 
 Groups with equal options are joined on the way. MMEngine makes one group of every parameter as soon
 as ``paramwise_cfg`` is set, and an optimizer that works on lists of tensors (``foreach``) would be
-given lists of one.
+given lists of one. Only classes that are known to step parameter by parameter are joined: others may
+take a norm, a step size or a random number of a whole group, and would step otherwise.
 """
 
 from __future__ import annotations
@@ -23,6 +24,39 @@ Group = dict[str, Any]
 Part = tuple[int, Group]
 """A group for the step and the position of the group that it was cut from."""
 
+# All but LBFGS; old versions lack some.
+_OF_TORCH = (
+    'ASGD',
+    'Adadelta',
+    'Adafactor',
+    'Adagrad',
+    'Adam',
+    'AdamW',
+    'Adamax',
+    'Muon',
+    'NAdam',
+    'RAdam',
+    'RMSprop',
+    'Rprop',
+    'SGD',
+    'SparseAdam',
+)
+_PARAMETERWISE = {getattr(torch.optim, name) for name in _OF_TORCH if hasattr(torch.optim, name)}
+
+
+def register_parameterwise(optimizer: type[Optimizer]) -> type[Optimizer]:
+    """Declare that a class steps every parameter by its own gradient, state and group options.
+
+    It does not hold for subclasses, which may do something else.
+    """
+    _PARAMETERWISE.add(optimizer)
+    return optimizer
+
+
+def is_parameterwise(optimizer: Optimizer) -> bool:
+    """Whether the class is known to step parameter by parameter."""
+    return type(optimizer) in _PARAMETERWISE
+
 
 @contextmanager
 def shown(optimizer: Optimizer, groups: list[Group]) -> Iterator[None]:
@@ -31,6 +65,9 @@ def shown(optimizer: Optimizer, groups: list[Group]) -> Iterator[None]:
     Clipping adds up norms in the order of the groups, and the last digit depends on it.
     """
     present = optimizer.param_groups
+    if present is groups:
+        yield
+        return
     optimizer.param_groups = groups
     try:
         yield
@@ -40,23 +77,23 @@ def shown(optimizer: Optimizer, groups: list[Group]) -> Iterator[None]:
 
 @contextmanager
 def merged(optimizer: Optimizer) -> Iterator[None]:
-    """Join groups of equal options; an optimizer whose groups can't be exchanged is left alone."""
-    if keeps_own_groups(optimizer) or inner_optimizer(optimizer):
-        yield
-        return
+    """Join groups of equal options, where the optimizer steps parameter by parameter."""
     with exchanged(optimizer, list(enumerate(optimizer.param_groups))):
         yield
 
 
 @contextmanager
 def exchanged(optimizer: Optimizer, parts: Sequence[Part]) -> Iterator[None]:
-    """Let the optimizer step with ``parts``, those of equal options joined.
+    """Let the optimizer step with ``parts``; those of equal options joined, where that is the same.
 
     Raises:
         RuntimeError: the step changed options in a way that its groups can't take over.
     """
     groups = optimizer.param_groups
-    joined, places = join(parts)
+    if is_parameterwise(optimizer):
+        joined, places = join(parts)
+    else:
+        joined, places = [part for _, part in parts], list(range(len(parts)))
     if len(joined) == len(groups) and all(part is groups[i] for i, part in parts):
         yield
         return

@@ -11,6 +11,7 @@ from mmengine.registry import OPTIMIZERS
 from torch.optim import Optimizer
 
 from .closure import Closure, evaluate
+from .exchange import register_parameterwise
 from .library import import_library
 
 
@@ -64,6 +65,7 @@ def _library_class() -> Callable[..., Optimizer]:
     """The library's LARS, made to leave the gradients as they were."""
     library = import_library('LARSOptimizer')
 
+    @register_parameterwise
     class LARS(library.LARS):  # type: ignore[name-defined]
         def step(self, closure: Closure | None = None) -> Any:
             loss = evaluate(closure)

@@ -20,9 +20,9 @@ from ..statistics import VarianceEstimate
 from . import report
 from .binding import ImageCounter, bind, module_names, unwrapped
 from .clip import split_adaptive, split_window
-from .exchange import merged, shown
+from .exchange import is_parameterwise, merged, shown
 from .kfac import KFACPart
-from .lr_plan import LearningRatePlan
+from .lr_plan import LearningRatePlan, split_warning
 from .modulator import Modulator
 from .settings import AGVMSettings
 
@@ -240,6 +240,8 @@ class AGVMMixin(OptimWrapper):
             for parameter, name in module_names(unwrapped(model), partition).items()
         }
         self._plan = LearningRatePlan(self.optimizer, module_of, anchor)
+        if settings.apply and self._plan.splits_groups and not is_parameterwise(self.optimizer):
+            print_log(split_warning(self.optimizer), logger='current', level=logging.WARNING)
         self._restore(modulator)
         self._modulator = modulator
         print_log(report.start(modulator, self._accumulative_counts), logger='current')

@@ -10,13 +10,14 @@ from mmengine.optim import build_optim_wrapper
 from optimizer_case import build, parameters, set_gradients
 from torch import nn
 
-from agvm_mm.optim import AGVMOptimWrapper
+from agvm_mm.optim import AGVMOptimWrapper, register_parameterwise
 from agvm_mm.optim.exchange import join, merged
 from agvm_mm.optim.lr_plan import LearningRatePlan
 
 SEEN: list[list[tuple[int, float, float]]] = []
 
 
+@register_parameterwise
 class Watching(torch.optim.SGD):
     """Notes the groups that its step sees: tensors, learning rate, weight decay."""
 

@@ -238,9 +238,10 @@ class TestEvery:
 
 @pytest.mark.parametrize('name', ['LARS', 'Adan'])
 def test_absent_library_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agvm_mm.optim import lars
+    from agvm_mm.optim import adan, lars
 
     lars._library_class.cache_clear()
+    adan._library_class.cache_clear()
     monkeypatch.setitem(sys.modules, 'pytorch_optimizer', None)
     with pytest.raises(ImportError, match=rf"type='{name}Optimizer' needs pytorch_optimizer;"):
         build(name, parameters(), lr=0.1)
