@@ -6,8 +6,8 @@ back, also when the step raises. Optimizer state is keyed by parameter and does 
 
 Groups with equal options are joined on the way. MMEngine makes one group of every parameter as soon
 as ``paramwise_cfg`` is set, and an optimizer that works on lists of tensors (``foreach``) would be
-given lists of one. Only classes that are known to step parameter by parameter are joined: others may
-take a norm, a step size or a random number of a whole group, and would step otherwise.
+given lists of one. Only classes that are known to step parameter by parameter are joined: others
+may take a norm, a step size or a random number of a whole group, and would step otherwise.
 """
 
 from __future__ import annotations

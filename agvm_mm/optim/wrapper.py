@@ -264,7 +264,8 @@ class AGVMMixin(OptimWrapper):
         """Index of the coming backward pass within its update, and how many the update has."""
         counts = self._accumulative_counts
         whole = self._max_counts - self._remainder_counts
-        if self._remainder_counts > 0 and self._inner_count >= whole:
+        known = self._max_counts > 0  # -1 for a loop of unknown length
+        if known and self._remainder_counts > 0 and self._inner_count >= whole:
             return self._inner_count - whole, self._remainder_counts
         return self._inner_count % counts, counts
 
