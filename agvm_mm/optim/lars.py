@@ -28,9 +28,12 @@ def build_lars(
     ``ratio = trust_coefficient * ||w|| / (||g|| + weight_decay * ||w||)``;
     ``v <- momentum * v + ratio * (g + weight_decay * w)``;  ``w <- w - lr * v``
 
-    The ratio is 1 where a norm is 0, and for biases and norm scales, which are not decayed either.
-    Deviation: the published algorithm keeps ``lr`` inside ``v``; outside, as in
-    ``torch.optim.SGD``, a changed ``lr`` acts at once.
+    A weight whose gradient is 0 decays by the same ratio, ``trust_coefficient / weight_decay``.
+    The ratio is 1 for biases and norm scales, which are not decayed.
+
+    Deviations: the published algorithm keeps ``lr`` inside ``v``; outside, as in
+    ``torch.optim.SGD``, a changed ``lr`` acts at once. Its ratio is 0 for a weight that is 0, which
+    could then never move; here it is 1.
 
     Args:
         params: Parameters, or dicts of them with options of their own.
