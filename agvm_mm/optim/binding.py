@@ -87,11 +87,12 @@ def module_names(network: nn.Module, partition: ModulePartition | None) -> dict[
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside a data-parallel wrapper and inside ``torch.compile``."""
-    inner = _uncompiled(model)
-    return _uncompiled(inner.module) if is_model_wrapper(inner) else inner  # type: ignore[arg-type]
+    inner = uncompiled(model)
+    return uncompiled(inner.module) if is_model_wrapper(inner) else inner  # type: ignore[arg-type]
 
 
-def _uncompiled(model: nn.Module) -> nn.Module:
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model inside ``torch.compile``."""
     original: nn.Module = getattr(model, '_orig_mod', model)
     return original
 
@@ -107,7 +108,7 @@ def data_parallel(model: nn.Module, method: str, where: str) -> dist.ProcessGrou
     Raises:
         ValueError: the model is spread over processes in another way.
     """
-    wrapper, network = _uncompiled(model), unwrapped(model)
+    wrapper, network = uncompiled(model), unwrapped(model)
     if not _is_wrapper(wrapper):
         _require_whole(network, method, where)
         _require_one_process(method, where)

@@ -61,6 +61,15 @@ def start(modulator: Modulator, accumulative_counts: int) -> str:
     return '\n'.join(lines)
 
 
+def without_anchor(modulator: Modulator) -> str:
+    """The one warning that there is nothing to compare with."""
+    return (
+        f'AGVM: the anchor {modulator.settings.anchor!r} got no gradient at update '
+        f'{modulator.update}, as when it is frozen. Without it nothing is measured: phi, noise '
+        'scale and factors stay and are logged as they were. Said once.'
+    )
+
+
 def skipped(modulator: Modulator) -> str:
     """The one warning about non-finite gradients."""
     return (

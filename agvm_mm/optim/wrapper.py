@@ -25,6 +25,7 @@ from .kfac import KFACPart
 from .lr_plan import LearningRatePlan, split_warning
 from .modulator import Modulator
 from .settings import AGVMSettings
+from .unreduced import UnreducedParameters
 
 STATE_KEY = 'agvm'
 KFAC_KEY = 'kfac'
@@ -89,10 +90,12 @@ class AGVMMixin(OptimWrapper):
         self._plan: LearningRatePlan | None = None
         self._pending: dict[str, Any] | None = None
         self._images = ImageCounter()
+        self._unreduced: UnreducedParameters | None = None
         self._groups: list[dict[str, Any]] = []  # those of the config, while others step
         self._updates = 0
         self._resumed: int | None = None
         self._began = False
+        self._said_without_anchor = False
 
     @property
     def modulator(self) -> Modulator | None:
@@ -139,6 +142,8 @@ class AGVMMixin(OptimWrapper):
     def step(self, **kwargs: Any) -> None:
         """Step with every module's learning rate scaled by its factor."""
         self._groups = self.optimizer.param_groups
+        if self._unreduced is not None:
+            self._unreduced.require_none_stepped(self.optimizer)
         if self._settings is None:
             with self._preconditioned(), merged(self.optimizer):
                 super().step(**kwargs)
@@ -215,6 +220,7 @@ class AGVMMixin(OptimWrapper):
         """Start after ``iterations``, or anew: FlexibleRunner resumes after the first sight."""
         if not self._began:
             self._images.attach(model)
+            self._unreduced = UnreducedParameters(model)
         self._began = True
         if self._resumed is not None:
             self._updates, self._resumed = self._resumed, None
@@ -277,6 +283,11 @@ class AGVMMixin(OptimWrapper):
             scalars.update(report.estimate(modulator, estimate))
             if not estimate.finite and modulator.skipped == 1:
                 print_log(report.skipped(modulator), logger='current', level=logging.WARNING)
+            anchored = bool(estimate.valid[modulator.partition.index(modulator.settings.anchor)])
+            if estimate.finite and not anchored and not self._said_without_anchor:
+                self._said_without_anchor = True
+                text = report.without_anchor(modulator)
+                print_log(text, logger='current', level=logging.WARNING)
         for name, value in scalars.items():
             self.message_hub.update_scalar(f'train/agvm/{name}', value)
 
