@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from .settings import BY_KFAC, WHERE, AGVMSettings
 
 if TYPE_CHECKING:
     from .kfac import KFACPart
+
+SHOWN = 6  # parts of a model in a sentence
 
 
 def bind(
@@ -51,8 +54,10 @@ def bind(
         SingleProcess() if group is None else ProcessGroupCommunicator(group, halves)
     )
     _require_two_samples(communicator.size, accumulative_counts)
+    _require_changing_graph(model, accumulative_counts)
     _require_dense(network)
     partition = partition_parameters(network, settings.modules)
+    _require_several(settings, partition)
     _require_anchor(settings, partition, network)
     require_optimized(zip(partition.parameter_names, partition.parameters), optimizer, 'AGVM')
     diagonal = build_preconditioner(optimizer) if settings.precondition is True else None
@@ -193,6 +198,16 @@ def _require_two_samples(ranks: int, accumulative_counts: int) -> None:
         )
 
 
+def _require_changing_graph(model: nn.Module, accumulative_counts: int) -> None:
+    if accumulative_counts > 1 and getattr(uncompiled(model), 'static_graph', False):
+        raise ValueError(
+            'the data-parallel wrapper has static_graph=True and optim_wrapper.accumulative_counts '
+            f'is {accumulative_counts}, and torch fails on the first update that a rank '
+            'accumulates; set static_graph=False (find_unused_parameters=True for parameters '
+            'without gradient), or accumulative_counts=1.'
+        )
+
+
 def _require_dense(network: nn.Module) -> None:
     for name, module in network.named_modules():
         if getattr(module, 'sparse', False) is True and isinstance(
@@ -202,6 +217,27 @@ def _require_dense(network: nn.Module) -> None:
                 f'{name!r} is an embedding with sparse gradients, which AGVM cannot measure; '
                 'set sparse=False there.'
             )
+
+
+def _require_several(settings: AGVMSettings, partition: ModulePartition) -> None:
+    (name, *others) = partition.names
+    if others or (settings.anchor == name and not settings.apply):
+        return
+    parts = _parts(partition.parameter_names)
+    example = {part.rpartition('.')[2]: [part] for part in parts[:SHOWN]}
+    more = ' and so on' if len(parts) > SHOWN else ''
+    raise ValueError(
+        f'all trainable parameters are in one module, {name!r}, so AGVM has no other module whose '
+        f'learning rate it could scale; name the parts in {WHERE}.modules, such as '
+        f'{example}{more}, and one of them in {WHERE}.anchor, or set {WHERE}=None.'
+    )
+
+
+def _parts(names: Sequence[str]) -> list[str]:
+    """Where qualified names first differ: 'a.b' and 'a.c' for 'a.b.weight' and 'a.c.weight'."""
+    paths = [name.split('.') for name in names]
+    shared = len(os.path.commonprefix(paths))
+    return list(dict.fromkeys('.'.join(path[: shared + 1]) for path in paths))
 
 
 def _require_anchor(settings: AGVMSettings, partition: ModulePartition, network: nn.Module) -> None:

@@ -22,7 +22,9 @@ class UnreducedParameters:
     def __init__(self, model: nn.Module) -> None:
         wrapper = uncompiled(model)
         self._named: dict[str, nn.Parameter] = {}
-        if isinstance(wrapper, DistributedDataParallel) and wrapper.process_group.size() > 1:
+        if not isinstance(wrapper, DistributedDataParallel) or not hasattr(wrapper, 'reducer'):
+            return  # MMSeparateDistributedDataParallel has the base class alone
+        if wrapper.process_group.size() > 1:
             reduced = _reduced(wrapper)
             self._named = {
                 name: parameter

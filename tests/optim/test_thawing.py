@@ -13,7 +13,10 @@ from torch import Tensor
 
 from agvm_mm.optim import AGVMOptimWrapper
 
-SENTENCE = "the parameter 'neck.weight' was frozen when the model was wrapped in"
+SENTENCE = (
+    "the parameter 'neck.weight' was frozen when the model was wrapped in DistributedDataParallel, "
+    'which does not average its gradient, so the ranks would drift apart;'
+)
 AGVM = dict(interval=1, momentum=0.5)
 KFAC = dict(statistics_interval=1, inverse_interval=1, momentum=0.5, damping=0.1)
 ARMS = {'agvm': dict(agvm=AGVM), 'kfac': dict(agvm=None, kfac=KFAC), 'neither': dict(agvm=None)}
