@@ -21,6 +21,7 @@ REFUSING = (
     'lr_plan',
     'modulator',
     'precondition',
+    'unreduced',
     'wrapper',
 )
 # What the table does not quote: a value, a checkpoint, a batch. The list may only shrink.

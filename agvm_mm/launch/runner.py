@@ -14,6 +14,7 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from .. import compat
+from ..optim.library import require_registered
 from .amp import enable_amp
 from .auto_scale import scale_lr, wants_scaling
 from .batch_size import apply_total_batch_size, effective_batch, restore_updates
@@ -72,6 +73,7 @@ def prepare_training(cfg: Config, options: TrainOptions) -> list[Note]:
         LaunchError: the launch cannot work.
     """
     ranks = count_ranks(cfg.launcher)
+    _check_optimizer(cfg)
     if options.amp:
         enable_amp(cfg)
     if options.seed is not None:
@@ -122,6 +124,14 @@ def _read(path: str) -> Config:
         if not compat.has_compiled_ops() and 'mmcv._ext' in _causes(error):
             raise LaunchError(str(compat.missing_ops_message('mmdet'))) from error
         raise
+
+
+def _check_optimizer(cfg: Config) -> None:
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    try:
+        require_registered(optimizer.get('type'), cfg.get('default_scope'))
+    except ValueError as error:
+        raise LaunchError(str(error)) from None
 
 
 def _check_checkpoint(cfg: Config, where: str) -> None:

@@ -3,6 +3,7 @@
 from .adan import build_adan
 from .lamb import LAMBOptimizer
 from .lars import build_lars
+from .parameterwise import register_parameterwise
 from .precondition import SecondMoment, register_second_moment
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     'SecondMoment',
     'build_adan',
     'build_lars',
+    'register_parameterwise',
     'register_second_moment',
 ]

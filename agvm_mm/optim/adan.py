@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from mmengine.registry import OPTIMIZERS
 from torch.optim import Optimizer
 
 from .library import import_library
+from .parameterwise import register_parameterwise
 from .precondition import SecondMoment, register_second_moment
 
 
@@ -51,9 +53,7 @@ def build_adan(
             f'max_grad_norm={max_grad_norm} of AdanOptimizer must be 0; '
             'set optim_wrapper.clip_grad=dict(max_norm=...) instead.'
         )
-    library = import_library('AdanOptimizer')
-    register_second_moment(library.Adan, SecondMoment('exp_avg_sq', beta=2))
-    optimizer: Optimizer = library.Adan(
+    optimizer: Optimizer = _library_class()(
         params,
         lr=lr,
         betas=tuple(betas),
@@ -66,6 +66,19 @@ def build_adan(
 
 
 OPTIMIZERS.register_module(name='AdanOptimizer', module=build_adan)
+
+
+@cache
+def _library_class() -> Callable[..., Optimizer]:
+    """The library's Adan, never built with its clipping by the norm of all gradients."""
+    library = import_library('AdanOptimizer')
+
+    @register_parameterwise
+    class Adan(library.Adan):  # type: ignore[name-defined]
+        pass
+
+    register_second_moment(library.Adan, SecondMoment('exp_avg_sq', beta=2))
+    return Adan
 
 
 def restart_adan(optimizer: Optimizer) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from .closure import Closure, evaluate
+from .parameterwise import register_parameterwise
 from .precondition import SecondMoment, register_second_moment
 
 
@@ -28,6 +29,7 @@ def is_adapted(parameter: Tensor) -> bool:
 
 
 @OPTIMIZERS.register_module()
+@register_parameterwise
 class LAMBOptimizer(Optimizer):
     """Adam with a trust ratio for every weight tensor.
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from .closure import Closure, evaluate
 from .library import import_library
+from .parameterwise import register_parameterwise
 
 
 def build_lars(
@@ -27,9 +28,12 @@ def build_lars(
     ``ratio = trust_coefficient * ||w|| / (||g|| + weight_decay * ||w||)``;
     ``v <- momentum * v + ratio * (g + weight_decay * w)``;  ``w <- w - lr * v``
 
-    The ratio is 1 where a norm is 0, and for biases and norm scales, which are not decayed either.
-    Deviation: the published algorithm keeps ``lr`` inside ``v``; outside, as in
-    ``torch.optim.SGD``, a changed ``lr`` acts at once.
+    A weight whose gradient is 0 decays by the same ratio, ``trust_coefficient / weight_decay``.
+    The ratio is 1 for biases and norm scales, which are not decayed.
+
+    Deviations: the published algorithm keeps ``lr`` inside ``v``; outside, as in
+    ``torch.optim.SGD``, a changed ``lr`` acts at once. Its ratio is 0 for a weight that is 0, which
+    could then never move; here it is 1.
 
     Args:
         params: Parameters, or dicts of them with options of their own.
@@ -64,6 +68,7 @@ def _library_class() -> Callable[..., Optimizer]:
     """The library's LARS, made to leave the gradients as they were."""
     library = import_library('LARSOptimizer')
 
+    @register_parameterwise
     class LARS(library.LARS):  # type: ignore[name-defined]
         def step(self, closure: Closure | None = None) -> Any:
             loss = evaluate(closure)

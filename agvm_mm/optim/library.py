@@ -1,13 +1,39 @@
 """Where LARS and Adan come from.
 
 They and LAMB are registered as ``LARSOptimizer``, ``AdanOptimizer``, ``LAMBOptimizer``: the bare
-names may already be taken in MMEngine's registry (bitsandbytes brings its ``LARS`` and ``LAMB``).
+names may already be taken in MMEngine's registry (bitsandbytes brings its ``LARS`` and ``LAMB``) or
+be taken later. A bare name that nobody has registered is answered with the right one.
 None of them clips, which belongs to ``optim_wrapper.clip_grad``; all leave ``p.grad`` as it was.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
+
+from mmengine.registry import OPTIMIZERS
+
+BARE_NAMES = ('Adan', 'LAMB', 'LARS')
+
+
+def require_registered(optimizer: Any, scope: str | None) -> None:
+    """Refuse the bare name of one of our optimizers in a config, where nobody registered it.
+
+    Args:
+        optimizer: ``optim_wrapper.optimizer.type``.
+        scope: ``default_scope`` of the config.
+
+    Raises:
+        ValueError: names the right one. MMEngine says "None is not a callable object".
+    """
+    if optimizer not in BARE_NAMES:
+        return
+    with OPTIMIZERS.switch_scope_and_registry(scope) as registry:
+        if registry.get(optimizer) is None:
+            raise ValueError(
+                f'optim_wrapper.optimizer.type is {optimizer!r}, which is not registered; set it '
+                f'to {optimizer + "Optimizer"!r}, the one of agvm_mm.'
+            )
 
 
 def import_library(wanted_by: str) -> ModuleType:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..gradients import (
     SingleProcess,
     build_collector,
 )
+from ..optim.parameterwise import is_parameterwise
 from ..optim.precondition import build_preconditioner
 from ..statistics import (
     FactorConfig,
@@ -29,11 +31,12 @@ from ..statistics import (
     update_factors,
 )
 from . import report
-from .learning_rates import LearningRatePlan
+from .learning_rates import LearningRatePlan, split_warning
 from .part import Part, Pass, Run
 from .settings import WHERE, AGVMSettings
 
 STATE_VERSION = 4
+SHOWN = 6  # parts of a model in a sentence
 
 
 class AGVMPart(Part):
@@ -70,6 +73,7 @@ class AGVMPart(Part):
         self.settings = AGVMSettings.from_dict(values)
         self.skipped = 0
         self.images = 0.0
+        self._said_without_anchor = False
         self.observers: list[Callable[[int, VarianceEstimate], None]] = []
 
     def divide(self, network: nn.Module) -> ModulePartition:
@@ -84,7 +88,9 @@ class AGVMPart(Part):
             SingleProcess() if run.group is None else ProcessGroupCommunicator(run.group, halves)
         )
         _require_two_samples(communicator.size, run.accumulation)
+        _require_changing_graph(run)
         _require_dense(run.network)
+        _require_several(settings, partition)
         _require_anchor(settings, partition, run.network)
         self.partition = partition
         self.collector = build_collector(
@@ -101,6 +107,8 @@ class AGVMPart(Part):
             for parameter, name in run.module_of.items()
         }
         self.plan = LearningRatePlan(run.optimizer, module_of, anchor)
+        if settings.apply and self.plan.splits_groups and not is_parameterwise(run.optimizer):
+            run.log.say(split_warning(run.optimizer), warning=True)
         low, high = settings.clamp
         self._config = FactorConfig(
             anchor=anchor,
@@ -176,6 +184,10 @@ class AGVMPart(Part):
             self.skipped += 1
             if self.skipped == 1:
                 self._log.say(report.skipped(this.update), warning=True)
+        elif not estimate.valid[self._config.anchor] and not self._said_without_anchor:
+            self._said_without_anchor = True
+            text = report.without_anchor(self.settings.anchor, this.update)
+            self._log.say(text, warning=True)
         self.renewed = counted(estimate, self._config)
         self.state = update_factors(self.state, estimate, self._config)
         for observe in self.observers:
@@ -228,6 +240,17 @@ def _require_two_samples(ranks: int, accumulation: int) -> None:
         )
 
 
+def _require_changing_graph(run: Run) -> None:
+    wrapper = getattr(run.model, '_orig_mod', run.model)
+    if run.accumulation > 1 and getattr(wrapper, 'static_graph', False):
+        raise ValueError(
+            'the data-parallel wrapper has static_graph=True and optim_wrapper.accumulative_counts '
+            f'is {run.accumulation}, and torch fails on the first update that a rank accumulates; '
+            'set static_graph=False (find_unused_parameters=True for parameters without gradient), '
+            'or accumulative_counts=1.'
+        )
+
+
 def _require_dense(network: nn.Module) -> None:
     for name, module in network.named_modules():
         if getattr(module, 'sparse', False) is True and isinstance(
@@ -237,6 +260,27 @@ def _require_dense(network: nn.Module) -> None:
                 f'{name!r} is an embedding with sparse gradients, which AGVM cannot measure; '
                 'set sparse=False there.'
             )
+
+
+def _require_several(settings: AGVMSettings, partition: ModulePartition) -> None:
+    (name, *others) = partition.names
+    if others or (settings.anchor == name and not settings.apply):
+        return
+    parts = _parts(partition.parameter_names)
+    example = {part.rpartition('.')[2]: [part] for part in parts[:SHOWN]}
+    more = ' and so on' if len(parts) > SHOWN else ''
+    raise ValueError(
+        f'all trainable parameters are in one module, {name!r}, so AGVM has no other module whose '
+        f'learning rate it could scale; name the parts in {WHERE}.modules, such as '
+        f'{example}{more}, and one of them in {WHERE}.anchor, or set {WHERE}=None.'
+    )
+
+
+def _parts(names: Sequence[str]) -> list[str]:
+    """Where qualified names first differ: 'a.b' and 'a.c' for 'a.b.weight' and 'a.c.weight'."""
+    paths = [name.split('.') for name in names]
+    shared = len(os.path.commonprefix(paths))
+    return list(dict.fromkeys('.'.join(path[: shared + 1]) for path in paths))
 
 
 def _require_anchor(settings: AGVMSettings, partition: ModulePartition, network: nn.Module) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from ..checks import require
+from ..optim.parameterwise import is_parameterwise
 from .part import Part, Pass, Run
 
 Group = dict[str, Any]
@@ -59,8 +60,12 @@ class JoinedGroupsPart(Part):
 
 
 def joined(optimizer: Optimizer) -> AbstractContextManager[None]:
-    """Let the optimizer step with its groups of equal options joined."""
-    if keeps_own_groups(optimizer) or inner_optimizer(optimizer):
+    """Let the optimizer step with its groups of equal options joined.
+
+    Only classes that are known to step parameter by parameter are joined: others may take a norm, a
+    step size or a random number of a whole group, and would step otherwise.
+    """
+    if not is_parameterwise(optimizer):
         return nullcontext()
     groups, places = join(optimizer.param_groups)
     if len(groups) == len(places):
@@ -72,6 +77,9 @@ def joined(optimizer: Optimizer) -> AbstractContextManager[None]:
 def shown(optimizer: Optimizer, groups: list[Group]) -> Iterator[None]:
     """Let what runs inside the context see ``groups``, though others are exchanged for them."""
     present = optimizer.param_groups
+    if present is groups:
+        yield
+        return
     optimizer.param_groups = groups
     try:
         yield

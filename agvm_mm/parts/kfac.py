@@ -75,7 +75,7 @@ class KFACPart(Part):
             raise RuntimeError(
                 'K-FAC needs the number of images of a batch and the data preprocessor of this '
                 "model does not show it: its argument has to hold them under 'inputs', as a list "
-                'or a tensor.'
+                f'or a tensor; or set {WHERE}=None.'
             )
         return self.preconditioner.capture(this.index, this.count, this.images, this.loss_scale())
 

@@ -50,6 +50,11 @@ class LearningRatePlan:
                 rates[module] = max(rates[module], float(group['lr']))
         return rates
 
+    @property
+    def splits_groups(self) -> bool:
+        """Whether a group of the optimizer holds parameters of several modules."""
+        return any(len(pieces) > 1 for pieces in self.pieces())
+
     @contextmanager
     def scaled(self, scales: Sequence[float]) -> Iterator[None]:
         """Multiply every module's learning rate by its scale inside the context."""
@@ -73,6 +78,18 @@ class LearningRatePlan:
         return sorted(by_module.items())
 
 
+def split_warning(optimizer: Optimizer) -> str:
+    """What an optimizer that may share something over a group is told when groups are split."""
+    kind = type(optimizer).__name__
+    return (
+        f'optim_wrapper.optimizer.type is {kind}, which is not known to step every parameter by '
+        'itself. AGVM splits its parameter groups by module for the step: a norm, a step size or a '
+        'random number that a group shares is then computed once for each module, and a learning '
+        'rate that is shared by all groups may not follow the scales. If every parameter is '
+        f'stepped by itself, agvm_mm.optim.register_parameterwise({kind}) says so.'
+    )
+
+
 def _require_exchangeable(optimizer: Optimizer) -> None:
     kind = type(optimizer).__name__
     if keeps_own_groups(optimizer):
@@ -87,4 +104,17 @@ def _require_exchangeable(optimizer: Optimizer) -> None:
             f'optim_wrapper.optimizer.type is {kind}, which wraps another optimizer '
             f'({inner[0]}: {type(inner[1]).__name__}), so AGVM cannot scale its learning rates; '
             'use the inner one.'
+        )
+    if any('lr' not in group for group in optimizer.param_groups):
+        raise ValueError(
+            f'optim_wrapper.optimizer.type is {kind}, whose parameter groups have no `lr`, so '
+            'AGVM has no learning rate to scale; allowed is an optimizer with one, such as SGD or '
+            'AdamW.'
+        )
+    made = getattr(type(optimizer), 'param_groups', None)
+    if isinstance(made, property) and made.fset is None:
+        raise ValueError(
+            f'optim_wrapper.optimizer.type is {kind}, whose param_groups cannot be set, so AGVM '
+            'cannot scale its learning rates; allowed is an optimizer whose param_groups are a '
+            'plain attribute, such as SGD or AdamW.'
         )

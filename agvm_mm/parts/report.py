@@ -74,6 +74,15 @@ def start(settings: AGVMSettings, partition: ModulePartition, ranks: int, accumu
     return '\n'.join(lines)
 
 
+def without_anchor(anchor: str, update: int) -> str:
+    """The one warning that there is nothing to compare with."""
+    return (
+        f'AGVM: the anchor {anchor!r} got no gradient at update {update}, as when it is frozen. '
+        'Without it nothing is measured: the scales stay, and phi and noise scale are left out of '
+        'the log. Said once.'
+    )
+
+
 def skipped(update: int) -> str:
     """The one warning about non-finite gradients."""
     return (

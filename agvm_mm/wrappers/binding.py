@@ -45,11 +45,12 @@ def bind(
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside a data-parallel wrapper and inside ``torch.compile``."""
-    inner = _uncompiled(model)
-    return _uncompiled(inner.module) if is_model_wrapper(inner) else inner  # type: ignore[arg-type]
+    inner = uncompiled(model)
+    return uncompiled(inner.module) if is_model_wrapper(inner) else inner  # type: ignore[arg-type]
 
 
-def _uncompiled(model: nn.Module) -> nn.Module:
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model inside ``torch.compile``."""
     original: nn.Module = getattr(model, '_orig_mod', model)
     return original
 
@@ -64,7 +65,7 @@ def data_parallel(model: nn.Module, part: Part) -> dist.ProcessGroup | None:
     Raises:
         ValueError: the model is spread over processes in another way.
     """
-    wrapper = _uncompiled(model)
+    wrapper = uncompiled(model)
     if not _is_wrapper(wrapper):
         _require_whole(model, part)
         _require_one_process(part)
@@ -96,7 +97,8 @@ def _require_ddp(wrapper: nn.Module, part: Part) -> DistributedDataParallel:
 def _wrong_wrapper(wrapper: nn.Module, part: Part) -> ValueError:
     return ValueError(
         f'the model is wrapped in {type(wrapper).__name__}, {_why_not(wrapper)}; {part.title} '
-        "works with MMDistributedDataParallel (model_wrapper_cfg.type, or strategy.type='DDPStrategy'), "
+        'works with MMDistributedDataParallel (model_wrapper_cfg.type, or '
+        "strategy.type='DDPStrategy'), "
         f'or set {part.where}=None.'
     )
 
@@ -135,7 +137,7 @@ def _require_one_process(part: Part) -> None:
 
 def _require_whole(model: nn.Module, part: Part) -> None:
     """Refuse a network whose parts or parameters are spread over ranks by themselves."""
-    wrapper, network = _uncompiled(model), unwrapped(model)
+    wrapper, network = uncompiled(model), unwrapped(model)
     if 'FullyShardedDataParallel' in _base_names(wrapper):
         raise _wrong_wrapper(wrapper, part)
     for name, module in network.named_modules():

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
 class ImageCounter:
-    """Counts the images that pass a model's data preprocessor, as a forward hook on it.
+    """Counts the images that a model's data preprocessor receives, as a forward pre-hook on it.
 
-    A model that is evaluated is not counted. Copies and pickles of the model carry an empty
-    counter, never this run's state.
+    Counted is what enters a training loss: neither a model in evaluation mode nor a pass without
+    gradients. Copies and pickles of the model carry an empty counter, never this run's state.
     """
 
     def __init__(self) -> None:
         self._images = 0
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """Count the images of one batch as the preprocessor received it."""
-        if not module.training:  # a validation between two updates
-            return
-        data = args[0] if args else None
-        inputs = data.get('inputs') if isinstance(data, dict) else data
-        if isinstance(inputs, (Sequence, Tensor)):
-            self._images += len(inputs)
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Count the images of one batch as the preprocessor receives it."""
+        if module.training and torch.is_grad_enabled():
+            data = args[0] if args else kwargs.get('data')
+            self._images += _images(data.get('inputs') if isinstance(data, dict) else data)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return ImageCounter, ()
@@ -39,4 +37,15 @@ class ImageCounter:
         """Watch the data preprocessor of the bare ``network``, if it has one."""
         preprocessor = getattr(network, 'data_preprocessor', None)
         if isinstance(preprocessor, nn.Module):
-            preprocessor.register_forward_hook(self)
+            preprocessor.register_forward_pre_hook(self, with_kwargs=True)
+
+
+def _images(inputs: Any) -> int:
+    """Images in a batch; 0 where it does not show them.
+
+    A semi-supervised batch is a dict of branches, views of the same images: the loader leaves a
+    place for every image in each branch, None in those that do not use it. An image counts once.
+    """
+    if isinstance(inputs, Mapping):
+        return max(map(_images, inputs.values()), default=0)
+    return len(inputs) if isinstance(inputs, (Sequence, Tensor)) else 0

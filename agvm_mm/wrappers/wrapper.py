@@ -21,6 +21,7 @@ from .accumulation import accumulation
 from .binding import bind, unwrapped
 from .images import ImageCounter
 from .log import MessageHubLog
+from .unreduced import UnreducedParameters
 
 STEP_ORDER: tuple[type[Part], ...] = (AGVMPart, KFACPart, UnitClipPart, JoinedGroupsPart)
 """The parts as a step enters them: measure and scale, precondition, clip, join the groups.
@@ -95,6 +96,7 @@ class PartsMixin(OptimWrapper):
         self._bound = False
         self._loaded: dict[str, Any] = {}  # states of parts that have not met the model yet
         self._images = ImageCounter()
+        self._unreduced: UnreducedParameters | None = None
         self._this: Pass | None = None
         self._groups: list[dict[str, Any]] = []  # the config's, while others are in their place
 
@@ -131,6 +133,8 @@ class PartsMixin(OptimWrapper):
     def step(self, **kwargs: Any) -> None:
         """Step with every part around it, in :data:`STEP_ORDER`; then advance the clock."""
         self._require_bound()
+        if self._unreduced is not None:
+            self._unreduced.require_none_stepped(self.optimizer)
         this = self._this or self._pass(0)
         self._groups = self.optimizer.param_groups
         with ExitStack() as around:
@@ -191,6 +195,7 @@ class PartsMixin(OptimWrapper):
             self.updates = iterations // accumulation(self)
         if not self._bound:
             self._images.attach(unwrapped(model))
+            self._unreduced = UnreducedParameters(model)
             kinds = [kind for kind in BIND_ORDER if kind.key in self._parts]
             parts = [self._parts[kind.key] for kind in kinds]
             bind(parts, model, self.optimizer, accumulation(self), MessageHubLog(self.message_hub))

@@ -20,6 +20,7 @@ from agvm_mm.gradients import (
     ProcessGroupCommunicator,
     SingleProcess,
 )
+from agvm_mm.parts import AGVMPart
 from agvm_mm.statistics import cosine_estimate, moment_estimate, partition_parameters
 
 
@@ -64,7 +65,7 @@ def _one_rank_empty(rank: int, kind: type) -> list[torch.Tensor]:
     communicator = ProcessGroupCommunicator(dist.group.WORLD, halves=True)
     collector = kind(partition_parameters(model.module), communicator)
     found = []
-    for step in range(2):
+    for _ in range(2):
         model.zero_grad()
         with collector.capture(0, 1, images=2):
             model(_inputs(rank, step), rank == step).backward()
@@ -76,7 +77,7 @@ def _one_rank_empty(rank: int, kind: type) -> list[torch.Tensor]:
 def test_a_gradient_that_is_none_on_one_rank_counts_as_zero(kind):
     """Rank 0 is empty in the first update, rank 1 in the second."""
     results = run_ranks(_one_rank_empty, 2, kind, timeout=60)
-    for step in range(2):
+    for _ in range(2):
         parts = []
         for rank in range(2):
             x = _inputs(rank, step)  # the backbone is the identity, the neck's scale is 1
@@ -186,7 +187,7 @@ def _by_hand(rank: int, counts: int) -> str:
     wrapper = build_optim_wrapper(model, config)
     wrapper.initialize_count_status(model, 0, 4)
     generator = torch.Generator().manual_seed(rank)
-    for step in range(2):
+    for _ in range(2):
         gradients = torch.randn(2, 7, generator=generator, dtype=torch.float64)
         try:
             with model.no_sync():
@@ -196,7 +197,7 @@ def _by_hand(rank: int, counts: int) -> str:
             return str(error)
         wrapper.step()
         wrapper.zero_grad()
-    return f'{int(wrapper.modulator.state.estimates[0])} estimates'
+    return f'{int(wrapper.part(AGVMPart).state.estimates[0])} estimates'
 
 
 def test_accumulation_by_hand_is_refused_on_every_rank_and_declared_it_is_measured():

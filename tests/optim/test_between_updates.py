@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from runs import ThreePartNet, data
 
 from agvm_mm.parts import AGVMPart, KFACPart
 from agvm_mm.wrappers import AGVMOptimWrapper
+from agvm_mm.wrappers.images import ImageCounter
 
 AGVM = dict(interval=1, momentum=0.5)
 KFAC = dict(statistics_interval=1, inverse_interval=1, momentum=0.5, damping=0.1)
@@ -54,6 +56,83 @@ def test_images_of_a_validation_are_not_counted() -> None:
     assert plain == other
     assert all(torch.equal(a, b) for a, b in zip(plain_factors, factors))
     assert torch.equal(plain_weights, end)
+
+
+def test_images_of_a_forward_without_gradients_are_not_counted() -> None:
+    """In training mode, as when the statistics of batch normalisation are estimated anew."""
+    found = []
+    for looks in (False, True):
+        model, wrapper = build(kfac=KFAC)
+        wrapper.initialize_count_status(model, 0, 2 * COUNTS)
+        for step in range(2 * COUNTS):
+            if looks:
+                with torch.no_grad():
+                    model(**model.data_preprocessor(data(0, 99), True))
+            train(model, wrapper, range(step, step + 1))
+        factors = [entry['factors'] for entry in wrapper.state_dict()['kfac']['layers'].values()]
+        found.append((wrapper.state_dict()['agvm'], factors))
+    (plain, plain_factors), (other, factors) = found
+    assert plain == other and plain['images'] == 2 * COUNTS
+    for ours, theirs in zip(plain_factors, factors):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs))
+
+
+LABELLED = [torch.zeros(3, 4, 4)] * 2
+WEAK, STRONG = [torch.zeros(3, 4, 4)] * 3, [torch.zeros(3, 4, 4)] * 3
+
+
+@pytest.mark.parametrize(
+    ('inputs', 'images'),
+    [
+        # As mmdet's loader puts it together: a place in every branch for every image.
+        (
+            dict(
+                sup=[*LABELLED, None, None, None],
+                unsup_teacher=[None, None, *WEAK],
+                unsup_student=[None, None, *STRONG],
+            ),
+            5,
+        ),
+        # One branch alone, and two views of the same images.
+        (dict(sup=LABELLED), 2),
+        (dict(weak=torch.stack(WEAK), strong=torch.stack(STRONG)), 3),
+        (LABELLED, 2),
+        (torch.stack(WEAK), 3),
+        (7, 0),
+    ],
+)
+def test_an_image_with_several_views_counts_once(inputs: Any, images: int) -> None:
+    counter = ImageCounter()
+    preprocessor = Dropping()
+    model = torch.nn.Module()
+    model.data_preprocessor = preprocessor
+    counter.attach(model)
+    preprocessor(copy.deepcopy(dict(inputs=inputs)), True)
+    preprocessor(data=copy.deepcopy(dict(inputs=inputs)))
+    assert counter.take() == 2 * images
+
+
+class Dropping(torch.nn.Module):
+    """Leaves out the empty places in its argument, as mmdet's does."""
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        if isinstance(data['inputs'], dict):
+            for name, branch in data['inputs'].items():
+                data['inputs'][name] = [image for image in branch if image is not None]
+        return data
+
+
+@pytest.mark.parametrize('start', [0, 4])
+def test_a_loop_of_unknown_length_estimates(start: int) -> None:
+    """MMEngine writes -1 for it, and no update is then a remainder."""
+    states = []
+    for length in (start + 2 * COUNTS, -1):
+        model, wrapper = build()
+        wrapper.initialize_count_status(model, start, length)
+        train(model, wrapper, range(2 * COUNTS))
+        states.append(wrapper.part(AGVMPart).state_dict())
+    assert states[0] == states[1]
+    assert states[0]['modules']['head']['estimates'] == 2
 
 
 def _freeze(rank: int, options: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, Any]:

@@ -10,6 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from optimizer_case import build, parameters, set_gradients
 from torch import nn
 
+from agvm_mm.optim import register_parameterwise
 from agvm_mm.parts.groups import join, joined
 from agvm_mm.parts.learning_rates import LearningRatePlan
 from agvm_mm.wrappers import AGVMOptimWrapper
@@ -17,6 +18,7 @@ from agvm_mm.wrappers import AGVMOptimWrapper
 SEEN: list[list[tuple[int, float, float]]] = []
 
 
+@register_parameterwise
 class Watching(torch.optim.SGD):
     """Notes the groups that its step sees: tensors, learning rate, weight decay."""
 

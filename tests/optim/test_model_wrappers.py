@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 
 import agvm_mm  # noqa: F401
-from agvm_mm.parts import AGVMPart
 
 pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
 

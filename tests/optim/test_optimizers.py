@@ -80,6 +80,18 @@ class TestLARS:
         for actual, wanted in zip(params, expected):
             close(actual, wanted, 1e-14)
 
+    @pytest.mark.parametrize('weight_decay', [0.0, 0.05])
+    def test_zero_gradient_and_zero_weight(self, weight_decay: float) -> None:
+        """A weight without gradient decays by the ratio, 1 / weight_decay times the trust."""
+        zero, still = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.ones(2, 2))
+        options = dict(lr=0.5, trust_coefficient=0.02, weight_decay=weight_decay)
+        optimizer = build('LARS', [zero, still], **options)
+        zero.grad, still.grad = torch.full((2, 2), 3.0), torch.zeros(2, 2)
+        optimizer.step()
+        # ratio 1: 0 - 0.5 * 3; ratio 0.02 * 2 / (0.05 * 2) = 0.4: 1 - 0.5 * 0.4 * 0.05
+        close(zero, np.full((2, 2), -1.5), 0)
+        close(still, np.full((2, 2), 0.99 if weight_decay else 1.0), 1e-7)
+
     @pytest.mark.parametrize('foreach', [True, False])
     def test_equals_the_library(self, foreach: bool) -> None:
         ours, theirs = parameters(), parameters()
@@ -238,9 +250,10 @@ class TestEvery:
 
 @pytest.mark.parametrize('name', ['LARS', 'Adan'])
 def test_absent_library_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agvm_mm.optim import lars
+    from agvm_mm.optim import adan, lars
 
     lars._library_class.cache_clear()
+    adan._library_class.cache_clear()
     monkeypatch.setitem(sys.modules, 'pytorch_optimizer', None)
     with pytest.raises(ImportError, match=rf"type='{name}Optimizer' needs pytorch_optimizer;"):
         build(name, parameters(), lr=0.1)

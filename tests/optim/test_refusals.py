@@ -22,7 +22,7 @@ from torch import nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from agvm_mm import AGVMOptimWrapper
-from agvm_mm.parts import LearningRatePlan
+from agvm_mm.parts import AGVMPart, LearningRatePlan
 
 SIZES = dict(backbone=4, neck=4)
 
@@ -113,6 +113,10 @@ ON_RANKS = {
         'MMDistributedDataParallel was given mixed_precision, which trains on casted copies of '
         'the parameters;',
     ),
+    'static_graph': (
+        lambda: _refusal(MMDistributedDataParallel(_net(), static_graph=True)),
+        'has static_graph=True and optim_wrapper.accumulative_counts is 2, and torch fails on the',
+    ),
     'zero': (_zero, 'type is ZeroRedundancyOptimizer, which keeps its own copy'),
 }
 
@@ -167,6 +171,42 @@ def test_sparse_embeddings():
     net = _net()
     net.neck = nn.Embedding(4, 2, sparse=True)
     assert "'neck' is an embedding with sparse gradients" in _refusal(net)
+
+
+class _Student(nn.Module):
+    """A detector inside another module, as a semi-supervised one has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.student = _net()
+        self.teacher = _net().requires_grad_(False)
+
+
+@pytest.mark.parametrize('agvm', [dict(), dict(anchor='student'), dict(apply=False)])
+def test_a_model_of_one_module_points_to_its_parts(agvm):
+    found = _refusal(_Student(), **agvm)
+    assert "all trainable parameters are in one module, 'student', so AGVM has no other" in found
+    modules = dict(backbone=['student.backbone'], neck=['student.neck'])
+    assert f'name the parts in optim_wrapper.agvm.modules, such as {modules}, and' in found
+    model = _Student()
+    wrapper = AGVMOptimWrapper(
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        accumulative_counts=2,
+        agvm=dict(modules=modules),
+    )
+    wrapper.initialize_count_status(model, 0, 10)
+    assert wrapper.part(AGVMPart).partition.names == ('backbone', 'neck')
+
+
+def test_one_module_may_be_measured():
+    model = _Student()
+    wrapper = AGVMOptimWrapper(
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        accumulative_counts=2,
+        agvm=dict(anchor='student', apply=False),
+    )
+    wrapper.initialize_count_status(model, 0, 10)
+    assert wrapper.part(AGVMPart).partition.names == ('student',)
 
 
 def test_lbfgs():
