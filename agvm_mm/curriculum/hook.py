@@ -14,7 +14,8 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from ..checks import is_number, require
 from ..parts import AGVMPart
 from ..wrappers import PartsMixin, accumulation, set_accumulation
-from .augmentation import GrowingAugment, find_augments
+from .augmentation import set_strength
+from .moments import follow_compute
 from .preprocessor import LowFrequencyMixin
 from .presets import BUDGETS
 from .published import published_schedule
@@ -77,7 +78,6 @@ class CurriculumHook(Hook):
         self._rates: list[Any] = []
         self._buffer = ReplayBuffer(0)
         self._preprocessors: list[LowFrequencyMixin] = []
-        self._augments: list[GrowingAugment] = []
 
     def before_run(self, runner: Runner) -> None:
         """Lay out the stages and extend the training loop; nothing in a test."""
@@ -97,10 +97,8 @@ class CurriculumHook(Hook):
             self.schedule = self._lay_out_epochs(loop, multiple)
             self.length = loop._max_epochs = self.schedule.total // len(loop.dataloader)
         loop._max_iters = self.schedule.total
-        for hook in runner.hooks:
-            if isinstance(hook, ComputeParamSchedulerHook):
-                hook.follow(self.schedule, self.full_length, self.full_epochs)
         print_log(self._describe(self.schedule), logger='current')
+        self._lead(runner, len(loop.dataloader) if isinstance(loop, EpochBasedTrainLoop) else 0)
 
     def before_train(self, runner: Runner) -> None:
         """Find what the stages act on."""
@@ -113,7 +111,6 @@ class CurriculumHook(Hook):
                 f'{WHERE} makes images smaller and model.data_preprocessor cannot; allowed is '
                 "type='LowFreqDetDataPreprocessor' or type='LowFreqSegDataPreprocessor'."
             )
-        self._augments = find_augments(runner.train_dataloader.dataset)
         wrapper = runner.optim_wrapper
         if self.schedule is not None:
             # FlexibleRunner has told the wrapper the length before it was extended.
@@ -121,7 +118,8 @@ class CurriculumHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the strength of augmentation, before loader processes start on the epoch."""
-        self._set_strength(runner)
+        assert self.schedule is not None
+        set_strength(self.schedule.strength_at(runner.iter))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Bring model, optimizer and batch to the stage of the coming iteration."""
@@ -131,7 +129,7 @@ class CurriculumHook(Hook):
         if index != self._stage:
             self._enter(runner, index)
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self._set_strength(runner)
+            set_strength(self.schedule.strength_at(runner.iter))
         if stage.replay > 1:
             rank_seed = runner.seed if runner.seed is not None else 0
             self._buffer.extend(data_batch, stage.replay, (rank_seed, runner.rank, runner.iter))
@@ -151,6 +149,10 @@ class CurriculumHook(Hook):
             for group, rate in zip(runner.optim_wrapper.optimizer.param_groups, self._rates):
                 group['lr'] = rate
             self._rates = []
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave no augmentation to another run of the same process."""
+        set_strength(0.0)
 
     def _enter(self, runner: Runner, index: int) -> None:
         assert self.schedule is not None
@@ -172,10 +174,16 @@ class CurriculumHook(Hook):
             logger='current',
         )
 
-    def _set_strength(self, runner: Runner) -> None:
+    def _lead(self, runner: Runner, epoch: int) -> None:
+        """Have schedules and hooks follow the compute; ``epoch`` is its length in iterations."""
         assert self.schedule is not None
-        for augment in self._augments:
-            augment.strength = self.schedule.strength_at(runner.iter)
+        others = []
+        for hook in runner.hooks:
+            if isinstance(hook, ComputeParamSchedulerHook):
+                hook.follow(self.schedule, self.full_length, self.full_epochs)
+            elif hook is not self:
+                others.append(hook)
+        follow_compute(others, self.schedule, self.full_length, self.full_epochs, epoch)
 
     def _lay_out_epochs(self, loop: EpochBasedTrainLoop, multiple: int) -> Schedule:
         length = len(loop.dataloader)

@@ -26,8 +26,11 @@ ALIGNS = ('center', 'corner')
 
 
 def small_size(size: int, ratio: float) -> int:
-    """Pixels left of ``size``: ``2 round(ratio size / 2)``, at least 2; all of it for ratio 1."""
-    return size if ratio == 1 else max(2, 2 * round(ratio * size / 2))
+    """Pixels left of ``size``: ``2 round(ratio size / 2)``, at least 2; all of it for ratio 1.
+
+    A side of one pixel stays one pixel.
+    """
+    return size if ratio == 1 else min(size, max(2, 2 * round(ratio * size / 2)))
 
 
 def fourier_crop(images: Tensor, height: int, width: int, align: str = 'center') -> Tensor:
@@ -41,6 +44,9 @@ def fourier_crop(images: Tensor, height: int, width: int, align: str = 'center')
         height: rows of the result, even or H.
         width: columns of the result, even or W.
         align: 'center' or 'corner', which points of the two grids agree.
+
+    Raises:
+        ValueError: a size that is odd or larger than that of the image.
     """
     result = images if images.dtype == torch.float64 else images.float()
     with torch.autocast(images.device.type, enabled=False):
@@ -54,6 +60,11 @@ def _crop_axis(signal: Tensor, axis: int, size: int, align: str) -> Tensor:
     before = signal.shape[axis]
     if size == before:
         return signal
+    if size % 2 or not 0 < size < before:
+        raise ValueError(
+            f'{before} pixels cannot be cropped to {size}; allowed is {before} or an even number '
+            'below it.'
+        )
     half = size // 2
     spectrum = torch.fft.fft(signal, dim=axis)
     kept = torch.cat([spectrum.narrow(axis, 0, half), spectrum.narrow(axis, -half, half)], axis)

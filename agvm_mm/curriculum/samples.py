@@ -75,7 +75,9 @@ def _with_masks(instances: Any, masks: Any, grid: Grid) -> Any:
 
 
 def _move_boxes(boxes: Any, grid: Grid) -> Any:
-    """Corners ``(n, 4)`` as a tensor, or one of mmdet's box types."""
+    """Corners ``(n, 4)`` as a tensor, or one of mmdet's box types; in float32 at least."""
+    if boxes.dtype != torch.float64:
+        boxes = boxes.to(torch.float32)
     if isinstance(boxes, Tensor):
         moved = move_points(boxes, grid)
         high = moved.new_tensor((grid.after[1], grid.after[0]) * 2)

@@ -50,7 +50,7 @@ class ComputeParamSchedulerHook(UpdateParamSchedulerHook):
         if self.schedule is None or not runner.optim_wrapper.should_update():
             return
         spent = self.schedule.compute_at(runner.iter + 1)
-        updates = self.full_length // self.accumulative_counts
+        updates = math.ceil(self.full_length / self.accumulative_counts)  # the last may be smaller
         for index, scheduler in enumerate(runner.param_schedulers or ()):
             if scheduler.by_epoch:
                 length = self.full_epochs

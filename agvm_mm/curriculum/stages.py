@@ -22,6 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+TOLERANCE = 1e-9
+"""Rounding of a share of the compute."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -116,6 +119,18 @@ class Schedule:
     def compute_at(self, iteration: int) -> float:
         """The share of the run's compute before this iteration, 0 to 1."""
         return self.cost_at(iteration) / self.cost_at(self.total)
+
+    def first_at(self, share: float, every: int = 1) -> int:
+        """The first iteration before which this share of the compute is spent.
+
+        Args:
+            share: of the run's compute; above 1 one more than there are.
+            every: count pieces of this many iterations, such as epochs, instead of iterations.
+        """
+        pieces = range(self.total // every + 1)
+        return bisect.bisect_left(
+            pieces, share - TOLERANCE, key=lambda piece: self.compute_at(piece * every)
+        )
 
     def strength_at(self, iteration: int) -> float:
         """Strength of augmentation, constant over equal parts of a stage."""

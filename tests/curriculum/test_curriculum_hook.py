@@ -60,6 +60,34 @@ class TestSchedules:
         assert column(ours, 'lr')[32:] == rates[8:]
         assert ours[-1]['next_lr'] == full[-1]['next_lr']
 
+    @pytest.mark.parametrize(('iterations', 'counts'), [(15, 2), (16, 3), (10, 4), (5, 7)])
+    def test_the_last_update_counts_where_it_takes_what_is_left(
+        self, tmp_path: Path, iterations: int, counts: int
+    ) -> None:
+        updates = -(-iterations // counts)  # by hand: 8, 6, 3, 1
+        rows = [
+            run(
+                tmp_path / name,
+                curriculum,
+                train_cfg=dict(by_epoch=False, max_iters=iterations),
+                optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01), accumulative_counts=counts),
+                param_scheduler=[dict(type='ExponentialLR', gamma=0.9, by_epoch=False)],
+                default_hooks=dict(
+                    param_scheduler=dict(type=hook, accumulative_counts=counts),
+                    logger=None,
+                    checkpoint=None,
+                ),
+            )
+            for name, curriculum, hook in (
+                ('stock', None, 'UpdateParamSchedulerHook'),
+                ('full', dict(stages=FULL), 'ComputeParamSchedulerHook'),
+                ('grows', dict(stages=HALF_FIRST), 'ComputeParamSchedulerHook'),
+            )
+        ]
+        assert column(rows[0], 'lr') == column(rows[1], 'lr')
+        for found in rows:
+            assert found[-1]['next_lr'] == pytest.approx(0.01 * 0.9**updates, rel=1e-9)
+
     @pytest.mark.parametrize(
         ('cfg', 'total'),
         [(dict(by_epoch=False, max_iters=100), 227), (dict(by_epoch=True, max_epochs=10), 23 * 4)],

@@ -32,11 +32,12 @@ class Observe(Hook):
         self.runner = runner
 
     def _look(self, module: Any, args: Any, kwargs: Any) -> None:
-        from agvm_mm.curriculum.augmentation import find_augments
+        from agvm_mm.curriculum import GrowingAugment
 
         inputs = kwargs['inputs'] if 'inputs' in kwargs else args[0]
         model = getattr(module, 'module', module)
-        (augment,) = find_augments(self.runner.train_dataloader.dataset)
+        transforms = self.runner.train_dataloader.dataset.pipeline.transforms
+        (augment,) = (item for item in transforms if isinstance(item, GrowingAugment))
         self.seen.append(
             (
                 self.runner.iter,

@@ -120,12 +120,32 @@ class TestCentred:
         (224, 3 / 7, 96),
         (333, 1.0, 333),
         (3, 0.1, 2),
+        (2, 0.1, 2),
+        (1, 0.5, 1),
         (31, 0.99, 30),
         (96, 0.5, 48),
     ],
 )
 def test_sizes_are_even_and_near_the_ratio(size: int, ratio: float, expected: int) -> None:
     assert small_size(size, ratio) == expected
+
+
+@pytest.mark.parametrize('align', ['center', 'corner'])
+@pytest.mark.parametrize('ratio', [0.1, 3 / 7, 0.5, 0.99])
+def test_a_constant_image_stays_constant_however_small(align: str, ratio: float) -> None:
+    for height in range(1, 8):
+        for width in range(1, 8):
+            image = torch.full((3, height, width), 100, dtype=torch.uint8)
+            size = small_size(height, ratio), small_size(width, ratio)
+            small = fourier_crop(image, *size, align)
+            torch.testing.assert_close(small, torch.full((3, *size), 100.0), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(('before', 'after'), [(1, 2), (3, 4), (3, 8), (8, 5), (8, 0)])
+def test_a_size_that_no_crop_has_is_refused(before: int, after: int) -> None:
+    sentence = f'{before} pixels cannot be cropped to {after}; allowed is {before} or an even'
+    with pytest.raises(ValueError, match=sentence):
+        fourier_crop(torch.ones(4, before), 4, after)
 
 
 def test_padding_after_the_crop_does_not_ring() -> None:

@@ -152,6 +152,22 @@ class TestDetection:
         expected = torch.tensor([[3.0, 6.0, 30.0, 39.0], [60.0, 42.0, 72.0, 48.0]])
         torch.testing.assert_close(found, expected)
 
+    @pytest.mark.parametrize('kind', [torch.int64, torch.int32, torch.float16, torch.float64])
+    @pytest.mark.parametrize('box_type', [None, 'hbox'])
+    def test_boxes_of_any_type_are_moved(
+        self, batch: Any, kind: torch.dtype, box_type: str | None
+    ) -> None:
+        from mmdet.structures.bbox import HorizontalBoxes
+
+        ours = detection()
+        ours.ratio = 3 / 7
+        corners: Any = torch.tensor([[7, 14, 70, 91], [0, 0, 168, 112]], dtype=kind)
+        bboxes = HorizontalBoxes(corners) if box_type else corners
+        batch['data_samples'][0].gt_instances = InstanceData(bboxes=bboxes)
+        found = ours(batch, True)['data_samples'][0].gt_instances.bboxes
+        expected = torch.tensor([[3.0, 6.0, 30.0, 39.0], [0.0, 0.0, 72.0, 48.0]])
+        torch.testing.assert_close(found.float(), expected)
+
     def test_all_boxes_too_small_leaves_an_empty_image(self, batch: Any) -> None:
         ours = detection(min_box_size=1000)
         ours.ratio = 0.5

@@ -65,7 +65,7 @@ def _one_rank_empty(rank: int, kind: type) -> list[torch.Tensor]:
     communicator = ProcessGroupCommunicator(dist.group.WORLD, halves=True)
     collector = kind(partition_parameters(model.module), communicator)
     found = []
-    for _ in range(2):
+    for step in range(2):
         model.zero_grad()
         with collector.capture(0, 1, images=2):
             model(_inputs(rank, step), rank == step).backward()
