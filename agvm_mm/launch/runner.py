@@ -19,7 +19,7 @@ from .auto_scale import scale_lr, wants_scaling
 from .batch_size import apply_total_batch_size, effective_batch, restore_updates
 from .distributed import count_ranks, prepare_cpu
 from .errors import LaunchError, Note
-from .resume import check_resume, chosen_checkpoint, set_resume
+from .resume import check_resume, chosen_checkpoint, set_resume, takes_directory
 from .trust import refuse_foreign, require_plain
 
 
@@ -132,7 +132,7 @@ def _check_checkpoint(cfg: Config, where: str) -> None:
     if cfg.get('resume'):  # check_resume has looked for damage
         refuse_foreign(checkpoint, '--resume')
     else:
-        require_plain(checkpoint, where)
+        require_plain(checkpoint, where, takes_directory(cfg))
 
 
 def _causes(error: BaseException | None) -> str:
