@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..checks import counted
 from ..statistics import VarianceEstimate, noise_scale
 from .lr_plan import LearningRatePlan
 from .modulator import Modulator
@@ -49,7 +50,8 @@ def start(modulator: Modulator, accumulative_counts: int) -> str:
     ranks = modulator.collector.communicator.size
     lines = [
         f'AGVM: {settings.estimator} over {ranks * accumulative_counts} sample gradients '
-        f'({ranks} ranks x {accumulative_counts} micro-batches), every {settings.interval} updates '
+        f'({counted(ranks, "rank")} x {counted(accumulative_counts, "micro-batch")}), every '
+        f'{counted(settings.interval, "update")} '
         f'from {settings.begin}' + ('' if settings.apply else ', measuring only')
     ]
     counts = [0] * len(partition)

@@ -25,6 +25,7 @@ from .kfac import KFACPart
 from .lr_plan import LearningRatePlan
 from .modulator import Modulator
 from .settings import AGVMSettings
+from .total_batch import require_applied_here
 
 STATE_KEY = 'agvm'
 KFAC_KEY = 'kfac'
@@ -93,6 +94,7 @@ class AGVMMixin(OptimWrapper):
         self._updates = 0
         self._resumed: int | None = None
         self._began = False
+        self._launch_checked = False
 
     @property
     def modulator(self) -> Modulator | None:
@@ -117,6 +119,9 @@ class AGVMMixin(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """See :class:`mmengine.optim.OptimWrapper`; begins where no runner counted before."""
+        if not self._launch_checked:
+            self._launch_checked = True
+            require_applied_here(self.message_hub)
         if not self._began:
             self._begin(model, self.message_hub.get_info('iter', 0))
         with super().optim_context(model):
