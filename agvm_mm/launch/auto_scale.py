@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from .batch_size import KEY
+from ..optim.total_batch import TOTAL_BATCH as KEY
 from .errors import LaunchError, Note
 from .naming import type_name
 

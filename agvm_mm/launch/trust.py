@@ -4,7 +4,7 @@ A pickle can name any function to be called while it is read. torch's ``weights_
 refuses all but an allow-list; but the fork's MMEngine then reads the file without it, with a line
 in the log, and its list has ``getattr``, by which a file reaches every function. torch before 2.6
 knows no such list. So the names are read first, which calls none, and then the file itself with
-the list of :func:`agvm_mm.compat.allow_own_checkpoints`, tensors left on the disk.
+the list of :func:`agvm_mm.compat.allow_own_checkpoints`. That finds a tensor without its bytes too.
 Before that the file must be whole: what is no checkpoint at all is not suspected of anything.
 """
 
@@ -78,15 +78,14 @@ def _unusable(checkpoint: str | Path, problem: str, where: str) -> LaunchError:
 
 
 def _foreign(path: str) -> str | None:
-    zipped = True
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         if names:
             return min(names)
     except ValueError:  # the format of torch before 1.6, whose names are not to be had alone
-        zipped = False
+        pass
     try:
-        torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
+        torch.load(path, map_location='cpu', weights_only=True)
     except UnpicklingError as error:
         if 'Unsupported operand' in str(error):  # no pickle of torch's, and no function in it
             raise

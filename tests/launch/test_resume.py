@@ -152,6 +152,17 @@ def test_torch_compresses_nothing(tmp_path: Path, method: int) -> None:
     assert 'is damaged' in str(find_damage(tmp_path / 'b.pth'))
 
 
+def test_a_record_that_is_too_short_for_its_tensor(tmp_path: Path) -> None:
+    """Its size and checksum agree; torch finds out as it reads the tensor."""
+    torch.save(dict(weight=torch.ones(3)), tmp_path / 'a.pth')
+    with ZipFile(tmp_path / 'a.pth') as whole, ZipFile(tmp_path / 'b.pth', 'w') as short:
+        for name in whole.namelist():
+            content = whole.read(name)
+            short.writestr(name, content[:-1] if name.endswith('data/0') else content)
+    with pytest.raises(LaunchError, match='b.pth cannot be loaded: torch cannot read it as one'):
+        require_plain(tmp_path / 'b.pth')
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / 'a.pth')
 
