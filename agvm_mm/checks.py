@@ -46,3 +46,9 @@ def is_one_of(value: Any, names: Iterable[str]) -> bool:
 def any_of(names: Sequence[str]) -> str:
     """The names for a sentence: 'a' or 'b'."""
     return ' or '.join(repr(name) for name in names)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things for a sentence: 1 rank, 2 ranks, 3 batches."""
+    ending = '' if number == 1 else 'es' if noun.endswith(('tch', 'ss')) else 's'
+    return f'{number} {noun}{ending}'

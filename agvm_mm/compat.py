@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 from importlib import metadata
 from importlib.util import find_spec
+from pickle import UnpicklingError
+from typing import Any
 
 OLDEST_MMENGINE = (0, 10, 4)
 INSTALL = (
@@ -18,6 +20,8 @@ INSTALL = (
     'onedl-mmsegmentation, or mmengine, "mmcv>=2.1,<2.2", mmdet and mmsegmentation, mmcv first and '
     'with `pip install --no-build-isolation`, without which it is built without its operators'
 )
+GETATTR = 'builtins.getattr'
+HISTORY_STATISTICS = ('min', 'max', 'current', 'mean')
 DETECTION_SCOPES = ('mmdet', 'mmdet3d', 'mmrotate', 'mmyolo')
 
 
@@ -65,6 +69,10 @@ def allow_own_checkpoints() -> None:
     as before, so that resuming fails on the histories of its message hub. This adds the types that
     MMEngine writes to the allow-list; everything else stays refused. The fork has such a list of
     its own. Nothing calls this on import: the tools do, for the checkpoint that they were given.
+
+    A history names its statistics by ``getattr``, which the fork allows as it is. Whoever may call
+    it can reach any function, so it is taken off the list and :func:`_history_statistic` is read
+    in its place.
     """
     import numpy as np
     import torch
@@ -83,9 +91,27 @@ def allow_own_checkpoints() -> None:
         for function in [getattr(multiarray, name)]
     ]
     dtypes = {type(np.dtype(code)) for code in np.typecodes['AllInteger'] + '?efd'}
-    torch.serialization.add_safe_globals(
-        [HistoryBuffer, slice, getattr, np.ndarray, np.dtype, *dtypes, *rebuilders]
-    )
+    own = [HistoryBuffer, slice, (_history_statistic, GETATTR), np.ndarray, np.dtype]
+    others = [entry for entry in torch.serialization.get_safe_globals() if entry is not getattr]
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals([*others, *own, *dtypes, *rebuilders])
+
+
+def _history_statistic(owner: Any, name: Any) -> Any:
+    """What a checkpoint may look up by ``getattr``: a statistic of MMEngine's histories."""
+    from mmengine.logging import HistoryBuffer
+
+    if owner is not HistoryBuffer or type(name) is not str or name not in HISTORY_STATISTICS:
+        raise UnpicklingError(f'{GETATTR} of anything but a statistic of HistoryBuffer')
+    return getattr(HistoryBuffer, name)
+
+
+def is_local_checkpoint(name: str) -> bool:
+    """Whether MMEngine reads a checkpoint of that name from the local disk, as a path."""
+    from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
+
+    loader: Any = CheckpointLoader._get_checkpoint_loader(name)
+    return loader is load_from_local
 
 
 def missing_ops_message(default_scope: str | None) -> str | None:

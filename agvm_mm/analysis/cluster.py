@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mmengine.fileio import load
+import yaml
 
 FORMATS = ('yaml', 'yml', 'json')
 
@@ -66,9 +67,14 @@ def read_cluster(path: str | Path) -> Cluster:
         ValueError: a key is missing, unknown or out of range, or the file is of another kind.
     """
     kind = Path(path).suffix.lstrip('.')
-    if kind not in FORMATS:  # MMEngine would take a pickle, which can run code
+    if kind not in FORMATS:
         raise ValueError(f'{path} ends in {kind!r}; allowed are {", ".join(FORMATS)}.')
-    values = load(str(path), file_format=kind)
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+        # Not MMEngine's `load`: a YAML file can name functions that it would call.
+        values = json.loads(text) if kind == 'json' else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f'{path} cannot be read as YAML or JSON.') from error
     if not isinstance(values, Mapping):
         raise ValueError(f'{path} holds {values!r}; it must be a mapping from key to value.')
     return _cluster(values, str(path))

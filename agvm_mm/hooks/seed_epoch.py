@@ -6,6 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner, set_random_seed
 
+from ..wrappers.total_batch import require_applied
+
 # Two epochs of one run must not share the ranks' seeds, which are consecutive.
 STRIDE = 100_003
 
@@ -16,9 +18,13 @@ class SeedEpochHook(Hook):
 
     A checkpoint does not hold the state of the random generators, so without this hook augmentation
     and RoI sampling differ after a resume. With it, a run that resumes at an epoch's end reaches
-    the weights of an uninterrupted one bit for bit. The seed is
-    ``seed + STRIDE * epoch + rank``, from ``randomness.seed``.
+    the weights of an uninterrupted one bit for bit, unless the epoch ends inside an update of
+    several micro-batches. The seed is ``seed + STRIDE * epoch + rank``, from ``randomness.seed``.
     """
+
+    def before_train(self, runner: Runner) -> None:
+        """Stop a run whose config sets a total batch that the launch has not applied."""
+        require_applied(runner.cfg)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """See :class:`mmengine.hooks.Hook`."""

@@ -11,6 +11,21 @@ from .naming import type_name, with_type_name
 AMP_OF = {'OptimWrapper': 'AmpOptimWrapper', 'AGVMOptimWrapper': 'AGVMAmpOptimWrapper'}
 
 
+def require_gpu_for_amp(cfg: Config) -> None:
+    """Stop where a config asks for mixed precision, which MMEngine has on GPUs alone.
+
+    Raises:
+        LaunchError: there is no GPU.
+    """
+    name = type_name(cfg.get('optim_wrapper'))
+    for plain, mixed in AMP_OF.items():
+        if name == mixed and get_device() == 'cpu':
+            raise LaunchError(
+                f'optim_wrapper.type={mixed!r} needs a GPU and none was found; allowed is '
+                f'{plain!r}.'
+            )
+
+
 def enable_amp(cfg: Config) -> None:
     """Replace the optimizer wrapper by its mixed-precision form; one that has it is left as it is.
 

@@ -8,14 +8,22 @@ scaling is therefore done here, in ``optim_wrapper.optimizer.lr`` and nowhere el
 batch for which the learning rate is written, becomes the effective batch. A second launch from the
 config that the run has written hence changes nothing on as many ranks and scales on from there on
 others. A resumed run takes its learning rate from the checkpoint, as always.
+
+A schedule may hold a rate of its own, ``eta_max`` or ``eta_min``, which stays as it is written.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 from mmengine.config import Config
 
-from .batch_size import KEY
+from ..wrappers.total_batch import TOTAL_BATCH as KEY
 from .errors import LaunchError, Note
+from .naming import type_name
+
+OWN_RATES = ('eta_max', 'eta_min', 'min_value')  # the last is ReduceOnPlateauLR's
 
 
 def wants_scaling(cfg: Config) -> bool:
@@ -80,6 +88,7 @@ def scale_lr(cfg: Config, effective: int, written: int | None = None) -> Note:
             f'{_asked(cfg)[0]} needs optim_wrapper.optimizer.lr to be a number, it is {lr!r}.'
         )
     base = base_batch(cfg, effective, written)
+    own, asked = ', '.join(_own_rates(cfg)), _asked(cfg)[0]
     settings = dict(cfg.get('auto_scale_lr') or {})
     if effective == base:
         text = f'lr {lr:g} kept: effective batch {effective} is the base batch'
@@ -89,4 +98,20 @@ def scale_lr(cfg: Config, effective: int, written: int | None = None) -> Note:
         batches = f'effective batch {effective} over base {base}'
         text = f'lr {lr:g} -> {optimizer["lr"]:g} (linear, {batches})'
     cfg.auto_scale_lr = {**settings, 'enable': False, 'base_batch_size': effective}
-    return Note(text)
+    if effective == base or not own:
+        return Note(text)
+    return Note(
+        f'{asked} multiplies optim_wrapper.optimizer.lr={lr:g} by {effective / base:g} ({batches}) '
+        f'and leaves the rates of the schedules as they are written: {own}; multiply them by the '
+        'same number in the config.',
+        logging.WARNING,
+    )
+
+
+def _own_rates(cfg: Config) -> Iterator[str]:
+    """The learning rates that the schedules hold themselves, for a sentence."""
+    given = cfg.get('param_scheduler') or []
+    for index, entry in enumerate([given] if isinstance(given, dict) else given):
+        for key in OWN_RATES:
+            if type_name(entry).endswith('LR') and entry.get(key):
+                yield f'param_scheduler[{index}].{key}={entry[key]!r} ({type_name(entry)})'

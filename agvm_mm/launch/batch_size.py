@@ -24,12 +24,12 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..checks import counted
+from ..wrappers.total_batch import APPLIED as MARK
+from ..wrappers.total_batch import TOTAL_BATCH as KEY
 from .errors import LaunchError, Note
 from .lengths import convert_lengths
 from .schedule import schedule_by_micro_batch, schedule_by_update
-
-KEY = 'total_batch_size'
-MARK = 'total_batch_size_applied'
 
 
 def accumulative_counts(total: int, ranks: int, images: int) -> int:
@@ -49,7 +49,7 @@ def accumulative_counts(total: int, ranks: int, images: int) -> int:
             else f'the smallest usable is {micro}, less needs fewer images per rank'
         )
         raise LaunchError(
-            f'{KEY}={total} is no multiple of {ranks} ranks x {images} images (train_dataloader.'
+            f'{KEY}={total} is no multiple of {_product(ranks, images)} (train_dataloader.'
             f'batch_size) = {micro}; {usable}.'
         )
     return total // micro
@@ -97,14 +97,15 @@ def apply_total_batch_size(cfg: Config, ranks: int, total: int | None = None) ->
     if given is not None and given != counts:
         raise LaunchError(
             f'optim_wrapper.accumulative_counts={given} contradicts {KEY}={total}, which needs '
-            f'{counts} on {ranks} ranks x {images} images: leave one of the two out.'
+            f'{counts} on {_product(ranks, images)}: leave one of the two out.'
         )
     cfg.optim_wrapper['accumulative_counts'] = counts
     schedule_by_update(cfg, counts)
     convert_lengths(cfg, lambda length, _: length * counts)
     cfg[KEY] = total
     cfg[MARK] = dict(ranks=ranks, images=images, accumulative_counts=counts)
-    return [Note(f'total batch {total} = {ranks} ranks x {images} images x {counts} micro-batches')]
+    parts = f'{_product(ranks, images)} x {counted(counts, "micro-batch")}'
+    return [Note(f'total batch {total} = {parts}')]
 
 
 def restore_updates(cfg: Config) -> None:
@@ -129,6 +130,10 @@ def restore_updates(cfg: Config) -> None:
     schedule_by_micro_batch(cfg)
     cfg.optim_wrapper.pop('accumulative_counts', None)
     cfg.pop(MARK)
+
+
+def _product(ranks: int, images: int) -> str:
+    return f'{counted(ranks, "rank")} x {counted(images, "image")}'
 
 
 def _require_one_optimizer(cfg: Config) -> None:

@@ -2,23 +2,25 @@
 
 A job that is killed while it writes leaves a truncated file, and a full disk a damaged one. Torch
 finds out late and says it badly, and does not compare checksums at all. Both are looked for before
-anything is built: a checkpoint is a zip archive, whose checksums take one pass over the file and no
-memory. Every rank looks, so that every rank stops.
+anything is built (see :mod:`.archive`). Every rank looks, so that every rank stops.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
 
 from mmengine.config import Config
 
+from ..compat import is_local_checkpoint
+from .archive import ZIP_START, damaged_record
 from .errors import LaunchError, Note
+from .naming import type_name
 
-ZIP_START = b'PK\x03\x04'
 PICKLE_START = b'\x80'  # the format of torch before 1.6
+ONE_FILE = ('', 'SingleDeviceStrategy', 'DDPStrategy')
 NUMBERED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 
 
@@ -39,10 +41,15 @@ def set_resume(cfg: Config, resume: str | None) -> list[Note]:
 def chosen_checkpoint(cfg: Config) -> str | None:
     """The checkpoint that a run starts from, to resume or for its weights alone; None if none."""
     # FlexibleRunner takes a path in `resume` itself.
-    named = cfg.resume if isinstance(cfg.get('resume'), str) else cfg.get('load_from')
-    if not named and cfg.get('resume'):
+    named: str | None = cfg.resume if isinstance(cfg.get('resume'), str) else cfg.get('load_from')
+    if named is None and cfg.get('resume'):
         return _latest(Path(cfg.work_dir))
-    return named or None
+    return named
+
+
+def takes_directory(cfg: Config) -> bool:
+    """Whether a checkpoint of this run may be a directory, as DeepSpeed's and FSDP's are."""
+    return type_name(cfg.get('strategy')) not in ONE_FILE
 
 
 def check_resume(cfg: Config) -> list[Note]:
@@ -60,10 +67,10 @@ def check_resume(cfg: Config) -> list[Note]:
     name = chosen_checkpoint(cfg)
     if name is None:
         return [_start(cfg)]
-    problem = find_damage(name)
+    problem = find_damage(name, takes_directory(cfg))
     if problem:
         advice = _advice(Path(cfg.work_dir), Path(name))
-        raise LaunchError(f'{name} cannot be resumed from: {problem}; {advice}.')
+        raise LaunchError(f'{name or repr("")} cannot be resumed from: {problem}; {advice}.')
     return []
 
 
@@ -76,31 +83,32 @@ def _start(cfg: Config) -> Note:
     return Note(text, logging.WARNING)
 
 
-def find_damage(checkpoint: str | Path) -> str | None:
+def find_damage(checkpoint: str | Path, directory: bool = False) -> str | None:
     """What is wrong with a checkpoint, in a few words; None if it is whole.
 
-    What is in a remote store, a directory, as DeepSpeed writes, and a file in torch's old format
-    pass unread.
+    What is in a remote store and a file in torch's old format pass unread.
+
+    Args:
+        checkpoint: a path or a URL.
+        directory: whether it may be a directory, which passes unread, see :func:`takes_directory`.
     """
-    if '://' in str(checkpoint):  # MMEngine's file client knows it
+    if not is_local_checkpoint(str(checkpoint)):  # MMEngine's file client knows it
         return None
-    path = Path(checkpoint).expanduser()
-    if path.is_dir():
-        return None
-    if not path.is_file():
+    path = os.path.expanduser(checkpoint)
+    if os.path.isdir(path):
+        return None if directory else 'it is a directory'
+    if not os.path.isfile(path):
         return 'there is no such file'
-    with path.open('rb') as file:
-        start = file.read(len(ZIP_START))
+    try:
+        with open(path, 'rb') as file:
+            start = file.read(len(ZIP_START))
+    except OSError as error:
+        return f'it cannot be read ({error.strerror})'
     if start.startswith(PICKLE_START):
         return None
     if start != ZIP_START:
         return 'it is empty' if not start else 'it is no checkpoint of torch'
-    try:
-        with ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError):
-        return 'it is truncated or damaged'
-    return None if damaged is None else f'its record {damaged} is damaged'
+    return damaged_record(path)
 
 
 def _latest(work_dir: Path) -> str | None:

@@ -15,12 +15,13 @@ from mmengine.runner import Runner
 
 from .. import compat
 from ..optim.library import require_registered
-from .amp import enable_amp
+from .amp import enable_amp, require_gpu_for_amp
 from .auto_scale import scale_lr, wants_scaling
 from .batch_size import apply_total_batch_size, effective_batch, restore_updates
 from .distributed import count_ranks, prepare_cpu
 from .errors import LaunchError, Note
-from .resume import check_resume, chosen_checkpoint, set_resume
+from .resume import check_resume, chosen_checkpoint, set_resume, takes_directory
+from .run_length import RunLengthHook
 from .trust import refuse_foreign, require_plain
 
 
@@ -76,6 +77,7 @@ def prepare_training(cfg: Config, options: TrainOptions) -> list[Note]:
     _check_optimizer(cfg)
     if options.amp:
         enable_amp(cfg)
+    require_gpu_for_amp(cfg)
     if options.seed is not None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': options.seed}
     notes = set_resume(cfg, options.resume) + check_resume(cfg) + _set_batch(cfg, options, ranks)
@@ -97,9 +99,13 @@ def prepare_testing(cfg: Config, checkpoint: str) -> list[Note]:
 
 
 def build_runner(cfg: Config, notes: list[Note]) -> Any:
-    """Build the Runner that ``cfg`` asks for and log the notes (on rank 0, as any log line)."""
+    """Build the Runner that ``cfg`` asks for and log the notes (on rank 0, as any log line).
+
+    A :class:`.run_length.RunLengthHook` compares its lengths with the config's.
+    """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(RunLengthHook())
     for note in notes:
         print_log(note.text, logger='current', level=note.level)
     return runner
@@ -142,7 +148,7 @@ def _check_checkpoint(cfg: Config, where: str) -> None:
     if cfg.get('resume'):  # check_resume has looked for damage
         refuse_foreign(checkpoint, '--resume')
     else:
-        require_plain(checkpoint, where)
+        require_plain(checkpoint, where, takes_directory(cfg))
 
 
 def _causes(error: BaseException | None) -> str:

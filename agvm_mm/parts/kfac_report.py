@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from ..checks import counted
 from ..kfac import KFAC
 
 
@@ -14,8 +15,8 @@ def start(kfac: KFAC) -> str:
     kinds = Counter(type(layer.module).__name__ for layer in kfac.layers)
     diagonal = sum(len(shape) == 2 for layer in kfac.layers for shape in layer.shapes)
     lines = [
-        f'K-FAC: {len(kfac.layers)} layers on {kfac.ranks} ranks, measured every '
-        f'{settings.statistics_interval} updates, inverted every {settings.inverse_interval}',
+        f'K-FAC: {counted(len(kfac.layers), "layer")} on {counted(kfac.ranks, "rank")}, measured '
+        f'every {settings.statistics_interval} updates, inverted every {settings.inverse_interval}',
         '  ' + ', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items())),
         f'  {diagonal} factors of more than {settings.max_size} rows keep their diagonal alone',
         f'  memory {_mib(traffic.memory)} on the fullest rank, {_mib(traffic.memory_alone)} alone',

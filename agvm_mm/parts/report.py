@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import counted
 from ..statistics import FactorState, ModulePartition
 from .settings import AGVMSettings
 
@@ -62,8 +63,8 @@ def start(settings: AGVMSettings, partition: ModulePartition, ranks: int, accumu
     """The modules and how they are measured, for the log."""
     lines = [
         f'AGVM: {settings.estimator} over {ranks * accumulation} sample gradients '
-        f'({ranks} ranks x {accumulation} micro-batches), every {settings.interval} updates '
-        f'from {settings.begin}' + ('' if settings.apply else ', measuring only')
+        f'({counted(ranks, "rank")} x {counted(accumulation, "micro-batch")}), every '
+        f'{counted(settings.interval, "update")} from {settings.begin}' + ('' if settings.apply else ', measuring only')
     ]
     counts = [0] * len(partition)
     for module in partition.module_of.tolist():

@@ -21,6 +21,7 @@ from .accumulation import accumulation
 from .binding import bind, unwrapped
 from .images import ImageCounter
 from .log import MessageHubLog
+from .total_batch import require_applied_here
 from .unreduced import UnreducedParameters
 
 STEP_ORDER: tuple[type[Part], ...] = (AGVMPart, KFACPart, UnitClipPart, JoinedGroupsPart)
@@ -93,6 +94,7 @@ class PartsMixin(OptimWrapper):
         )
         super().__init__(optimizer=optimizer, clip_grad=clipping, **kwargs)
         self.updates = 0
+        self._launch_checked = False
         self._bound = False
         self._loaded: dict[str, Any] = {}  # states of parts that have not met the model yet
         self._images = ImageCounter()
@@ -112,6 +114,9 @@ class PartsMixin(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Meet the model if no runner has counted before; otherwise as in MMEngine."""
+        if not self._launch_checked:
+            self._launch_checked = True
+            require_applied_here(self.message_hub)
         if not self._bound:
             self._meet(model, self.message_hub.get_info('iter', 0))
         with super().optim_context(model):

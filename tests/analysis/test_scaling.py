@@ -209,6 +209,29 @@ def test_a_pickle_is_no_cluster(tmp_path):
         read_cluster(path)
 
 
+@pytest.mark.parametrize('suffix', ['yaml', 'yml', 'json'])
+@pytest.mark.parametrize(
+    'tag',
+    ['object/apply:os.mkdir [{}]', 'object/new:os.mkdir [{}]', 'object/apply:os.mkdir\nargs: [{}]'],
+)
+def test_a_cluster_file_runs_nothing(tmp_path, tag, suffix):
+    path, marker = tmp_path / f'cluster.{suffix}', tmp_path / 'ran'
+    path.write_text('!!python/' + tag.format(marker))
+    with pytest.raises(ValueError, match=f'cluster.{suffix} cannot be read as YAML or JSON.$'):
+        read_cluster(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    'content', [b'name: [', b'\xff', b'{"a": ' + b'[' * 100_000, b'a: 1\n b: 2']
+)
+def test_a_broken_file_is_one_sentence(tmp_path, content):
+    path = tmp_path / 'cluster.yaml'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='cluster.yaml cannot be read as YAML or JSON.$'):
+        read_cluster(path)
+
+
 def test_the_tool_prints_and_draws(tmp_path):
     out = tmp_path / 'figure'
     printed = run_tool('analysis_tools/scaling_model.py', '--gpus', 8, 64, '--out', out)

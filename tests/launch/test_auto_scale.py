@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import launch_toy
 import pytest
 from mmengine.config import Config
+from mmengine.optim import PolyLR
 
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import TrainOptions, build_runner, prepare_training
@@ -59,6 +61,47 @@ def test_the_base_batch_changes_nothing() -> None:
     assert notes == ['lr 0.02 kept: effective batch 16 is the base batch']
 
 
+@pytest.mark.parametrize(
+    ('schedule', 'named'),
+    [
+        (dict(type='OneCycleLR', eta_max=0.02), 'eta_max=0.02 (OneCycleLR)'),
+        (
+            dict(type='mmengine.CosineAnnealingLR', eta_min=1e-3),
+            'eta_min=0.001 (CosineAnnealingLR)',
+        ),
+        (dict(type=PolyLR, eta_min=1e-4, power=0.9), 'eta_min=0.0001 (PolyLR)'),
+        (dict(type='ReduceOnPlateauLR', min_value=1e-5), 'min_value=1e-05 (ReduceOnPlateauLR)'),
+    ],
+)
+def test_a_schedule_with_a_rate_of_its_own_is_named(schedule: dict[str, Any], named: str) -> None:
+    """It is not scaled, and no line says so."""
+    warmup = dict(type='LinearLR', start_factor=0.1, end=2)
+    cfg = recipe(optim_wrapper=accumulating(32), param_scheduler=[warmup, schedule])
+    (note,) = prepare_training(cfg, SCALE)
+    assert note.level == logging.WARNING and '->' not in note.text
+    assert note.text == (
+        '--auto-scale-lr multiplies optim_wrapper.optimizer.lr=0.02 by 4 (effective batch 64 over '
+        f'base 16) and leaves the rates of the schedules as they are written: param_scheduler[1].'
+        f'{named}; multiply them by the same number in the config.'
+    )
+
+
+@pytest.mark.parametrize(
+    'schedule',
+    [
+        dict(type='CosineAnnealingLR', eta_min=0),
+        dict(type='CosineAnnealingLR', eta_min_ratio=0.05),
+        dict(type='CosineAnnealingMomentum', eta_min=0.85),
+        dict(type='LinearLR', start_factor=0.1),
+    ],
+)
+def test_a_relative_schedule_is_scaled_with_the_rate(schedule: dict[str, Any]) -> None:
+    cfg = recipe(optim_wrapper=accumulating(32), param_scheduler=[schedule])
+    assert scaled(cfg)[1] == ['lr 0.02 -> 0.08 (linear, effective batch 64 over base 16)']
+    cfg = recipe(optim_wrapper=accumulating(8), param_scheduler=dict(type='OneCycleLR', eta_max=1))
+    assert scaled(cfg)[1] == ['lr 0.02 kept: effective batch 16 is the base batch']
+
+
 def test_only_the_learning_rate_changes() -> None:
     cfg = recipe()
     scaled(cfg)
@@ -89,7 +132,7 @@ def test_a_written_config_is_not_scaled_again() -> None:
 def test_goes_with_a_total_batch_on_the_command_line() -> None:
     lr, notes = scaled(recipe(), TrainOptions(auto_scale_lr=True, total_batch_size=64))
     assert lr == pytest.approx(0.08)
-    assert notes[0] == 'total batch 64 = 1 ranks x 2 images x 32 micro-batches'
+    assert notes[0] == 'total batch 64 = 1 rank x 2 images x 32 micro-batches'
 
 
 def test_a_recipe_for_its_total_batch_is_refused() -> None:

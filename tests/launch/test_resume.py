@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
 import launch_toy
 import pytest
@@ -13,6 +14,7 @@ from mmengine.config import Config
 from agvm_mm.launch.errors import LaunchError, Note
 from agvm_mm.launch.resume import check_resume, find_damage, set_resume
 from agvm_mm.launch.runner import TrainOptions, build_runner, prepare_training
+from agvm_mm.launch.trust import require_plain
 
 
 def save(path: Path) -> Path:
@@ -78,6 +80,97 @@ def test_a_flipped_bit_is_found_where_torch_reads_on(work_dir: Path) -> None:
     path = flip_a_byte(work_dir / 'iter_110.pth')
     torch.load(path)
     assert 'is damaged' in str(find_damage(path))
+
+
+CENTRAL = b'PK\x01\x02'
+
+
+def entry_of(content: bytes, name: bytes) -> int:
+    """Where the list at the end of an archive has the last record of that name."""
+    return content.rfind(CENTRAL, 0, content.rfind(name))
+
+
+@pytest.mark.parametrize(
+    ('field', 'offset', 'mask'),
+    [
+        ('encrypted', 8, 0x01),
+        ('method', 10, 0x08),
+        ('checksum', 16, 0x01),
+        ('compressed size', 20, 0x04),
+        ('size', 24, 0x04),
+        ('directory flag', 38, 0x10),
+        ('place', 42, 0x40),
+        ('name', 46, 0x20),
+    ],
+)
+def test_a_flipped_bit_in_the_list_of_records(
+    work_dir: Path, field: str, offset: int, mask: int
+) -> None:
+    path = work_dir / 'iter_110.pth'
+    content = bytearray(path.read_bytes())
+    content[entry_of(content, b'/data/0') + offset] ^= mask
+    path.write_bytes(content)
+    assert 'damaged' in str(find_damage(path))
+
+
+def test_no_flipped_bit_of_the_list_of_records_changes_a_value(tmp_path: Path) -> None:
+    """Every bit of it, and of the lines after it: refused, or read as it was written."""
+    path = tmp_path / 'a.pth'
+    weight = torch.arange(1.0, 40.0)
+    torch.save(dict(weight=weight), path)
+    whole = path.read_bytes()
+    refused = 0
+    for bit in range(8 * whole.find(CENTRAL), 8 * len(whole)):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        try:
+            require_plain(path)
+        except LaunchError:
+            refused += 1
+        else:
+            assert torch.equal(torch.load(path, weights_only=True)['weight'], weight)
+    assert refused > 1000
+
+
+def test_a_record_that_is_there_twice(tmp_path: Path) -> None:
+    path = tmp_path / 'a.pth'
+    torch.save(dict(weight=torch.ones(3)), path)
+    with ZipFile(path, 'a') as archive:
+        record = next(name for name in archive.namelist() if name.endswith('data/0'))
+        archive.writestr(record.upper(), bytes(12))  # torch finds it in either case
+    assert find_damage(path) == f'its record {record.upper()} is damaged'
+
+
+@pytest.mark.parametrize('method', [ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA])
+def test_torch_compresses_nothing(tmp_path: Path, method: int) -> None:
+    """And a damaged stream would end in an error of its own."""
+    torch.save(dict(weight=torch.ones(3)), tmp_path / 'a.pth')
+    with ZipFile(tmp_path / 'a.pth') as whole, ZipFile(tmp_path / 'b.pth', 'w', method) as packed:
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    assert 'is damaged' in str(find_damage(tmp_path / 'b.pth'))
+
+
+def test_a_record_that_is_too_short_for_its_tensor(tmp_path: Path) -> None:
+    """Its size and checksum agree; torch finds out as it reads the tensor."""
+    torch.save(dict(weight=torch.ones(3)), tmp_path / 'a.pth')
+    with ZipFile(tmp_path / 'a.pth') as whole, ZipFile(tmp_path / 'b.pth', 'w') as short:
+        for name in whole.namelist():
+            content = whole.read(name)
+            short.writestr(name, content[:-1] if name.endswith('data/0') else content)
+    with pytest.raises(LaunchError, match='b.pth cannot be loaded: torch cannot read it as one'):
+        require_plain(tmp_path / 'b.pth')
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / 'a.pth')
+
+    def fail(*_: object) -> None:
+        raise OSError(5, 'Input/output error')
+
+    monkeypatch.setattr('agvm_mm.launch.archive.ZipFile', fail)
+    assert find_damage(path) == 'it cannot be read (Input/output error)'
 
 
 def test_what_is_no_checkpoint(tmp_path: Path) -> None:
@@ -160,7 +253,10 @@ def test_without_the_flag_the_config_decides(tmp_path: Path) -> None:
 
 def test_remote_and_directory_checkpoints_are_left_to_mmengine(tmp_path: Path) -> None:
     assert check(tmp_path, 's3://bucket/a.pth') == []
-    assert check(tmp_path, str(tmp_path)) == []
+    with pytest.raises(LaunchError, match='cannot be resumed from: it is a directory'):
+        check(tmp_path, str(tmp_path))
+    cfg = Config(dict(work_dir=str(tmp_path), strategy=dict(type='DeepSpeedStrategy')))
+    assert set_resume(cfg, str(tmp_path)) + check_resume(cfg) == []
 
 
 def test_the_home_directory_is_mmengines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,7 +273,7 @@ def test_one_process_trains_and_tests_without_a_launcher(
     ('arguments', 'sentence'),
     [
         (['missing.py'], 'the config missing.py does not exist'),
-        (['{config}', '--total-batch-size', '7'], 'total_batch_size=7 is no multiple of 1 ranks'),
+        (['{config}', '--total-batch-size', '7'], 'total_batch_size=7 is no multiple of 1 rank x'),
         (['{config}', '--auto-scale-lr'], 'needs auto_scale_lr.base_batch_size'),
         (['{config}', '--resume', 'missing.pth'], 'missing.pth cannot be resumed from'),
         (['{config}', '--launcher', 'pytorch'], 'WORLD_SIZE is not in the environment'),

@@ -170,7 +170,7 @@ def test_a_converted_schedule_of_another_length_is_close(tmp_path: Path, kind: s
 def test_the_log_says_what_was_chosen(tmp_path: Path) -> None:
     train(write(tmp_path), 'run')
     (log,) = (tmp_path / 'run').glob('*/*.log')
-    assert 'INFO - total batch 8 = 1 ranks x 2 images x 4 micro-batches' in log.read_text()
+    assert 'INFO - total batch 8 = 1 rank x 2 images x 4 micro-batches' in log.read_text()
 
 
 def test_a_batch_that_does_not_divide_stops_before_anything_is_built(tmp_path: Path) -> None:

@@ -88,6 +88,6 @@ def test_tensorboard_has_every_curve(work_dir):
 def test_the_log_names_the_modules_once_and_prints_the_rates(work_dir):
     (path,) = work_dir.glob('*/*.log')
     text = path.read_text()
-    assert text.count('AGVM: all_pairs over 2 sample gradients (1 ranks x 2 micro-batches)') == 1
+    assert text.count('AGVM: all_pairs over 2 sample gradients (1 rank x 2 micro-batches)') == 1
     assert 'backbone' in text and '(anchor)' in text
     assert 'agvm/neck.lr: ' in text and 'agvm/phi/neck: ' in text

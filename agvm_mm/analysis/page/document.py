@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ...checks import counted
 from ..bands import band
 from ..predict.forecast import pooled
 from ..predict.render import errors
@@ -162,7 +163,7 @@ def _recipe(run: Run) -> Iterator[str]:
     for key in ('agvm', 'clip_grad'):
         if isinstance(wrapper.get(key), dict):
             pairs.append((key, ', '.join(f'{k}={v}' for k, v in wrapper[key].items())))
-    parts = f'{run.ranks} processes x {run.accumulation} micro-batches'
+    parts = f'{counted(run.ranks, "process")} x {counted(run.accumulation, "micro-batch")}'
     pairs.append(('batch', f'{run.batch} images an update, {parts}'))
     yield e.table((), pairs, numbers_from=2)
     yield e.paragraph('To run it again:', 'soft')

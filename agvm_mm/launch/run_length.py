@@ -1,0 +1,140 @@
+"""What a run is too short for, and what its checkpoints cut in two, said before it begins.
+
+All of it trains, and none of it as the config reads: a warm-up that the run never leaves, an AGVM
+that never measures, a checkpoint that loses half an update.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import CheckpointHook, Hook, ParamSchedulerHook
+from mmengine.logging import print_log
+from mmengine.registry import HOOKS
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+
+from ..checks import counted
+from ..curriculum import ComputeParamSchedulerHook
+from ..hooks import UpdateParamSchedulerHook
+from ..wrappers.wrapper import PartsMixin
+
+NO_END = int(1e9)  # MMEngine's
+
+
+@HOOKS.register_module()
+class RunLengthHook(Hook):
+    """Compares the lengths of a config with the run that was built from it; the tools add it.
+
+    It warns once of each of these, and changes none:
+
+    - the data set, or the whole run, is smaller than one update;
+    - ``agvm.begin`` or ``clip_grad.begin`` lies behind the last update;
+    - a schedule begins or ends behind the end of the run;
+    - checkpoints by the epoch fall inside an update, of which they hold no gradients.
+
+    Checkpoints by the iteration are moved to the end of an update.
+    """
+
+    priority = 'VERY_LOW'  # a curriculum changes the length of the run
+
+    def before_train(self, runner: Any) -> None:
+        """Say it."""
+        counts = int(getattr(runner.optim_wrapper, '_accumulative_counts', 1))
+        for text in (
+            *_short_of_an_update(runner, counts),
+            *_late_begins(runner, counts),
+            *_long_schedules(runner, counts),
+            *_cut_updates(runner, counts),
+        ):
+            print_log(text, logger='current', level=logging.WARNING)
+
+
+def _short_of_an_update(runner: Any, counts: int) -> Iterator[str]:
+    loader, ranks = runner.train_dataloader, get_world_size()
+    size = getattr(loader.batch_sampler, 'batch_size', None)
+    if runner.max_iters < counts:
+        yield (
+            f'The run has {counted(runner.max_iters, "micro-batch")} and an update takes {counts}: '
+            'it makes one update, of fewer images than the batch of the config; lower '
+            'total_batch_size or accumulative_counts, or train for longer.'
+        )
+    elif isinstance(size, int) and len(loader.dataset) < ranks * size * counts:
+        parts = f'{counted(ranks, "rank")} x {counted(size, "image")} x {counts} micro-batches'
+        yield (
+            f'The data set has {counted(len(loader.dataset), "image")} and an update takes '
+            f'{ranks * size * counts} ({parts}): every update sees images more than once; lower '
+            'total_batch_size or accumulative_counts, or take more data.'
+        )
+
+
+def _late_begins(runner: Any, counts: int) -> Iterator[str]:
+    wrapper, updates = runner.optim_wrapper, math.ceil(runner.max_iters / counts)
+    if not isinstance(wrapper, PartsMixin):
+        return
+    run = f'the run has {counted(updates, "update")}'
+    settings = wrapper._settings
+    if settings is not None and not any(map(settings.estimates_at, range(updates))):
+        yield (
+            f'AGVM never measures: it begins at update {settings.begin} '
+            f'(optim_wrapper.agvm.begin) and measures every {settings.interval} updates from 0 on '
+            f'(interval), and {run}.'
+        )
+    begin = wrapper._clip_window.begin
+    if begin >= updates:
+        yield (
+            f'No gradient is clipped: clipping begins at update {begin} '
+            f'(optim_wrapper.clip_grad.begin) and {run}.'
+        )
+
+
+def _long_schedules(runner: Any, counts: int) -> Iterator[str]:
+    hook = next((one for one in runner.hooks if isinstance(one, ParamSchedulerHook)), None)
+    if isinstance(hook, ComputeParamSchedulerHook) or not isinstance(runner.param_schedulers, list):
+        return
+    for index, schedule in enumerate(runner.param_schedulers):
+        if schedule.by_epoch:
+            length, unit = runner.max_epochs, 'epoch'
+        elif isinstance(hook, UpdateParamSchedulerHook) and index not in hook.converted:
+            length, unit = math.ceil(runner.max_iters / counts), 'update'
+        else:
+            length, unit = runner.max_iters, 'iteration'
+        where = f'param_scheduler[{index}] ({type(schedule).__name__})'
+        run = f'and the run has {counted(length, unit)}'
+        milestones = getattr(schedule, 'milestones', None)  # all that counts in such a schedule
+        if schedule.begin >= length:
+            yield f'{where} begins at {unit} {schedule.begin} {run}: it never takes effect.'
+        elif milestones is not None:
+            if max(milestones, default=0) >= length:
+                last = f'The last milestone of {where} is {unit} {max(milestones)}'
+                yield f'{last} {run}: it is never reached.'
+        elif length < schedule.end < NO_END:
+            yield f'{where} ends at {unit} {schedule.end} {run}: the run stops on its way.'
+
+
+def _cut_updates(runner: Any, counts: int) -> Iterator[str]:
+    hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    for hook in (one for one in hooks if one.interval > 0):
+        if isinstance(runner.train_loop, EpochBasedTrainLoop) and hook.by_epoch:
+            length = len(runner.train_dataloader)
+            if hook.interval * length % counts and runner.max_epochs > hook.interval:
+                epochs = counts // math.gcd(counts, length)
+                yield (
+                    f'An epoch has {counted(length, "micro-batch")} and an update {counts}, so '
+                    f'that the checkpoint of epoch {hook.interval} falls inside an update and '
+                    'loses its gradients: a run that is resumed from it differs from one without '
+                    'interruption; set default_hooks.checkpoint.interval to a multiple of '
+                    f'{epochs}, or choose a batch that divides an epoch.'
+                )
+        elif isinstance(runner.train_loop, IterBasedTrainLoop) and not hook.by_epoch:
+            given = (hook.interval, hook.save_begin)
+            hook.interval, hook.save_begin = (-(-length // counts) * counts for length in given)
+            if (hook.interval, hook.save_begin) != given:
+                yield (
+                    f'A checkpoint is saved every {hook.interval} iterations from iteration '
+                    f'{hook.save_begin} on, not every {given[0]} from {given[1]} on: that is at '
+                    f'the end of an update of {counts} micro-batches, where nothing is lost.'
+                )
