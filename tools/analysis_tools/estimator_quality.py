@@ -23,7 +23,7 @@ from agvm_mm.launch.bounds import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.optim.settings import AGVMSettings
 from agvm_mm.statistics import FactorConfig
-from agvm_mm.statistics.factors import AVERAGES
+from agvm_mm.statistics.constants import AVERAGES
 
 
 def parse_args() -> argparse.Namespace:
