@@ -19,6 +19,7 @@ from ..quality.gradients import GradientSource
 from ..quality.small_batch import agvm_keys, small_batch_rate
 from .check import check
 from .kept import FORMAT
+from .kept import read as read
 from .record import Record, record
 from .window import Window, summarise
 
