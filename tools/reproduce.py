@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # An installed package has this file in its folder .mim.
 PACKAGE = ROOT.parent if ROOT.name == '.mim' else ROOT / 'agvm_mm'
 WIDTH = 140
 
-# The package itself registers components with MMEngine on import, which takes longer than all that
-# is done here and is not needed: stand in for it, so that only what is named below is loaded.
-if 'agvm_mm' not in sys.modules:
-    package: Any = ModuleType('agvm_mm')
-    package.__path__ = [str(PACKAGE)]
-    sys.modules['agvm_mm'] = package
+lazy = ModuleType('lazy')
+SourceFileLoader('lazy', str(PACKAGE / 'launch' / 'lazy.py')).exec_module(lazy)
+lazy.load_lazily(PACKAGE)
 
 from rich.console import Console  # noqa: E402
 

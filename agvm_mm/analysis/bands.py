@@ -16,80 +16,77 @@ Source: :mod:`agvm_mm.statistics.precision`.
 
 from __future__ import annotations
 
-import math
+import numpy as np
+from numpy.typing import NDArray
 
-from ..statistics.precision import NORMAL_95
+from ..statistics.constants import NORMAL_95
 from .history import History
+from .series import Series
 
-Band = list[tuple[int, float, float]]
-"""(iteration, lower end, upper end); the upper end may be infinite."""
+Ends = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+"""Iterations, lower ends, upper ends; NaN where there is no band."""
 
+EMPTY = Series([], [], [])
 TOLERANCE = 1e-3  # relative; between a factor and the ratio that it was made of
 
 
-def band(history: History, quantity: str, module: str) -> Band:
-    """The band of one curve; empty where the run did not log what it takes.
+def band(history: History, quantity: str, module: str) -> Series:
+    """The band of one curve: lower and upper end, which may be infinite, over iterations.
 
     Args:
         history: of a run.
         quantity: 'phi', 'noise_scale' or 'factor'; others have none.
         module: whose.
+
+    Returns:
+        Rows (iteration, lower, upper); empty where the run did not log what it takes.
     """
     of = {'phi': _phi, 'noise_scale': _noise_scale, 'factor': _factor}.get(quantity)
-    return [] if of is None else of(history, module)
+    if of is None:
+        return EMPTY
+    with np.errstate(all='ignore'):  # of hostile values; those rows are left out
+        steps, low, high = of(history, module)
+    known = ~(np.isnan(low) | np.isnan(high))
+    return Series(steps[known], low[known], high[known])
 
 
-def _column(history: History, quantity: str, module: str) -> dict[int, float]:
-    return dict(history.curves.get(quantity, {}).get(module, []))
+def _column(history: History, quantity: str, module: str) -> Series:
+    return history.curves.get(quantity, {}).get(module, EMPTY)
 
 
-def _phi(history: History, module: str) -> Band:
-    error = _column(history, 'phi_se', module)
-    return [
-        (step, phi - NORMAL_95 * error[step], phi + NORMAL_95 * error[step])
-        for step, phi in _column(history, 'phi', module).items()
-        if step in error
-    ]
+def _phi(history: History, module: str) -> Ends:
+    phi = _column(history, 'phi', module)
+    reach = NORMAL_95 * _column(history, 'phi_se', module).at(phi.steps)
+    return phi.steps, phi.values - reach, phi.values + reach
 
 
-def _noise_scale(history: History, module: str) -> Band:
-    phi, error = _column(history, 'phi', module), _column(history, 'phi_se', module)
-    found = []
-    for step, scale in _column(history, 'noise_scale', module).items():
-        if step in error and 0 < phi.get(step, 0) < 1:
-            x = 1 / phi[step] - 1
-            reach = NORMAL_95 * error[step] / phi[step] ** 2
-            high = scale * x / (x - reach) if x > reach else math.inf
-            found.append((step, scale * x / (x + reach), high))
-    return found
+def _noise_scale(history: History, module: str) -> Ends:
+    scale = _column(history, 'noise_scale', module)
+    phi, error = (_column(history, key, module).at(scale.steps) for key in ('phi', 'phi_se'))
+    phi = np.where((phi > 0) & (phi < 1), phi, np.nan)
+    x, reach = 1 / phi - 1, NORMAL_95 * error / phi**2
+    high = np.where(x > reach, scale.values * x / (x - reach), np.inf)
+    return scale.steps, scale.values * x / (x + reach), high
 
 
-def _factor(history: History, module: str) -> Band:
+def _factor(history: History, module: str) -> Ends:
     anchor = anchor_of(history)
-    if anchor is None:
-        return []
-    phi, error = (
-        [_column(history, quantity, name) for name in (anchor, module)]
+    if anchor is None or module == anchor:
+        return EMPTY.steps, EMPTY.values, EMPTY.values
+    factor = _column(history, 'factor', module)
+    (phi_a, phi), (error_a, error) = (
+        [_column(history, quantity, name).at(factor.steps) for name in (anchor, module)]
         for quantity in ('phi', 'phi_se')
     )
-    found = []
-    for step, factor in _column(history, 'factor', module).items():
-        if not all(step in column for column in (*phi, *error)):
-            continue
-        values = [column[step] for column in phi]
-        if min(values) > 0 and _near(factor, math.sqrt(values[0] / values[1])):
-            relative = [e[step] / value for e, value in zip(error, values)]
-            spread = math.exp(NORMAL_95 / 2 * math.hypot(*relative))
-            found.append((step, factor / spread, factor * spread))
-    return [] if module == anchor else found
-
-
-def _near(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=TOLERANCE)
+    ratio = np.sqrt(np.where(np.minimum(phi_a, phi) > 0, phi_a / phi, np.nan))
+    near = np.abs(factor.values - ratio) <= TOLERANCE * np.maximum(np.abs(factor.values), ratio)
+    spread = np.exp(NORMAL_95 / 2 * np.hypot(error_a / phi_a, error / phi))
+    spread = np.where(near, spread, np.nan)
+    return factor.steps, factor.values / spread, factor.values * spread
 
 
 def anchor_of(history: History) -> str | None:
     """The module whose factor is always 1; None where that fits none or several."""
     curves = history.curves.get('factor', {})
-    fixed = [name for name, curve in curves.items() if all(value == 1 for _, value in curve)]
+    fixed = [name for name, curve in curves.items() if (curve.values == 1).all()]
     return fixed[0] if len(fixed) == 1 else None

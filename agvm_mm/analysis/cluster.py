@@ -105,7 +105,9 @@ def _link(values: Any, where: str) -> Link:
 
 def _require_keys(values: Mapping[str, Any], keys: list[str], where: str) -> None:
     if set(values) != set(keys):
-        raise ValueError(f'{where} has the keys {sorted(values)}; needed are {sorted(keys)}.')
+        raise ValueError(
+            f'{where} has the keys {sorted(map(str, values))}; needed are {sorted(keys)}.'
+        )
 
 
 def _require_number(key: str, value: Any, where: str, positive: bool) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .bands import band
 from .history import History
+from .series import LARGEST, Series, envelope, thin
 from .style import colour, logarithmic, marker, save
 
 LABELS = {
@@ -20,6 +21,7 @@ LABELS = {
     'factor': 'learning-rate factor μ',
     'lr': 'learning rate',
 }
+MARK = 'agvm_mm figure of variances'
 LOGARITHMIC = ('noise_scale', 'lr')
 BEYOND = 1e6  # where an endless interval ends in a figure, in its largest finite numbers
 
@@ -34,7 +36,7 @@ def plot_histories(
         quantities: keys of :data:`LABELS`.
         out: path without suffix; '.png' and '.svg' are written.
     """
-    return save(figure_of(histories, quantities), out)
+    return save(figure_of(histories, quantities), out, MARK)
 
 
 def figure_of(histories: Sequence[History], quantities: Sequence[str]) -> Figure:
@@ -79,18 +81,19 @@ def draw_curves(axes: Axes, history: History, quantity: str, modules: Sequence[s
     shown: list[float] = []
     for module, curve in history.curves.get(quantity, {}).items():
         i = modules.index(module)
-        steps, values = zip(*curve)
+        drawn = thin(curve)
         axes.plot(
-            steps,
-            values,
+            drawn.steps,
+            drawn.values,
             color=colour(i),
             marker=marker(i),
-            markevery=max(1, len(steps) // 10),
+            markevery=max(1, len(drawn) // 10),
             markersize=4,
             linewidth=1.3,
             label=module,
         )
-        shown += [*values, *_shade(axes, history, quantity, module, colour(i))]
+        shown += drawn.values[np.isfinite(drawn.values)].tolist()
+        shown += _shade(axes, history, quantity, module, colour(i))
     axes.grid(alpha=0.3)
     return shown
 
@@ -107,14 +110,11 @@ def _shade(axes: Axes, history: History, quantity: str, module: str, shade: str)
     found = band(history, quantity, module)
     if not found:
         return []
-    steps, low, high = zip(*found)
-    finite = [value for value in (*low, *high) if math.isfinite(value)]
-    axes.fill_between(
-        steps,
-        low,
-        [value if math.isfinite(value) else BEYOND * max(finite) for value in high],
-        color=shade,
-        alpha=0.18,
-        linewidth=0,
-    )
-    return finite
+    low, high = found.columns
+    ends = np.concatenate(found.columns)
+    ends = ends[np.abs(ends) < LARGEST / BEYOND]
+    endless = BEYOND * ends.max(initial=1 / BEYOND)
+    drawn = envelope(Series(found.steps, low, np.where(np.isfinite(high), high, endless)))
+    low, high = drawn.columns
+    axes.fill_between(drawn.steps, low, high, color=shade, alpha=0.18, linewidth=0)
+    return [ends.min(), ends.max()] if len(ends) else []

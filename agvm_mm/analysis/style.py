@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import NullFormatter  # noqa: E402
 
+from ..work_dir import require_own, write_own  # noqa: E402
+
 # Okabe and Ito's colours, told apart by colour-blind readers, and a marker besides.
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#F0E442')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
+SMALLEST = 1e-100  # of a logarithmic axis; below, its arithmetic overflows
 
 # Names come from configs and directories: a dollar sign in one is no formula.
 matplotlib.rcParams['text.parse_math'] = False
@@ -34,7 +38,7 @@ def marker(i: int) -> str:
 
 def logarithmic(axes: Axes, values: Sequence[float]) -> None:
     """A logarithmic y axis over the positive ``values``, with labels that need no formula."""
-    positive = [value for value in values if value > 0]
+    positive = [value for value in values if value > SMALLEST]
     axes.set_yscale('log')
     if not positive:
         return
@@ -46,11 +50,28 @@ def logarithmic(axes: Axes, values: Sequence[float]) -> None:
     axes.yaxis.set_minor_formatter('{x:.4g}' if high < 10 * low else NullFormatter())
 
 
-def save(figure: Figure, out: str | Path) -> list[Path]:
-    """Write ``out`` with '.png' and '.svg' and close the figure."""
+def paths_of(out: str | Path, mark: str) -> list[Path]:
+    """The files of a figure.
+
+    Args:
+        out: their path without suffix.
+        mark: of the tool, see :func:`agvm_mm.work_dir.require_own`.
+
+    Raises:
+        FileError: something lies there that is not the tool's.
+    """
     paths = [Path(f'{out}{suffix}') for suffix in ('.png', '.svg')]
     for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        require_own(path, mark)
+    return paths
+
+
+def save(figure: Figure, out: str | Path, mark: str = 'agvm_mm figure') -> list[Path]:
+    """Write ``out`` with '.png' and '.svg' and close the figure. See :func:`paths_of`."""
+    paths = paths_of(out, mark)
+    for path, kind, name in zip(paths, ('png', 'svg'), ('Software', 'Creator')):
+        content = io.BytesIO()
+        figure.savefig(content, format=kind, dpi=150, metadata={name: mark})
+        write_own(path, content.getvalue(), mark)
     pyplot.close(figure)
     return paths

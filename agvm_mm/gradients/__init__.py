@@ -1,7 +1,8 @@
 """How the moments of the gradient are collected: hooks on parameters and one small collective."""
 
+from ..statistics.constants import ESTIMATORS
 from .all_pairs import AllPairs
-from .build import ESTIMATORS, build_collector
+from .build import build_collector
 from .collector import BlockPreconditioner, Collector, Preconditioner
 from .communicator import Communicator, ProcessGroupCommunicator, SingleProcess
 from .half_split import HalfSplitMicroBatches, HalfSplitRanks

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ..statistics import ModulePartition
+from ..statistics.constants import ESTIMATORS
 from .all_pairs import AllPairs
 from .collector import BlockPreconditioner, Collector, Preconditioner
 from .communicator import Communicator
 from .half_split import HalfSplitMicroBatches, HalfSplitRanks
-
-ESTIMATORS = ('all_pairs', 'half_split')
 
 
 def build_collector(

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from ..work_dir import FileError
+
 
 class LaunchError(ValueError):
     """A launch that cannot work; the message is one sentence for the person who started it."""
@@ -22,8 +24,8 @@ class Note(NamedTuple):
 
 @contextmanager
 def exit_with_sentence() -> Iterator[None]:
-    """Turn a :class:`LaunchError` into its sentence on stderr and exit code 1, no traceback."""
+    """End with the sentence of a :class:`LaunchError` or of a file on stderr, and exit code 1."""
     try:
         yield
-    except LaunchError as error:
+    except (LaunchError, FileError) as error:
         sys.exit(f'error: {error}')

@@ -8,8 +8,7 @@ from typing import Any
 
 from .. import checks
 from ..checks import any_of, is_count, is_number, is_one_of, require_known
-from ..gradients import ESTIMATORS
-from ..statistics.factors import AVERAGES
+from ..statistics.constants import AVERAGES, ESTIMATORS
 
 WHERE = 'optim_wrapper.agvm'
 BY_KFAC = 'kfac'

@@ -27,6 +27,7 @@ from ..work_dir import (
     read_lines,
     read_literals,
     read_result,
+    read_text,
     score_of,
 )
 
@@ -95,9 +96,9 @@ def _read_run(folder: Path, key: str, seed: int | None, now: float | None) -> Ru
     scores: dict[int, float | None] = {}  # an evaluation may find nothing to score
     last: dict[str, Any] = {}
     for path in logs:
-        lines = read_lines(path)
-        last = next(parse_lines(filter(is_training, reversed(lines))), last)
-        for entry in parse_lines(filterfalse(is_training, lines)):
+        lines = list(read_lines(path))
+        last = next(parse_lines(filter(is_training, reversed(lines)), path), last)
+        for entry in parse_lines(filterfalse(is_training, lines), path):
             scores[int(entry['step'])] = entry.get(key)
     unit, total = _read_length(logs[-1].parent / 'config.py')
     if LENGTH in last:
@@ -114,14 +115,10 @@ def _read_run(folder: Path, key: str, seed: int | None, now: float | None) -> Ru
 
 def _read_length(config: Path) -> tuple[str, int | None]:
     """Unit and number of ``train_cfg.max_epochs`` or ``max_iters`` in a config MMEngine wrote."""
-    try:
-        text = config.read_text(encoding='utf-8')
-    except OSError:
-        return 'epoch', None
-    train_cfg = read_literals(text).get('train_cfg')
+    train_cfg = read_literals(read_text(config)).get('train_cfg') if config.is_file() else None
     for unit in ('epoch', 'iter'):
-        if isinstance(train_cfg, dict) and train_cfg.get(f'max_{unit}s') is not None:
-            return unit, int(train_cfg[f'max_{unit}s'])
+        if isinstance(train_cfg, dict) and isinstance(train_cfg.get(f'max_{unit}s'), int):
+            return unit, train_cfg[f'max_{unit}s']
     return 'epoch', None
 
 
@@ -146,6 +143,8 @@ def _describe(
 def _read_eta(folder: Path) -> str:
     """The remaining time in the last training line of ``<timestamp>/<timestamp>.log``."""
     for log in folder.glob('*.log'):
+        if not log.is_file():
+            continue
         with log.open('rb') as file:
             file.seek(max(0, log.stat().st_size - TAIL))
             found = ETA.findall(file.read().decode(errors='replace'))

@@ -26,8 +26,6 @@ from torch import Tensor
 from .estimate import VarianceEstimate
 from .precision import effective_estimates
 
-AVERAGES = ('moments', 'factor')
-
 # An estimate whose gradients have suddenly grown counts at most this many times as much as others.
 LARGEST_WEIGHT = 4.0
 

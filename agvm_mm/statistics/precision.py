@@ -20,8 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Two-sided 95 % of the normal distribution.
-NORMAL_95 = 1.959963984540054
+from .constants import NORMAL_95
 
 
 def ratio_of_means(numerator: Tensor, denominator: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,18 +1,24 @@
 """What a run leaves behind as text; needs neither torch nor MMEngine."""
 
+from .files import FileError, read_json, read_lines, read_text, require_own, write_own
 from .literals import read_literals
 from .results import distil, read_result, score_of, write_result
-from .scalars import find_scalars, is_training, module_curve, parse_lines, read_lines
+from .scalars import find_scalars, is_training, module_curve, parse_lines
 
 __all__ = [
+    'FileError',
     'distil',
     'find_scalars',
     'is_training',
     'module_curve',
     'parse_lines',
+    'read_json',
     'read_lines',
     'read_literals',
     'read_result',
+    'read_text',
+    'require_own',
     'score_of',
+    'write_own',
     'write_result',
 ]

@@ -10,14 +10,14 @@ def read_literals(text: str) -> dict[str, Any]:
     """Top-level assignments of literals and ``dict(...)``; anything else is left out."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     found = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             try:
                 found[node.targets[0].id] = _value(node.value)
-            except (ValueError, RecursionError):
+            except (ValueError, TypeError, RecursionError, MemoryError):
                 continue
     return found
 
@@ -30,6 +30,10 @@ def _value(node: ast.expr) -> Any:
     if isinstance(node, (ast.List, ast.Tuple)):
         return [_value(entry) for entry in node.elts]
     if isinstance(node, ast.Dict):
-        keys = [ast.literal_eval(key) for key in node.keys if key is not None]
+        if None in node.keys:
+            raise ValueError('a dict that is made from others')
+        keys = [_value(key) for key in node.keys if key is not None]
         return dict(zip(map(str, keys), map(_value, node.values)))
-    return ast.literal_eval(node)
+    value = ast.literal_eval(node)
+    str(value).encode()  # ValueError: too many digits, or half a surrogate pair
+    return value

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .scalars import find_scalars, is_training, module_curve, parse_lines, read_lines
+from .files import FileError, read_json, read_lines, write_own
+from .scalars import LARGEST, find_scalars, is_training, module_curve, parse_lines
 
 NO_SCORES = ('step', 'time', 'data_time')
 CURVES = ('phi', 'noise_scale', 'factor')
@@ -31,14 +32,14 @@ def distil(work_dir: Path, **facts: Any) -> dict[str, Any]:
         ValueError: the run has no evaluation at its end.
     """
     logs = find_scalars(work_dir)
-    entries = [entry for path in logs[-1:] for entry in parse_lines(read_lines(path))]
+    entries = [entry for path in logs[-1:] for entry in parse_lines(read_lines(path), path)]
     if not entries or is_training(entries[-1]):
         raise ValueError(f'{work_dir} holds no run that ended with an evaluation.')
     training = [entry for entry in entries if is_training(entry)]
     return {
         **facts,
         'scores': {key: value for key, value in entries[-1].items() if key not in NO_SCORES},
-        'loss': [[entry['step'], _short(entry['loss'])] for entry in training],
+        'loss': [[entry['step'], _short(entry['loss'])] for entry in training if 'loss' in entry],
         'modules': _curves(training),
     }
 
@@ -47,13 +48,17 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
     """One line a key, so that two results can be compared by eye and by diff.
 
     JSON has neither NaN nor infinity: both become null.
+
+    Raises:
+        FileError: something else lies there.
     """
     lines = ',\n'.join(
         f'{json.dumps(key)}: {json.dumps(_finite(value), allow_nan=False)}'
         for key, value in result.items()
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('{\n' + lines + '\n}\n')
+    if path.is_file():
+        read_result(path)
+    write_own(path, '{\n' + lines + '\n}\n', mark='')
 
 
 def _finite(value: Any) -> Any:
@@ -71,12 +76,47 @@ def read_result(path: Path) -> dict[str, Any]:
         ValueError: the file holds something else.
     """
     try:
-        result = json.loads(path.read_text(encoding='utf-8'))
-        if isinstance(result['scores'], dict):
-            return dict(result)
-    except (ValueError, KeyError, TypeError):
-        pass  # no text, no JSON, or another one
-    raise ValueError(f'{path} is not the result of a run as tools/miniature.py writes it.')
+        result = read_json(path)
+    except FileError:
+        result = None  # no text, no JSON, or none that can be used
+    if (
+        isinstance(result, dict)
+        and _is_scores(result.get('scores'))
+        and all(map(_is_modules, _values(result.get('modules', {}))))
+    ):
+        return dict(result)
+    raise FileError(f'{path} is not the result of a run as tools/miniature.py writes it.')
+
+
+def _values(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else [None]
+
+
+def _is_scores(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_score, value.values()))
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or isinstance(value, float) or _is_whole(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _is_modules(value: Any) -> bool:
+    """Curves by module."""
+    return isinstance(value, dict) and all(
+        isinstance(curve, list)
+        and all(
+            isinstance(point, list)
+            and len(point) == 2
+            and _is_whole(point[0])
+            and _is_score(point[1])
+            for point in curve
+        )
+        for curve in value.values()
+    )
 
 
 def score_of(scores: Mapping[str, float | None], key: str) -> float:

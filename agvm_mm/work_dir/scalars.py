@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .files import FileError, parse_json, read_lines
+
 ITERATION = 'iter'
+CLOCKS = ('step', ITERATION, 'epoch')
+LARGEST = 2**53  # whole numbers up to here are floats too
 QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'factor', 'lr')
 
 
@@ -29,25 +34,52 @@ def find_scalars(work_dir: Path) -> list[Path]:
 
 def _first_step(path: Path) -> int | None:
     """The step of the first training line; None before it is written."""
-    with path.open(encoding='utf-8', errors='replace') as lines:
-        entry = next(parse_lines(filter(is_training, lines)), None)
+    entry = next(parse_lines(filter(is_training, read_lines(path)), path), None)
     return None if entry is None else int(entry['step'])
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of one file."""
-    return path.read_text(encoding='utf-8', errors='replace').splitlines()
+def parse_lines(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
+    """The numbers of training lines and evaluations, which are those with a ``step``.
 
+    Args:
+        lines: of a log. Those that are no JSON are left out, as the last one of a run that was
+            killed while writing it.
+        path: of the log, for the error.
 
-def parse_lines(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Training lines and evaluations, those with a ``step``."""
+    Raises:
+        FileError: a line is JSON that no run logs.
+    """
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except json.JSONDecodeError:
-            continue  # the last line of a run that was killed while writing it
-        if isinstance(entry, dict) and isinstance(entry.get('step'), int):
-            yield entry
+            continue
+        except ValueError as error:
+            raise FileError(f'{path} holds a line that {error}.') from error
+        if isinstance(entry, dict) and 'step' in entry:
+            yield _numbers(entry, path)
+
+
+def _numbers(entry: dict[str, Any], path: Path) -> dict[str, Any]:
+    numbers = {
+        key: value
+        for key, value in entry.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    for key in CLOCKS:
+        value = numbers.get(key)
+        if key in entry and not (isinstance(value, int) and 0 <= value <= LARGEST):
+            raise FileError(
+                f'{path} holds a line whose {key} is {reprlib.repr(entry[key])}; allowed is a '
+                f'whole number from 0 to {LARGEST}.'
+            )
+    for key, value in numbers.items():
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise FileError(
+                f'{path} holds a line whose {reprlib.repr(key)} is {reprlib.repr(value)}; allowed '
+                f'is a whole number up to {LARGEST} or one with a decimal point.'
+            )
+    return numbers
 
 
 def is_training(line: str | Mapping[str, Any]) -> bool:

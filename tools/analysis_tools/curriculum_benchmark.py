@@ -28,7 +28,9 @@ from agvm_mm.launch.bounds import require_at_least, setting_text
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import load_config
 from agvm_mm.launch.sweep import Training, run_all
+from agvm_mm.work_dir import require_own, write_own
 
+FORMAT = 'agvm_mm curriculum benchmark 1'
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = {
     'detection': ('coco/bbox_mAP', 'configs/faster_rcnn/faster-rcnn_r18_fpn_sgd{}_1xb8-12e_scenes'),
@@ -95,6 +97,7 @@ def check(args: argparse.Namespace, trainings: Iterable[Training]) -> None:
         LaunchError: an argument is out of range, data are missing, or a run has other settings.
     """
     require_at_least(args, {'jobs': 1, 'epochs': 1})
+    require_own(args.out / f'{args.task}.json', FORMAT)
     camvid = Path(os.environ.get('AGVM_MM_DATA', 'data'), 'camvid')
     if args.task == 'segmentation' and not camvid.is_dir():
         raise LaunchError(f'{camvid} does not exist: set AGVM_MM_DATA to the folder with camvid.')
@@ -153,6 +156,7 @@ def main() -> None:
         compare(curves['baseline', seed], curves['curriculum', seed], metric) for seed in args.seeds
     ]
     result = dict(
+        format=FORMAT,
         task=args.task,
         metric=metric,
         settings={key: value for key, value in vars(args).items() if key != 'out'},
@@ -163,7 +167,7 @@ def main() -> None:
         comparisons=[dict(seed=seed, **one) for seed, one in zip(args.seeds, found)],
         summary=summarise(found),
     )
-    (args.out / f'{args.task}.json').write_text(json.dumps(result, indent=1))
+    write_own(args.out / f'{args.task}.json', json.dumps(result, indent=1), FORMAT)
     plot_curves(result['runs'], PANELS[args.task], args.out / args.task)
     print(json.dumps(result['summary'], indent=1))
 

@@ -27,7 +27,9 @@ from agvm_mm.launch.naming import type_name
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 from agvm_mm.parts import AGVMPart
 from agvm_mm.statistics import FactorConfig, VarianceEstimate
+from agvm_mm.work_dir import require_own, write_own
 
+FORMAT = 'agvm_mm curriculum statistics 1'
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/faster_rcnn/faster-rcnn_r18_fpn_sgd-curriculum_1xb8-12e_scenes.py'
 LEAST = {'counts': 2, 'images': 1, 'horizon': 1}
@@ -100,6 +102,7 @@ def main() -> None:
     args = parse_args()
     if args.data is not None:
         os.environ['AGVM_MM_DATA'] = str(Path(args.data).resolve())
+    require_own(args.out / 'estimates.json', FORMAT)
     cfg = read_config(args)
     runner = build_runner(cfg, prepare_training(cfg, TrainOptions(seed=args.seed)))
     kept = StageOfEstimates()
@@ -112,8 +115,8 @@ def main() -> None:
     config = FactorConfig(anchor=names.index('backbone'), momentum=args.momentum)
     found = errors(estimates, changes, config, args.horizon)
     rows = [row(estimate) for estimate in estimates]
-    result = dict(modules=names, changes=changes, errors=found, estimates=rows)
-    (args.out / 'estimates.json').write_text(json.dumps(result))
+    result = dict(format=FORMAT, modules=names, changes=changes, errors=found, estimates=rows)
+    write_own(args.out / 'estimates.json', json.dumps(result), FORMAT)
     for entry in found:
         print(', '.join(f'{key} {value:.4g}' for key, value in entry.items()))
 

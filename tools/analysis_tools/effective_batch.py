@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from agvm_mm.analysis.predict.forecast import Plan, write
 from agvm_mm.launch.bounds import require_at_least, settle_window
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.markdown import markdown_table
+from agvm_mm.work_dir import read_json, require_own
 
 # Relative to where the tool is called, as a name in the file of numbers should be.
 CONFIGS = Path(os.path.relpath(Path(__file__).parents[2] / 'configs/effective_batch'))
@@ -57,6 +57,8 @@ def check(args: argparse.Namespace) -> None:
     """
     require_at_least(args, {'updates': 3, 'window': 3, 'samples': 2})
     settle_window(args)
+    if args.json is not None:
+        require_own(args.json, FORMAT)
     for name in args.what:
         if name not in FAMILIES and not name.endswith('.json'):
             raise LaunchError(
@@ -66,7 +68,7 @@ def check(args: argparse.Namespace) -> None:
 
 def read(path: str) -> list[dict[str, Any]]:
     """The steps that an earlier call has measured."""
-    content = json.loads(Path(path).read_text())
+    content = read_json(Path(path))
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise ValueError(f'{path} holds no measurement of effective_batch.py.')
     return list(content['steps'])
@@ -101,7 +103,7 @@ def main() -> None:
                         write({'format': FORMAT, 'steps': results}, args.json)
             else:
                 results += read(name)
-    except (OSError, ValueError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise LaunchError(str(error)) from error
     print(table(results))
     if args.figure is not None:

@@ -23,7 +23,10 @@ from agvm_mm.launch.bounds import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.parts.settings import AGVMSettings
 from agvm_mm.statistics import FactorConfig
-from agvm_mm.statistics.factors import AVERAGES
+from agvm_mm.statistics.constants import AVERAGES
+from agvm_mm.work_dir import require_own, write_own
+
+FORMAT = 'agvm_mm estimator quality 1'
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,6 +60,7 @@ def check(args: argparse.Namespace) -> None:
 
     Raises:
         LaunchError: they do not, or the folder of --out cannot be made.
+        FileError: something else lies at --out.
     """
     # Of the cut samples half make one estimate and half another.
     samples = max(2 * max(args.ranks), args.settle_at)
@@ -65,6 +69,7 @@ def check(args: argparse.Namespace) -> None:
     require_at_least(args, least)
     try:
         if args.out is not None:
+            require_own(args.out, FORMAT)
             args.out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LaunchError(f'--out is {args.out}, whose folder cannot be made: {error}.') from error
@@ -165,7 +170,7 @@ def main() -> None:
     if args.levels:
         result['levels'] = many(source, args)
     if args.out is not None:
-        args.out.write_text(json.dumps(result, indent=1))
+        write_own(args.out, json.dumps({'format': FORMAT, **result}, indent=1), FORMAT)
 
 
 if __name__ == '__main__':

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
@@ -11,11 +10,14 @@ import torch
 from mmengine.logging import MMLogger
 
 import agvm_mm  # noqa: F401  registers what configs name
-from agvm_mm.analysis.predict.draw import draw_prediction
-from agvm_mm.analysis.predict.forecast import Plan, read, run, write
+from agvm_mm.analysis.predict.draw import MARK, draw_prediction
+from agvm_mm.analysis.predict.forecast import Plan, run, write
+from agvm_mm.analysis.predict.kept import FORMAT, read
 from agvm_mm.analysis.predict.render import tables
+from agvm_mm.analysis.style import paths_of
 from agvm_mm.launch.bounds import require_at_least, settle_window
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+from agvm_mm.work_dir import require_own
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,10 +60,15 @@ def check(args: argparse.Namespace) -> None:
 
     Raises:
         LaunchError: names the option.
+        FileError: an output would overwrite something else.
     """
     bounds = {'images': 1, 'samples': 2, 'updates': 3, 'window': 3, 'blocks': 1}
     require_at_least(args, {**bounds, 'batch': 1, 'check': 1})
     settle_window(args)
+    if args.json is not None:
+        require_own(args.json, FORMAT)
+    if args.figure is not None:
+        paths_of(args.figure, MARK)
 
 
 def main() -> None:
@@ -86,7 +93,7 @@ def main() -> None:
                 args.device,
             )
             result = run(plan, args.seeds)
-    except (OSError, ValueError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise LaunchError(str(error)) from error
     if args.json is not None:
         write(result, args.json)

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
-from agvm_mm.analysis.page import read_run, render_page
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+ROOT = Path(__file__).resolve().parents[2]
+# An installed package has the tools in its folder .mim.
+PACKAGE = ROOT.parent if ROOT.name == '.mim' else ROOT / 'agvm_mm'
+lazy = ModuleType('lazy')
+SourceFileLoader('lazy', str(PACKAGE / 'launch' / 'lazy.py')).exec_module(lazy)
+lazy.load_lazily(PACKAGE)
+
+from agvm_mm.analysis.page import MARK, read_run, render_page  # noqa: E402
+from agvm_mm.launch.errors import LaunchError, exit_with_sentence  # noqa: E402
+from agvm_mm.work_dir import require_own, write_own  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,13 +30,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Read, write, say where."""
     args = parse_args()
+    out = args.out or Path(args.work_dir) / 'report.html'
+    require_own(out, MARK)
     try:
         run = read_run(args.work_dir)
     except FileNotFoundError as error:
         raise LaunchError(str(error)) from error
-    out = args.out or Path(args.work_dir) / 'report.html'
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render_page(run), encoding='utf-8')
+    write_own(out, render_page(run), MARK)
     print(out)
 
 

@@ -27,6 +27,7 @@ from agvm_mm.launch.arguments import add_cfg_options
 from agvm_mm.launch.bounds import require_at_least, setting_text
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
+from agvm_mm.work_dir import read_json, require_own, write_own
 
 Run = tuple[str, int]
 """Recipe and seed."""
@@ -125,10 +126,11 @@ def kept(path: Path) -> dict[Run, Course]:
     Raises:
         LaunchError: the file holds something else.
     """
+    require_own(path, mark='')
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         # Runs of older releases know no settings; their file knows the metric.
         known = {key: content[key] for key in ('metric',) if key in content}
         courses = [Course(**{'settings': known, **run}) for run in content['runs']]
@@ -151,7 +153,7 @@ def save(
         'summary': rows,
         'runs': [asdict(course) for course in courses.values()],
     }
-    args.out.write_text(json.dumps(content))
+    write_own(args.out, json.dumps(content), mark='')
     return rows
 
 

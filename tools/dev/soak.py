@@ -21,6 +21,10 @@ import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.analysis.soak.launch import SoakError, run
 from agvm_mm.analysis.soak.plan import Options
 from agvm_mm.analysis.soak.summary import judge, markdown
+from agvm_mm.launch.errors import exit_with_sentence
+from agvm_mm.work_dir import require_own, write_own
+
+FORMAT = 'agvm_mm soak 1'
 
 HELP = {
     '--updates': 'length of the run',
@@ -52,7 +56,7 @@ def main() -> int:
     """Make the run, print the table and judge."""
     args = parse_args()
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
+        require_own(args.out, FORMAT)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         work_dir = args.work_dir or Path(folder)
@@ -71,14 +75,16 @@ def main() -> int:
     print(f'\n{seconds} s, seed {options.seed}')
     if args.out is not None:
         content = {
+            'format': FORMAT,
             'options': asdict(options),
             'seconds': seconds,
             'findings': [asdict(finding) for finding in findings],
             'records': records,
         }
-        args.out.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+        write_own(args.out, json.dumps(content, indent=1) + '\n', FORMAT)
     return int(not all(finding.holds for finding in findings))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    with exit_with_sentence():
+        sys.exit(main())

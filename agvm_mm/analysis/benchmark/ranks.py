@@ -14,10 +14,13 @@ import torch.distributed as dist
 from mmengine.logging import MMLogger
 from torch.multiprocessing.spawn import spawn
 
+from ...work_dir import require_own, write_own
 from .counting import count_cases
 from .report import numbers, table
 from .timing import time_cases
 from .workbench import Options, Workbench
+
+FORMAT = 'agvm_mm benchmark 1'
 
 
 def run(options: Options, out: Path | None = None) -> None:
@@ -26,7 +29,12 @@ def run(options: Options, out: Path | None = None) -> None:
     Args:
         options: what to measure.
         out: JSON file for all numbers.
+
+    Raises:
+        FileError: something else lies at ``out``.
     """
+    if out is not None:
+        require_own(out, FORMAT)
     with tempfile.TemporaryDirectory() as folder:
         spawn(_rank, args=(options, f'{folder}/store', out), nprocs=options.ranks)
 
@@ -56,8 +64,8 @@ def _rank(rank: int, options: Options, store: str, out: Path | None) -> None:
         )
         print(table(costs, counts), flush=True)
         if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(numbers(options, machine, costs, counts), indent=1))
+            content = {'format': FORMAT, **numbers(options, machine, costs, counts)}
+            write_own(out, json.dumps(content, indent=1), FORMAT)
     dist.barrier()
     dist.destroy_process_group()
 

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from ...statistics.precision import NORMAL_95
+from ...statistics.constants import NORMAL_95
 from ..style import colour, save
 from .steps import BACKBONE, apart, curve, row
 

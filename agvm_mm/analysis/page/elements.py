@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -46,11 +47,12 @@ details summary { cursor: pointer; color: var(--accent); margin: 8px 0; }
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def document(title: str, body: Iterable[str]) -> str:
-    """A whole page."""
+def document(title: str, body: Iterable[str], generator: str) -> str:
+    """A whole page, which names the tool that has written it."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta name="generator" content="{escape(generator)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n'
         + '\n'.join(body)
@@ -116,6 +118,16 @@ def figure(svg: str, caption: str) -> str:
 def code(text: str) -> str:
     """A block as written."""
     return f'<pre>{escape(text)}</pre>'
+
+
+def number(value: float | None) -> str:
+    """A number of a run, short; a dash for none."""
+    if value is None or math.isnan(value):
+        return '-'
+    if math.isinf(value):
+        return '∞' if value > 0 else '-∞'
+    size = abs(value)
+    return f'{value:.3f}' if size < 100 else f'{value:.0f}' if size < 1e6 else f'{value:.3g}'
 
 
 def details(summary: str, inner: str) -> str:

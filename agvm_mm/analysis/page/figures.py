@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any
 
 import matplotlib
 from matplotlib import pyplot
@@ -13,9 +12,9 @@ from matplotlib.figure import Figure
 
 from ..history import History
 from ..plot import LABELS, draw_curves, scale
-from ..predict.draw import prediction_figure
+from ..series import Series, thin
 from ..style import colour
-from .run import Curve, Run
+from .run import Run
 
 MOST_CURVES = 8
 WIDTH = 9.0
@@ -50,7 +49,7 @@ def training_figure(run: Run) -> Figure:
     return figure
 
 
-def main_scores(run: Run) -> dict[str, Curve]:
+def main_scores(run: Run) -> dict[str, Series]:
     """Mean AP, mIoU and the like; all scores where none has such a name."""
     chosen = {
         key: curve
@@ -60,11 +59,18 @@ def main_scores(run: Run) -> dict[str, Curve]:
     return chosen or run.scores
 
 
-def _draw(axes: Axes, curves: dict[str, Curve], label: str) -> None:
+def _draw(axes: Axes, curves: dict[str, Series], label: str) -> None:
     for i, (name, curve) in enumerate(list(curves.items())[:MOST_CURVES]):
-        steps, values = zip(*curve)
-        marker = 'o' if len(curve) < 20 else ''
-        axes.plot(steps, values, marker=marker, ms=4, lw=1.3, color=colour(i), label=name)
+        drawn = thin(curve)
+        axes.plot(
+            drawn.steps,
+            drawn.values,
+            marker='o' if len(curve) < 20 else '',
+            ms=4,
+            lw=1.3,
+            color=colour(i),
+            label=name,
+        )
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
     if curves:
@@ -81,12 +87,4 @@ def variance_figure(history: History) -> Figure:
     handles, labels = axes[0][0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc='outside upper center', ncols=4, fontsize='small')
-    return figure
-
-
-def forecast_figure(result: dict[str, Any]) -> Figure:
-    """See :func:`agvm_mm.analysis.predict.draw.prediction_figure`; as wide as the others."""
-    figure = prediction_figure(result)
-    height = figure.get_figheight() * WIDTH / figure.get_figwidth()
-    figure.set_size_inches(WIDTH, max(height, 2.8))
     return figure

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+
+import numpy as np
 
 from ...parts.settings import AGVMSettings
 from ..bands import band
@@ -29,14 +30,16 @@ def findings(run: Run) -> list[str]:
 
 
 def _losses(run: Run) -> Iterator[str]:
-    bad = [step for step, value in run.losses.get('loss', []) if not math.isfinite(value)]
-    if bad:
-        yield f'The loss was not finite at iteration {bad[0]}.'
+    loss = run.losses.get('loss')
+    if loss is not None and not (finite := np.isfinite(loss.values)).all():
+        yield f'The loss was not finite at iteration {loss.steps[~finite][0]}.'
 
 
 def estimates_made(run: Run, settings: AGVMSettings) -> int:
     """Estimation steps among the updates so far."""
-    return sum(settings.estimates_at(update) for update in range(run.updates))
+    stop = run.updates if settings.end is None else min(run.updates, settings.end)
+    first = -(-settings.begin // settings.interval) * settings.interval
+    return len(range(first, stop, settings.interval))
 
 
 def _few_estimates(run: Run, settings: AGVMSettings) -> Iterator[str]:
@@ -60,7 +63,7 @@ def _clamped(run: Run, settings: AGVMSettings) -> Iterator[str]:
     assert run.history is not None
     for module, curve in run.history.curves.get('factor', {}).items():
         for end in ends:
-            hits = sum(math.isclose(value, end, rel_tol=NEAR) for _, value in curve)
+            hits = int(np.isclose(curve.values, end, rtol=NEAR, atol=0).sum())
             if hits > OFTEN * len(curve):
                 yield (
                     f'The factor of {module} lay at the clamp ({end:.3f}) in {hits} of '

@@ -12,13 +12,24 @@ from typing import Any
 
 from ...launch.naming import type_name
 from ...parts.settings import AGVMSettings
-from ...work_dir import find_scalars, is_training, parse_lines, read_lines, read_literals
-from ..history import History, read_history
-from ..predict.forecast import read
+from ...work_dir import (
+    FileError,
+    find_scalars,
+    is_training,
+    parse_lines,
+    read_json,
+    read_lines,
+    read_literals,
+    read_text,
+)
+from ..history import CurveRecorder, History
+from ..predict.kept import is_prediction, require_whole
+from ..series import Recorder, Series
 
-Curve = list[tuple[int, float]]
-ENVIRONMENT = re.compile(r'^-{20,}\nSystem environment:\n(.*?)^-{20,}$', re.MULTILINE | re.DOTALL)
-NOT_FINITE = re.compile(r'AGVM: gradients were not finite at update (\d+)')
+RULE = re.compile(r'-{20,}')
+LARGEST = 2**53
+VARIABLE = re.compile(r' {4}(\S[^:\n]*): (.*)')
+NOT_FINITE = re.compile(r'AGVM: gradients were not finite at update (\d{1,18})')
 SHARED = ('epoch', 'iter', 'step', 'time', 'data_time', 'memory')
 
 
@@ -43,8 +54,8 @@ class Run:
     config: str = ''
     settings: dict[str, Any] = field(default_factory=dict)
     environment: list[tuple[str, str]] = field(default_factory=list)
-    losses: dict[str, Curve] = field(default_factory=dict)
-    scores: dict[str, Curve] = field(default_factory=dict)
+    losses: dict[str, Series] = field(default_factory=dict)
+    scores: dict[str, Series] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
     skipped: int | None = None
     history: History | None = None
@@ -59,7 +70,7 @@ class Run:
     def ranks(self) -> int:
         """Processes, as MMEngine counts them."""
         text = dict(self.environment).get('GPU number', '1')
-        return int(text) if text.isdigit() and int(text) > 0 else 1
+        return int(text) if re.fullmatch(r'[1-9]\d{0,8}', text, re.ASCII) else 1
 
     @property
     def accumulation(self) -> int:
@@ -92,7 +103,7 @@ class Run:
             return None
         try:
             return AGVMSettings.from_dict(given)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
 
     @property
@@ -117,17 +128,19 @@ def read_run(work_dir: str | Path) -> Run:
         raise FileNotFoundError(
             f'{run.folder} holds no */vis_data/scalars.json; give the work directory of a run.'
         )
+    losses, scores, curves = Recorder(), Recorder(), CurveRecorder()
     for path in logs:
-        for entry in parse_lines(read_lines(path)):
-            _add(run, entry)
-    for curves in (run.losses, run.scores):
-        for key, curve in curves.items():
-            curves[key] = sorted(dict(curve).items())  # where a resumed run repeats, the later
+        for entry in parse_lines(read_lines(path), path):
+            if is_training(entry):
+                run.last = entry
+                _add(losses, {key: value for key, value in entry.items() if 'loss' in key}, entry)
+            else:
+                _add(scores, {k: v for k, v in entry.items() if math.isfinite(v)}, entry)
+            curves.add_entry(entry)
+    run.losses, run.scores = losses.series(), scores.series()
+    history = curves.history(run.name)
+    run.history = history if history.curves else None
     _read_texts(run, logs)
-    try:
-        run.history = read_history(run.folder)
-    except FileNotFoundError:
-        run.history = None
     run.predictions = list(_predictions(run.folder))
     return run
 
@@ -135,39 +148,39 @@ def read_run(work_dir: str | Path) -> Run:
 def _read_texts(run: Run, logs: list[Path]) -> None:
     config = logs[-1].parent / 'config.py'
     if config.is_file():
-        run.config = config.read_text(encoding='utf-8', errors='replace')
+        run.config = read_text(config)
         run.settings = read_literals(run.config)
     for path in [text for log in logs for text in sorted(log.parents[1].glob('*.log'))]:
-        text = path.read_text(encoding='utf-8', errors='replace')
-        block = ENVIRONMENT.search(text)
-        if block:
-            pairs = re.findall(r'^ {4}(\S[^:\n]*): (.*)$', block[1], re.MULTILINE)
-            run.environment = [(name, value) for name, value in pairs]
-        found = NOT_FINITE.search(text)
-        if found and run.skipped is None:
-            run.skipped = int(found[1])
+        environment: list[tuple[str, str]] | None = None
+        before = ''
+        for line in map(str.rstrip, read_lines(path)):
+            if environment is not None and RULE.fullmatch(line):
+                run.environment, environment = environment, None
+            elif environment is not None and (pair := VARIABLE.fullmatch(line)):
+                environment.append((pair[1], pair[2]))
+            elif line == 'System environment:' and RULE.fullmatch(before):
+                environment = []
+            elif run.skipped is None and (found := NOT_FINITE.search(line)):
+                run.skipped = int(found[1])
+            before = line
 
 
-def _add(run: Run, entry: dict[str, Any]) -> None:
-    training = is_training(entry)
-    if training:
-        run.last = entry
-    for key, value in entry.items():
-        if key in SHARED or isinstance(value, bool) or not isinstance(value, (int, float)):
-            continue
-        if training and 'loss' in key:
-            run.losses.setdefault(key, []).append((int(entry['step']), float(value)))
-        elif not training and math.isfinite(value):
-            run.scores.setdefault(key, []).append((int(entry['step']), float(value)))
+def _add(recorder: Recorder, values: dict[str, float], entry: dict[str, Any]) -> None:
+    for key, value in values.items():
+        if key not in SHARED:
+            recorder.add(key, entry['step'], value)
 
 
 def _predictions(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob('*.json')):
         try:
-            yield read(path)
-        except (ValueError, OSError):
+            value = read_json(path)
+        except FileError:
             continue  # another tool's file
+        if is_prediction(value):
+            require_whole(value, path)
+            yield value
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 1
+    return value if isinstance(value, int) and 0 < value <= LARGEST else 1

@@ -10,12 +10,13 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...statistics.precision import NORMAL_95
+from ...statistics.constants import NORMAL_95
 from ..style import colour, marker, save
-from .forecast import pooled
+from .forecast import number, pooled
 from .window import Window
 
 COLUMNS = 4
+MARK = 'agvm_mm figure of a prediction'
 
 
 def draw_prediction(result: dict[str, Any], out: str | Path) -> list[Path]:
@@ -25,7 +26,7 @@ def draw_prediction(result: dict[str, Any], out: str | Path) -> list[Path]:
         result: of :func:`agvm_mm.analysis.predict.forecast.run`.
         out: path without suffix.
     """
-    return save(prediction_figure(result), out)
+    return save(prediction_figure(result), out, MARK)
 
 
 def prediction_figure(result: dict[str, Any]) -> Figure:
@@ -78,7 +79,7 @@ def _draw_module(
         entries = seed.get('measured', [])
         axes.errorbar(
             [entry['batch'] for entry in entries],
-            [entry['phi'][i] for entry in entries],
+            [number(entry['phi'][i]) for entry in entries],
             [NORMAL_95 * (entry['error'][i] or 0.0) for entry in entries],
             color='black',
             marker=marker(k + 1),

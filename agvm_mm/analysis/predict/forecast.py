@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,13 +14,14 @@ from torch import Tensor
 
 from ...parts.settings import AGVMSettings
 from ...statistics import FactorConfig
+from ...work_dir import write_own
 from ..quality.gradients import GradientSource
 from ..quality.small_batch import agvm_keys, small_batch_rate
 from .check import check
+from .kept import FORMAT
+from .kept import read as read
 from .record import Record, record
 from .window import Window, summarise
-
-FORMAT = 'agvm_mm prediction 1'
 
 
 @dataclass(frozen=True)
@@ -146,26 +148,21 @@ def factor_config(result: dict[str, Any]) -> FactorConfig:
 
 
 def write(result: dict[str, Any], path: Path) -> None:
-    """Keep it as JSON; NaN as JSON has none becomes null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_finite(result), indent=1))
-
-
-def read(path: str | Path) -> dict[str, Any]:
-    """Inverse of :func:`write`.
+    """Keep it as JSON, its format first; NaN as JSON has none becomes null.
 
     Raises:
-        ValueError: the file holds something else.
+        FileError: something of another format lies there.
     """
-    result = json.loads(Path(path).read_text())
-    if not isinstance(result, dict) or result.get('format') != FORMAT:
-        raise ValueError(f'{path} holds no prediction of predict_batch_size.py.')
-    return result
+    write_own(path, json.dumps(_finite(result), indent=1), result['format'])
+
+
+def number(value: float | None) -> float:
+    """A number of the JSON, NaN for null."""
+    return math.nan if value is None else value
 
 
 def _tensor(values: Sequence[float | None]) -> Tensor:
-    numbers = [float('nan') if value is None else value for value in values]
-    return torch.tensor(numbers, dtype=torch.float64)
+    return torch.tensor([number(value) for value in values], dtype=torch.float64)
 
 
 def _finite(value: Any) -> Any:

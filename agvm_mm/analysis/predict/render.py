@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from .forecast import factor_config, pooled, read_window
+from .forecast import factor_config, number, pooled, read_window
 from .window import Window
 
 # A factor this far from 1 changes the learning rate by more than schedules are usually tuned to.
@@ -100,7 +100,7 @@ def errors(result: dict[str, Any], key: str) -> dict[int, Tensor]:
     for seed in result['seeds']:
         window = read_window(seed[key])
         for entry in seed['measured']:
-            measured = torch.tensor(entry['phi'], dtype=torch.float64)
+            measured = torch.tensor(list(map(number, entry['phi'])), dtype=torch.float64)
             predicted = window.phi_at(entry['batch'])[0]
             found.setdefault(entry['batch'], []).append(predicted / measured - 1)
     return {batch: torch.stack(rows) for batch, rows in found.items()}
@@ -119,9 +119,8 @@ def error_table(result: dict[str, Any]) -> Table:
         for j, entry in enumerate(result['seeds'][0]['measured']):
             batch = entry['batch']
             rows = [seed['measured'][j] for seed in result['seeds']]
-            phi = sum(row['phi'][i] for row in rows) / len(rows)
-            spread = [row['error'][i] for row in rows]
-            error = math.nan if None in spread else math.hypot(*spread) / len(rows)
+            phi = sum(number(row['phi'][i]) for row in rows) / len(rows)
+            error = math.hypot(*(number(row['error'][i]) for row in rows)) / len(rows)
             table.add_row(
                 name if j == 0 else '',
                 str(batch),
@@ -150,5 +149,5 @@ def _images(value: Tensor) -> str:
 
 def _text(table: Table) -> str:
     text = io.StringIO()
-    Console(file=text, width=110).print(table)
+    Console(file=text, width=110, markup=False, emoji=False).print(table)
     return text.getvalue()
