@@ -3,7 +3,6 @@
 from .all_pairs import AllPairs
 from .build import ESTIMATORS, build_collector
 from .collector import BlockPreconditioner, Collector, Preconditioner
-from .communicator import Communicator, ProcessGroupCommunicator, SingleProcess
 from .half_split import HalfSplitMicroBatches, HalfSplitRanks
 
 __all__ = [
@@ -11,11 +10,8 @@ __all__ = [
     'AllPairs',
     'BlockPreconditioner',
     'Collector',
-    'Communicator',
     'HalfSplitMicroBatches',
     'HalfSplitRanks',
     'Preconditioner',
-    'ProcessGroupCommunicator',
-    'SingleProcess',
     'build_collector',
 ]

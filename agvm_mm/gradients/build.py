@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ..distributed import Communicator
 from ..statistics import ModulePartition
 from .all_pairs import AllPairs
 from .collector import BlockPreconditioner, Collector, Preconditioner
-from .communicator import Communicator
 from .half_split import HalfSplitMicroBatches, HalfSplitRanks
 
 ESTIMATORS = ('all_pairs', 'half_split')

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from ..gradients import Communicator, ProcessGroupCommunicator, SingleProcess, build_collector
+from ..distributed import Communicator, ProcessGroupCommunicator, SingleProcess
+from ..gradients import build_collector
 from ..statistics import ModulePartition, partition_parameters
 from ..statistics.partition import default_module
 from .kfac_blocks import KFACBlocks

@@ -12,7 +12,7 @@ from mmengine.logging import MessageHub, print_log
 from torch import nn
 from torch.optim import Optimizer
 
-from ..gradients import ProcessGroupCommunicator, SingleProcess
+from ..distributed import ProcessGroupCommunicator, SingleProcess
 from ..kfac import KFAC, KFACSettings, from_state, gather, rescale_weights, to_state
 from ..kfac.settings import WHERE
 from ..statistics import ModulePartition
