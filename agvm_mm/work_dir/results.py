@@ -76,7 +76,7 @@ def read_result(path: Path) -> dict[str, Any]:
             return dict(result)
     except (ValueError, KeyError, TypeError):
         pass  # no text, no JSON, or another one
-    raise ValueError(f'{path} is not the result of a run as tools/miniature.py writes it.')
+    raise ValueError(f'{path} is not the result of a run as lab/miniature.py writes it.')
 
 
 def score_of(scores: Mapping[str, float | None], key: str) -> float:

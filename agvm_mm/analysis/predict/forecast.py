@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ...optim.settings import AGVMSettings
 from ...statistics import FactorConfig
-from ..quality.gradients import GradientSource
-from ..quality.small_batch import agvm_keys, small_batch_rate
 from .check import check
+from .gradients import GradientSource
 from .record import Record, record
+from .small_batch import agvm_keys, small_batch_rate
 from .window import Window, summarise
 
 FORMAT = 'agvm_mm prediction 1'
