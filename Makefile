@@ -42,7 +42,7 @@ test-slow: setup ## the slow suite: real models, long runs
 test-all: setup ## both suites
 	$(PYTEST)
 
-coverage: setup ## lines of the package that the default suite reaches; about twice its time
+coverage: setup ## lines of package and laboratory that the default suite reaches; about twice its time
 	$(TEST_PYTHON) -m coverage run -m pytest -n $(WORKERS) -m 'not slow'
 	"$(RUN)" -m coverage combine -q
 	"$(RUN)" -m coverage report --fail-under=90

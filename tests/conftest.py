@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import setuptools  # noqa: F401  before distutils, or inductor's check of the compiler fails
@@ -37,3 +39,12 @@ def _fresh_globals() -> None:
     MMLogger._instance_dict.clear()
     DefaultScope._instance_dict.clear()
     DefaultScope.get_instance('tests', scope_name='mmdet')
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The current directory and the folder of the data, in which nothing may be written."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('AGVM_MM_DATA', str(tmp_path))
+    yield
+    assert list(tmp_path.iterdir()) == []

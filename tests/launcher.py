@@ -12,15 +12,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_tool(tool: str, *args: Any, data: Path | None = None, fails: bool = False) -> str:
-    """Run ``tools/<tool>`` to its end and return everything it printed.
+    """Run ``tools/<tool>`` or ``lab.<command>`` to its end and return everything it printed.
 
     Args:
-        tool: file name, a Python or a shell script.
+        tool: file name of a Python or a shell script, or the name of a command's module.
         args: its arguments.
         data: folder for AGVM_MM_DATA.
         fails: whether a non-zero exit code is expected.
     """
-    command = [sys.executable if tool.endswith('.py') else 'bash', str(ROOT / 'tools' / tool)]
+    if tool.startswith('lab.'):
+        command = [sys.executable, '-m', tool]
+    else:
+        command = [sys.executable if tool.endswith('.py') else 'bash', str(ROOT / 'tools' / tool)]
     done = subprocess.run(
         [*command, *map(str, args)],
         env=environment(data),

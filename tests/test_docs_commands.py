@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from docs_pages import PAGES, ROOT, read
 
-SCRIPT = re.compile(r'(?<![\w/])tools/[\w/]+\.(?:py|sh)')
+SCRIPT = re.compile(r'(?<![\w/])(?:tools/[\w/]+\.(?:py|sh)|lab/\w+\.py)|python -m lab\.\w+')
 OPTION = re.compile(r'(?<![\w-])--[a-z][\w-]*')
 
 
@@ -23,6 +23,11 @@ def commands(page: Path) -> list[str]:
 
 
 SCRIPT_CALLS = [(page, line) for page in PAGES for line in commands(page) if SCRIPT.search(line)]
+
+
+def path_of(script: str) -> Path:
+    """The file of a script as a command names it."""
+    return ROOT / re.sub(r'python -m lab\.(\w+)', r'lab/\1.py', script)
 
 
 @cache
@@ -46,8 +51,8 @@ def options(script: Path) -> frozenset[str]:
 @pytest.mark.parametrize(('page', 'line'), SCRIPT_CALLS, ids=lambda value: str(value)[-40:])
 def test_scripts_exist_and_know_the_options(page: Path, line: str) -> None:
     script = SCRIPT.findall(line)[0]
-    assert (ROOT / script).is_file(), f'{page.name} names {script}'
-    unknown = set(OPTION.findall(line.partition(script)[2])) - options(ROOT / script)
+    assert path_of(script).is_file(), f'{page.name} names {script}'
+    unknown = set(OPTION.findall(line.partition(script)[2])) - options(path_of(script))
     assert not unknown, f'{page.name}: {script} has no {", ".join(sorted(unknown))}'
 
 
@@ -55,7 +60,7 @@ def test_scripts_exist_and_know_the_options(page: Path, line: str) -> None:
 def test_configs_and_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE))
     for line in commands(page):
-        for name in re.findall(r'(?<![\w/])configs/[\w/.-]+\.\w+', line):
+        for name in re.findall(r'(?<![\w/])(?:lab/)?(?:configs|clusters)/[\w/.-]+\.\w+', line):
             assert (ROOT / name).is_file(), f'{page.name} names {name}'
         if line.startswith('make '):
             words = [word for word in line.split()[1:] if '=' not in word]
@@ -64,5 +69,6 @@ def test_configs_and_make_targets_exist(page: Path) -> None:
 
 def test_there_are_commands() -> None:
     assert len(SCRIPT_CALLS) > 20
+    assert '--cfg-options' in options(path_of('python -m lab.updates_to_target'))
     assert '--total-batch-size' in options(ROOT / 'tools/dist_train.sh')
     assert '--cfg-options' in options(ROOT / 'tools/train.py')

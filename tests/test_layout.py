@@ -1,4 +1,4 @@
-"""Names in tests/ that pytest needs to differ, and the layers of the package."""
+"""Names in tests/ that pytest needs to differ, and the layers of the package and the laboratory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'agvm_mm'
 ROW = re.compile(r'^ {6}(\w+)(?:/|\.py) ', re.MULTILINE)
 OUTSIDE = {'__init__', 'version'}  # the package's own face
+PACKAGES = ('agvm_mm', 'lab')
 
 
 def test_no_two_modules_share_a_name():
@@ -23,10 +24,13 @@ def test_no_two_modules_share_a_name():
     assert [name for name, count in names.items() if count > 1] == []
 
 
-def layers() -> list[str]:
+def layers(package: str) -> list[str]:
     """The rooms in the order in which docs/design.md lists them."""
     text = (ROOT / 'docs' / 'design.md').read_text()
-    return ROW.findall(text[text.index('\n    agvm_mm/\n') :])
+    return ROW.findall(text.split(f'\n    {package}/\n')[1].split('\n\n')[0])
+
+
+ROOMS = [(package, room) for package in PACKAGES for room in layers(package)]
 
 
 def lower(text: str, package: list[str], room: str, order: list[str]) -> list[str]:
@@ -43,7 +47,7 @@ def lower(text: str, package: list[str], room: str, order: list[str]) -> list[st
 
 
 def imported(text: str, package: list[str]) -> Iterator[str]:
-    """The part after ``agvm_mm`` of every name that a module imports."""
+    """The part after its package's name of every name that a module imports from there."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names = [alias.name.split('.') for alias in node.names]
@@ -53,22 +57,35 @@ def imported(text: str, package: list[str]) -> Iterator[str]:
             names = [[*base, alias.name] for alias in node.names]
         else:
             continue
-        yield from (name[1] for name in names if name[0] == 'agvm_mm' and len(name) > 1)
+        yield from (name[1] for name in names if name[0] == package[0] and len(name) > 1)
 
 
 def test_every_room_has_its_place_in_the_design():
     rooms = {path.stem for path in PACKAGE.glob('*.py')}
     rooms |= {path.parent.name for path in PACKAGE.glob('*/*.py')}
-    assert sorted(layers()) == sorted(rooms - OUTSIDE)
+    assert sorted(layers('agvm_mm')) == sorted(rooms - OUTSIDE)
+    assert sorted(layers('lab')) == sorted(
+        path.parent.name for path in ROOT.glob('lab/*/__init__.py')
+    )
 
 
-@pytest.mark.parametrize('room', layers())
-def test_a_room_imports_only_from_those_above_it(room: str):
+@pytest.mark.parametrize(('package', 'room'), ROOMS)
+def test_a_room_imports_only_from_those_above_it(package: str, room: str):
     found = {}
-    for path in [*PACKAGE.glob(f'{room}.py'), *(PACKAGE / room).rglob('*.py')]:
-        package = [PACKAGE.name, *path.relative_to(PACKAGE).parts[:-1]]
-        found[path.name] = lower(path.read_text(), package, room, layers())
+    for path in [*ROOT.glob(f'{package}/{room}.py'), *(ROOT / package / room).rglob('*.py')]:
+        parts = list(path.relative_to(ROOT).parts[:-1])
+        found[path.name] = lower(path.read_text(), parts, room, layers(package))
     assert found and {name: rooms for name, rooms in found.items() if rooms} == {}
+
+
+def test_nothing_that_is_installed_imports_the_laboratory():
+    found = [
+        str(path.relative_to(ROOT))
+        for folder in (PACKAGE, ROOT / 'tools', ROOT / 'configs')
+        for path in folder.rglob('*.py')
+        if re.search(r"^ *(from|import) lab\b|'lab\b", path.read_text(), re.MULTILINE)
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import pytest
 from agvm_mm.compat import has_compiled_ops
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ('agvm_mm', 'configs', 'docs', 'tests', 'tools')
+FOLDERS = ('agvm_mm', 'configs', 'docs', 'lab', 'tests', 'tools')
 MIM = ('configs', 'tools', 'model-index.yml')
 LEFT_OVER = ('__pycache__', '.mim', '*.egg-info')
 STALE = 'configs/faster_rcnn/stale.py'

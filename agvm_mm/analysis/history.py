@@ -47,7 +47,7 @@ def read_history(run: str | Path) -> History:
     Where a resumed run repeats iterations, the later log counts.
 
     Args:
-        run: folder with ``*/vis_data/scalars.json``, or a JSON file of tools/miniature.py.
+        run: folder with ``*/vis_data/scalars.json``, or a JSON file of lab/miniature.py.
 
     Raises:
         FileNotFoundError: no log with AGVM's scalars.

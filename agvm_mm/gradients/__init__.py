@@ -4,7 +4,6 @@ from ..statistics.constants import ESTIMATORS
 from .all_pairs import AllPairs
 from .build import build_collector
 from .collector import BlockPreconditioner, Collector, Preconditioner
-from .communicator import Communicator, ProcessGroupCommunicator, SingleProcess
 from .half_split import HalfSplitMicroBatches, HalfSplitRanks
 
 __all__ = [
@@ -12,11 +11,8 @@ __all__ = [
     'AllPairs',
     'BlockPreconditioner',
     'Collector',
-    'Communicator',
     'HalfSplitMicroBatches',
     'HalfSplitRanks',
     'Preconditioner',
-    'ProcessGroupCommunicator',
-    'SingleProcess',
     'build_collector',
 ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ..distributed import Communicator
 from ..statistics import ModulePartition
 from ..statistics.constants import ESTIMATORS
 from .all_pairs import AllPairs
 from .collector import BlockPreconditioner, Collector, Preconditioner
-from .communicator import Communicator
 from .half_split import HalfSplitMicroBatches, HalfSplitRanks
 
 

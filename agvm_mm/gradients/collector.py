@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ..distributed import Communicator
 from ..statistics import ModulePartition, VarianceEstimate
-from .communicator import Communicator
 
 Preconditioner = Callable[[nn.Parameter], Tensor | None]
 """Diagonal D of the optimizer for a parameter, same shape; None before it is known."""

@@ -17,9 +17,9 @@ from functools import partial, reduce
 import torch
 from torch import Tensor, nn
 
+from ..distributed import Communicator
 from ..statistics import ModulePartition, VarianceEstimate, cosine_estimate
 from .collector import BlockPreconditioner, Collector, Preconditioner
-from .communicator import Communicator
 from .norms import inner_product
 
 

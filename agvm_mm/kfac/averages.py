@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..gradients.communicator import Communicator
+from ..distributed import Communicator
 from .damping import diagonal
 from .layers import Layer
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..gradients.communicator import Communicator, Pending
+from ..distributed import Communicator, Pending
 from .layers import Layer
 from .packing import pack, packed_size, unpack
 

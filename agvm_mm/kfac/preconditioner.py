@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from ..gradients.communicator import Communicator
+from ..distributed import Communicator
 from .assignment import assign, inversion_cost
 from .averages import Averages
 from .capture import Capture

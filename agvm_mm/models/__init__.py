@@ -1,7 +1,4 @@
-"""Backbones, heads and necks for the methods of this package.
-
-:mod:`.effective_batch` subclasses MMDetection's heads and is imported by the configs that use it.
-"""
+"""Backbones for the methods of this package."""
 
 from . import nfnet
 

@@ -10,14 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..gradients import (
-    BlockPreconditioner,
-    Collector,
-    Communicator,
-    ProcessGroupCommunicator,
-    SingleProcess,
-    build_collector,
-)
+from ..distributed import Communicator, ProcessGroupCommunicator, SingleProcess
+from ..gradients import BlockPreconditioner, Collector, build_collector
 from ..optim.parameterwise import is_parameterwise
 from ..optim.precondition import build_preconditioner
 from ..statistics import (

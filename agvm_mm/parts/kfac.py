@@ -9,7 +9,8 @@ from typing import Any
 import torch.distributed as dist
 from torch import nn
 
-from ..gradients import BlockPreconditioner, ProcessGroupCommunicator, SingleProcess
+from ..distributed import ProcessGroupCommunicator, SingleProcess
+from ..gradients import BlockPreconditioner
 from ..kfac import KFAC, KFACSettings, from_state, gather, rescale_weights, to_state
 from ..kfac.settings import WHERE
 from ..statistics import ModulePartition

@@ -64,7 +64,8 @@ def start(settings: AGVMSettings, partition: ModulePartition, ranks: int, accumu
     lines = [
         f'AGVM: {settings.estimator} over {ranks * accumulation} sample gradients '
         f'({counted(ranks, "rank")} x {counted(accumulation, "micro-batch")}), every '
-        f'{counted(settings.interval, "update")} from {settings.begin}' + ('' if settings.apply else ', measuring only')
+        f'{counted(settings.interval, "update")} from {settings.begin}'
+        + ('' if settings.apply else ', measuring only')
     ]
     counts = [0] * len(partition)
     for module in partition.module_of.tolist():

@@ -20,7 +20,7 @@ README, PAGE, SECONDARY = Source.README, Source.PAGE, Source.SECONDARY
 
 RECIPE_UNKNOWN = 'Learning rate, warm-up and image size of the runs behind the figures are unknown.'
 FOUR_TASKS = "The paper's own table of this task is not available: its cells stay empty."
-MINIATURE = 'Trained by tools/miniature.py; how learning rates were tuned: docs/recipes.md.'
+MINIATURE = 'Trained by lab/miniature.py; how learning rates were tuned: docs/recipes.md.'
 RULE_UNKNOWN = (
     'How a baseline scaled its learning rate is not known; its figure stands beside the '
     'square-root rule.'

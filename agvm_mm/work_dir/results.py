@@ -85,7 +85,7 @@ def read_result(path: Path) -> dict[str, Any]:
         and all(map(_is_modules, _values(result.get('modules', {}))))
     ):
         return dict(result)
-    raise FileError(f'{path} is not the result of a run as tools/miniature.py writes it.')
+    raise FileError(f'{path} is not the result of a run as lab/miniature.py writes it.')
 
 
 def _values(value: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 # Hardware: 1 CPU process x 8 images.
 # Batch:    8 images per optimizer update.
 # Expected: box AP 20.5 +- 0.1, seeds 0 to 2 (docs/curriculum.md).
-# Command:  python tools/analysis_tools/curriculum_benchmark.py detection OUT
+# Command:  python -m lab.curriculum_benchmark detection OUT
 _base_ = [
     '../_base_/models/faster-rcnn_r18_fpn_small.py',
     '../_base_/datasets/scenes_detection.py',

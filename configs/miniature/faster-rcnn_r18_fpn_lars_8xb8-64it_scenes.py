@@ -2,7 +2,7 @@
 # Hardware: one CPU core; micro-batches of 8 images.
 # Batch:    64 images per optimizer update.
 # Expected: docs/results/miniature; the table is in docs/recipes.md.
-# Command:  python tools/miniature.py --recipes faster-rcnn_r18_fpn_lars_8xb8-64it_scenes
+# Command:  python -m lab.miniature --recipes faster-rcnn_r18_fpn_lars_8xb8-64it_scenes
 _base_ = './faster-rcnn_r18_fpn_sgd_8xb8-64it_scenes.py'
 
 optim_wrapper = dict(

@@ -2,7 +2,7 @@
 # Hardware: one CPU core; micro-batches of 8 images.
 # Batch:    128 images per optimizer update.
 # Expected: docs/results/miniature; the table is in docs/recipes.md.
-# Command:  python tools/miniature.py --recipes faster-rcnn_r18_fpn_sgd_16xb8-32it_bccd
+# Command:  python -m lab.miniature --recipes faster-rcnn_r18_fpn_sgd_16xb8-32it_bccd
 _base_ = [
     '../_base_/models/faster-rcnn_r18_fpn_tiny.py',
     '../_base_/datasets/miniature_bccd.py',

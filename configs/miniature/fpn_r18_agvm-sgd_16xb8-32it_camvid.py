@@ -2,7 +2,7 @@
 # Hardware: one CPU core; micro-batches of 8 images.
 # Batch:    128 images per optimizer update.
 # Expected: docs/results/miniature; the table is in docs/recipes.md.
-# Command:  python tools/miniature.py --recipes fpn_r18_agvm-sgd_16xb8-32it_camvid
+# Command:  python -m lab.miniature --recipes fpn_r18_agvm-sgd_16xb8-32it_camvid
 _base_ = './fpn_r18_sgd_16xb8-32it_camvid.py'
 
 optim_wrapper = dict(

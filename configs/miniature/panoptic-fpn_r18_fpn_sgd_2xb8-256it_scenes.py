@@ -2,7 +2,7 @@
 # Hardware: one CPU core; micro-batches of 8 images.
 # Batch:    16 images per optimizer update.
 # Expected: docs/results/miniature; the table is in docs/recipes.md.
-# Command:  python tools/miniature.py --recipes panoptic-fpn_r18_fpn_sgd_2xb8-256it_scenes
+# Command:  python -m lab.miniature --recipes panoptic-fpn_r18_fpn_sgd_2xb8-256it_scenes
 _base_ = [
     '../_base_/models/panoptic-fpn_r18_fpn_tiny.py',
     '../_base_/datasets/miniature_panoptic.py',

@@ -3,7 +3,7 @@
 # Hardware: 1 CPU process x 8 images.
 # Batch:    8 images per optimizer update.
 # Expected: mIoU 35.6 +- 0.1, seeds 0 to 2 (docs/curriculum.md).
-# Command:  python tools/analysis_tools/curriculum_benchmark.py segmentation OUT
+# Command:  python -m lab.curriculum_benchmark segmentation OUT
 _base_ = './fpn_r18_sgd_1xb8-40e_camvid.py'
 
 model = dict(data_preprocessor=dict(type='LowFreqSegDataPreprocessor'))

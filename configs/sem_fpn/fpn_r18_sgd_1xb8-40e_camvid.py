@@ -3,7 +3,7 @@
 # Hardware: 1 CPU process x 8 images.
 # Batch:    8 images per optimizer update.
 # Expected: mIoU 33.0 +- 0.7, seeds 0 to 2 (docs/curriculum.md).
-# Command:  python tools/analysis_tools/curriculum_benchmark.py segmentation OUT
+# Command:  python -m lab.curriculum_benchmark segmentation OUT
 _base_ = [
     '../_base_/models/fpn_r18_small.py',
     '../_base_/datasets/camvid_segmentation.py',

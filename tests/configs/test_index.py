@@ -16,10 +16,7 @@ from agvm_mm.reproduce.recipes import METHODS, parse_recipe
 
 pytestmark = pytest.mark.configs
 
-EXPERIMENTS = ('effective_batch',)  # configs that measure; no recipes
-FILES = sorted(
-    path for path in ROOT.glob('configs/[!_]*/*.py') if path.parent.name not in EXPERIMENTS
-)
+FILES = sorted(ROOT.glob('configs/[!_]*/*.py'))
 FOLDERS = sorted({path.parent for path in FILES})
 every_folder = pytest.mark.parametrize('folder', FOLDERS, ids=lambda folder: folder.name)
 TECHNIQUES = {

@@ -83,7 +83,7 @@ def test_name_header_and_lengths_agree(path: Path) -> None:
     assert list(fields) == ['Purpose', 'Hardware', 'Batch', 'Expected', 'Command']
     assert f'at batch {recipe.batch}' in fields['Purpose']
     assert fields['Batch'].startswith(f'{recipe.batch} images')
-    assert fields['Command'] == f'python tools/miniature.py --recipes {path.stem}'
+    assert fields['Command'] == f'python -m lab.miniature --recipes {path.stem}'
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)

@@ -9,7 +9,8 @@ from networks import ReplayNet
 from ranks import run_ranks
 from torch.nn.parallel import DistributedDataParallel
 
-from agvm_mm.gradients import AllPairs, ProcessGroupCommunicator, SingleProcess
+from agvm_mm.distributed import ProcessGroupCommunicator, SingleProcess
+from agvm_mm.gradients import AllPairs
 from agvm_mm.statistics import moment_estimate, partition_parameters
 
 SIZES = dict(backbone=40, neck=24, rpn_head=10)

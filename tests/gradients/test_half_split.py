@@ -9,13 +9,8 @@ from networks import ReplayNet
 from ranks import run_ranks
 from torch.nn.parallel import DistributedDataParallel
 
-from agvm_mm.gradients import (
-    HalfSplitMicroBatches,
-    HalfSplitRanks,
-    ProcessGroupCommunicator,
-    SingleProcess,
-    build_collector,
-)
+from agvm_mm.distributed import ProcessGroupCommunicator, SingleProcess
+from agvm_mm.gradients import HalfSplitMicroBatches, HalfSplitRanks, build_collector
 from agvm_mm.statistics import partition_parameters
 
 SIZES = dict(backbone=30, neck=12)

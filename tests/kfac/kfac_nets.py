@@ -11,7 +11,7 @@ from mmengine.model import BaseModel, MMDistributedDataParallel
 from torch import Tensor, nn
 
 from agvm_mm import AGVMOptimWrapper
-from agvm_mm.gradients import SingleProcess
+from agvm_mm.distributed import SingleProcess
 from agvm_mm.kfac import KFAC, KFACSettings
 from agvm_mm.parts import KFACPart
 

@@ -12,7 +12,7 @@ from kfac_nets import MixedNet, mixed_batch
 from mmengine.model import MMDistributedDataParallel
 from ranks import run_ranks
 
-from agvm_mm.gradients import ProcessGroupCommunicator
+from agvm_mm.distributed import ProcessGroupCommunicator
 from agvm_mm.hooks import KFACStateHook
 from agvm_mm.wrappers import AGVMOptimWrapper
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from kfac_nets import MixedNet, distance, factors_of, train_mixed
 from ranks import run_ranks
 
-from agvm_mm.gradients import ProcessGroupCommunicator
+from agvm_mm.distributed import ProcessGroupCommunicator
 from agvm_mm.kfac import KFAC, KFACSettings
 from agvm_mm.parts import KFACPart
 

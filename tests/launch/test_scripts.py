@@ -33,7 +33,7 @@ def environment(**variables: str) -> dict[str, str]:
     hidden = {name for names in VARIABLES.values() for name in names}
     hidden |= {'GLOO_SOCKET_IFNAME', 'MASTER_ADDR', 'MASTER_PORT', 'PORT', 'NNODES', 'NODE_RANK'}
     rest = {name: value for name, value in os.environ.items() if name not in hidden}
-    paths = [str(Path(__file__).parent), rest.get('PYTHONPATH', '')]
+    paths = [str(ROOT / 'tests'), rest.get('PYTHONPATH', '')]
     path = os.pathsep.join(filter(None, paths))
     return {**rest, 'PYTHON': sys.executable, 'PYTHONPATH': path, **variables}
 

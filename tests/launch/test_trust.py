@@ -219,14 +219,12 @@ def _sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, path: 
     return str(stop.value.code)
 
 
-ANALYSIS = [
-    f'analysis_tools/{name}.py --checkpoint' for name in ('estimator_quality', 'predict_batch_size')
-]
+PREDICT = 'analysis_tools/predict_batch_size.py --checkpoint'
 
 
 @pytest.mark.usefixtures('quick_start')
 @pytest.mark.parametrize('name', PAYLOADS)
-@pytest.mark.parametrize('tool', ['train.py', 'train.py --resume', 'test.py', *ANALYSIS])
+@pytest.mark.parametrize('tool', ['train.py', 'train.py --resume', 'test.py', PREDICT])
 def test_the_tools_refuse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, name: str
 ) -> None:
@@ -243,7 +241,7 @@ def test_the_tools_refuse(
     [
         ('train.py', 'set in load_from.'),
         ('test.py', 'set in the second argument of tools/test.py.'),
-        (ANALYSIS[0], 'set in --checkpoint.'),
+        (PREDICT, 'set in --checkpoint.'),
     ],
 )
 def test_the_tools_name_a_file_that_cannot_be_loaded(
@@ -261,7 +259,7 @@ def test_the_tools_name_a_file_that_cannot_be_loaded(
 
 
 @pytest.mark.usefixtures('quick_start')
-@pytest.mark.parametrize('tool', ['train.py', 'train.py --resume', 'test.py', ANALYSIS[0]])
+@pytest.mark.parametrize('tool', ['train.py', 'train.py --resume', 'test.py', PREDICT])
 @pytest.mark.parametrize('name', ['', 'file://a.pth', '~nobody-of-that-name/a.pth', 'a' * 5000])
 def test_the_tools_name_a_path_that_leads_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, name: str

@@ -15,7 +15,8 @@ from hypothesis.extra.numpy import arrays
 from networks import ReplayNet
 from torch import Tensor
 
-from agvm_mm.gradients import SingleProcess, build_collector
+from agvm_mm.distributed import SingleProcess
+from agvm_mm.gradients import build_collector
 from agvm_mm.statistics import (
     FactorConfig,
     FactorState,

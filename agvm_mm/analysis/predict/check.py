@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ...statistics.precision import ratio_of_means
-from ..quality.gradients import GradientSource
-from ..quality.stream import block_estimates, parts
+from .gradients import GradientSource
+from .stream import block_estimates, parts
 from .window import Window, summarise
 
 

@@ -15,12 +15,12 @@ from torch import Tensor
 from ...parts.settings import AGVMSettings
 from ...statistics import FactorConfig
 from ...work_dir import write_own
-from ..quality.gradients import GradientSource
-from ..quality.small_batch import agvm_keys, small_batch_rate
 from .check import check
+from .gradients import GradientSource
 from .kept import FORMAT
 from .kept import read as read
 from .record import Record, record
+from .small_batch import agvm_keys, small_batch_rate
 from .window import Window, summarise
 
 

@@ -11,8 +11,8 @@ from mmengine.optim import build_optim_wrapper
 from ...parts import AGVMPart
 from ...parts.settings import BY_KFAC
 from ...statistics import VarianceEstimate
-from ..quality.gradients import GradientSource
-from ..quality.small_batch import agvm_keys, make_updates, small_batch_rate, wrapper_config
+from .gradients import GradientSource
+from .small_batch import agvm_keys, make_updates, small_batch_rate, wrapper_config
 
 # Of the keys of ``agvm``: the others say when to measure and how to average, which is decided here.
 KEPT = ('anchor', 'modules', 'clamp', 'eps', 'precondition')

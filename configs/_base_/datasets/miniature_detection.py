@@ -1,5 +1,5 @@
 # Scenes of 64 pixels with one to four things, read from $AGVM_MM_DATA/miniature/ or
-# data/miniature/. tools/miniature.py draws them; by hand it is
+# data/miniature/. lab/miniature.py draws them; by hand it is
 #   python tools/dataset_converters/generate_scenes.py data/miniature \
 #       --train 1024 --val 256 --size 64 64 --objects 1 4
 _base_ = './scenes_detection.py'

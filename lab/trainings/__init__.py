@@ -1,0 +1,1 @@
+"""Many short trainings on one machine, and the search for a learning rate that each method gets."""

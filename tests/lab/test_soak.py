@@ -1,0 +1,157 @@
+"""The long run with faults: its plan, its verdicts, and a short one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cpu_amp import needs_loss_scaler
+from launcher import run_tool
+from tool_modules import load_tool
+
+from lab.faults import launch
+from lab.faults.plan import Options, draw_plan
+from lab.faults.summary import judge, markdown
+
+OPTIONS = Options(updates=600, ranks=2, save=50, check=100)
+
+
+def _records(**changes: Any) -> list[list[dict[str, Any]]]:
+    """Two ranks without a fault, killed once after 150 updates; ``changes`` to rank 1's last."""
+    plan = draw_plan(OPTIONS)
+
+    def record(update: int, life: int) -> dict[str, Any]:
+        return dict(
+            update=update, life=life, weights=f'w{update}', memory=2**20 * 500,
+            skipped=plan.skipped, estimates=update // 2, factors={'backbone': 1.0, 'neck': 3.0},
+        )  # fmt: skip
+
+    ranks = [
+        [record(100, 0), *(record(update, 1) for update in range(100, 601, 100))] for _ in range(2)
+    ]
+    ranks[1][-1] |= changes
+    return ranks
+
+
+def _failed(records: Any, reference: Any = None, killed: int = 3) -> list[str]:
+    found = judge(OPTIONS, records, [150] * killed, reference)
+    assert markdown(found).count('**no**') == sum(not f.holds for f in found)
+    return [f.point for f in found if not f.holds]
+
+
+def test_the_plan_is_a_function_of_the_seed():
+    plan = draw_plan(OPTIONS)
+    assert plan == draw_plan(OPTIONS) != draw_plan(Options(updates=600, ranks=2, seed=1))
+    assert len(plan.nan) == 6 and len(plan.empty) == 12 and len(plan.kills) == 3
+    assert set(plan.nan.values()) <= {0, 1}
+    assert {len(ranks) for ranks in plan.empty.values()} == {1, 2}
+    assert all(50 < update <= 300 for update in plan.kills)
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (dict(ranks=1), 'at least 2 ranks'),
+        (dict(updates=125), 'save=50 must divide the number of updates, 125'),
+        (dict(updates=100), 'needs at least 102 updates'),
+    ],
+)
+def test_numbers_that_do_not_fit(options, words):
+    with pytest.raises(ValueError, match=words):
+        Options(**options)
+
+
+def test_a_run_without_a_flaw():
+    records = _records()
+    assert _failed(records, reference=_records()) == []
+
+
+@pytest.mark.parametrize(
+    ('changes', 'point'),
+    [
+        (dict(weights='other'), 'weights finite and bit for bit equal'),
+        (dict(weights='NaN'), 'weights finite and bit for bit equal'),
+        (dict(memory=2**20 * 530), 'resident memory of rank 1'),
+        (dict(skipped=0), 'estimates skipped'),
+        (dict(factors={'neck': 3.2}), 'factors'),
+        (dict(factors={'neck': float('nan')}), 'factors'),
+    ],
+)
+def test_a_flaw_is_found(changes, point):
+    assert _failed(_records(**changes)) == [point]
+
+
+def test_flaws_that_only_time_shows():
+    records = _records()
+    records[0][0]['weights'] = 'before the kill'
+    assert _failed(records) == ['weights finite and bit for bit equal']
+    records = _records()
+    del records[1][3]
+    assert _failed(records) == ['weights finite and bit for bit equal']
+    other = _records()
+    other[0][-1]['weights'] = 'other'
+    assert _failed(_records(), reference=other) == ['the end without the kills']
+    assert _failed(_records(), killed=2) == ['faults']
+
+
+def test_memory_before_it_has_settled_does_not_count():
+    records = _records()
+    records[0][1]['memory'] = 2**20 * 100  # the first look of the last life
+    assert _failed(records) == []
+
+
+def test_the_folder_of_the_findings_is_made_before_the_run(tmp_path: Path, monkeypatch, capsys):
+    tool, out = load_tool('lab.soak'), tmp_path / 'new' / 'soak.json'
+
+    def run(*_: Any) -> Any:
+        raise tool.SoakError(f'the folder is there: {out.parent.is_dir()}')
+
+    monkeypatch.setattr(tool, 'run', run)
+    monkeypatch.setattr('sys.argv', ['soak.py', '--out', str(out)])
+    assert tool.main() == 1
+    assert 'the folder is there: True' in capsys.readouterr().err
+
+
+@needs_loss_scaler
+def test_a_folder_with_another_run_is_refused(tmp_path: Path):
+    (tmp_path / 'rank0.jsonl').write_text('')
+    with pytest.raises(ValueError, match='is not empty'):
+        launch.run(tmp_path, OPTIONS)
+
+
+@needs_loss_scaler
+@pytest.mark.slow
+def test_sixty_updates_with_a_kill(tmp_path: Path):
+    pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
+    out = tmp_path / 'soak.json'
+    arguments = dict(updates=60, ranks=3, save=10, check=10, kills=1, nan=0.06, empty=0.1)
+    printed = run_tool(
+        'lab.soak',
+        *(f'--{key}={value}' for key, value in arguments.items()),
+        *('--compare', '--growth=50', f'--out={out}', f'--work-dir={tmp_path / "work"}'),
+    )
+    content = json.loads(out.read_text())
+    assert printed.startswith('| point | found |') and '**no**' not in printed
+    assert len(content['findings']) == 9 and all(f['holds'] for f in content['findings'])
+    lives = [record['life'] for record in content['records'][0]]
+    assert lives == sorted(lives) and set(lives) == {0, 1}
+    assert content['records'][0][-1]['skipped'] > 0
+    weights = {record['weights'] for record in content['records'][0]}
+    assert len(weights) == len({record['update'] for record in content['records'][0]})
+
+
+def test_a_torch_without_a_loss_scaler_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(launch.torch.amp, 'GradScaler', raising=False)
+    with pytest.raises(launch.SoakError, match='allowed is 2.3 or later'):
+        launch.run(tmp_path / 'new', OPTIONS)
+    assert not (tmp_path / 'new').exists()
+
+
+@needs_loss_scaler
+def test_a_rank_that_fails_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(launch.sys, 'executable', shutil.which('false'))
+    with pytest.raises(launch.SoakError, match='rank 0 ended with 1'):
+        launch.run(tmp_path, OPTIONS)
