@@ -16,9 +16,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import OPTIM_WRAPPERS
 
-from agvm_mm.analysis.predict.record import RecordingOptimWrapper
 from agvm_mm.curriculum import CurriculumHook
 from agvm_mm.launch.bounds import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
@@ -36,20 +34,24 @@ CONFIG = ROOT / 'configs/faster_rcnn/faster-rcnn_r18_fpn_sgd-curriculum_1xb8-12e
 LEAST = {'counts': 2, 'images': 1, 'horizon': 1}
 
 
-class StageOfEstimates(Hook):
-    """Keeps the stage in which each record of the optimizer wrapper was made."""
+class KeepEstimates(Hook):
+    """Keeps every finite estimate of AGVM and the stage in which it was made."""
 
     def __init__(self) -> None:
         self.stages: list[int] = []
+        self.estimates: list[VarianceEstimate] = []
 
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """See :class:`mmengine.hooks.Hook`."""
-        if len(runner.optim_wrapper.records) > len(self.stages):
-            (curriculum,) = (hook for hook in runner.hooks if isinstance(hook, CurriculumHook))
+    def before_train(self, runner: Any) -> None:
+        """Watch AGVM's part."""
+        (curriculum,) = (hook for hook in runner.hooks if isinstance(hook, CurriculumHook))
+
+        def keep(update: int, estimate: VarianceEstimate) -> None:
             assert curriculum.schedule is not None  # laid out before the run
-            self.stages.append(curriculum.schedule.stage_at(runner.iter))
+            if estimate.finite:
+                self.estimates.append(estimate)
+                self.stages.append(curriculum.schedule.stage_at(runner.iter))
+
+        runner.optim_wrapper.part(AGVMPart).observers.append(keep)
 
 
 def parse_args() -> argparse.Namespace:
@@ -84,8 +86,7 @@ def read_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, work_dir=str(args.out), cfg_options=options)
     if 'CurriculumHook' not in map(type_name, cfg.get('custom_hooks') or []):
         raise LaunchError(f'{args.config} has no CurriculumHook in custom_hooks: name another.')
-    OPTIM_WRAPPERS.register_module(module=RecordingOptimWrapper, force=True)
-    cfg.optim_wrapper.update(type='RecordingOptimWrapper', agvm=dict(interval=1, apply=False))
+    cfg.optim_wrapper.update(type='AGVMOptimWrapper', agvm=dict(interval=1, apply=False))
     cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
     return cfg
 
@@ -106,16 +107,15 @@ def main() -> None:
     require_own(args.out / 'estimates.json', FORMAT)
     cfg = read_config(args)
     runner = build_runner(cfg, prepare_training(cfg, TrainOptions(seed=args.seed)))
-    kept = StageOfEstimates()
+    kept = KeepEstimates()
     runner.register_hook(kept)
     runner.train()
     stages = kept.stages
     changes = [i for i in range(1, len(stages)) if stages[i] != stages[i - 1]]
     names = list(runner.optim_wrapper.part(AGVMPart).partition.names)
-    estimates = [record.estimate for record in runner.optim_wrapper.records]
     config = FactorConfig(anchor=names.index('backbone'), momentum=args.momentum)
-    found = errors(estimates, changes, config, args.horizon)
-    rows = [row(estimate) for estimate in estimates]
+    found = errors(kept.estimates, changes, config, args.horizon)
+    rows = [row(estimate) for estimate in kept.estimates]
     result = dict(format=FORMAT, modules=names, changes=changes, errors=found, estimates=rows)
     write_own(args.out / 'estimates.json', json.dumps(result), FORMAT)
     for entry in found:

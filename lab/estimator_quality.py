@@ -23,11 +23,11 @@ from agvm_mm.statistics import FactorConfig
 from agvm_mm.statistics.constants import AVERAGES
 from agvm_mm.work_dir import require_own, write_own
 
-FORMAT = 'agvm_mm estimator quality 1'
-
 from .quality.gram import gram_matrices
 from .quality.settling import ESTIMATORS, least_horizon, settle
 from .quality.spread import measure
+
+FORMAT = 'agvm_mm estimator quality 1'
 
 
 def parse_args() -> argparse.Namespace:

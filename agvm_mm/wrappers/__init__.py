@@ -1,6 +1,6 @@
 """MMEngine's optimizer wrappers with parts."""
 
-from .accumulation import accumulation, set_accumulation
+from .accumulate import accumulation, set_accumulation
 from .wrapper import (
     AGVMAmpOptimWrapper,
     AGVMOptimWrapper,

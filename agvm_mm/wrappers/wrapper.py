@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from ..parts import AGVMPart, JoinedGroupsPart, KFACPart, Part, Pass, UnitClipPart
 from ..parts.clip_window import UpdateWindow, split_window
 from ..parts.groups import shown
-from .accumulation import accumulation
+from .accumulate import accumulation
 from .binding import bind, unwrapped
 from .images import ImageCounter
 from .log import MessageHubLog
