@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -120,3 +121,47 @@ def test_a_frozen_anchor_is_said_once(
     output = capsys.readouterr()
     sentence = "AGVM: the anchor 'backbone' got no gradient at update 1, as when it is frozen."
     assert (output.out + output.err).count(sentence) == times
+
+
+NAMES = [name for name, _ in ThreePartNet().named_parameters()]
+
+
+def _random_runs(rank: int, seeds: range, arm: str) -> list[tuple[set[str], str | None, Tensor]]:
+    """For every seed what DDP does not average when the run ends, the refusal and the weights."""
+    found = []
+    for seed in seeds:
+        draw = random.Random(seed)
+        patterns = [{name: draw.random() < 0.8 for name in NAMES} for _ in range(4)]
+        torch.manual_seed(0)
+        network = ThreePartNet().train()
+        _set(network, patterns[0])
+        model = MMDistributedDataParallel(network, find_unused_parameters=True)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        wrapper = AGVMOptimWrapper(optimizer, accumulative_counts=COUNTS, **ARMS[arm])
+        refusal, lost = None, set()
+        for update, pattern in enumerate(patterns[1:]):
+            _set(network, pattern)
+            if update == 0:
+                wrapper.initialize_count_status(model, 0, COUNTS * 3)
+            lost = {name for name in NAMES if pattern[name] and not patterns[0][name]}
+            try:
+                for micro in range(COUNTS):
+                    model.train_step(data(rank, COUNTS * update + micro), wrapper)
+            except RuntimeError as error:
+                refusal = str(error)
+            if refusal or lost:
+                break
+        found.append((lost, refusal, _flat(network)))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('arm', ['agvm', 'neither'])
+def test_random_patterns_are_refused_or_leave_the_ranks_equal(arm: str) -> None:
+    for one, other in zip(*run_ranks(_random_runs, 2, range(50), arm)):
+        (lost, refusal, weights), (_, same, others) = one, other
+        assert refusal == same
+        if lost:
+            assert refusal is not None and any(repr(name) in refusal for name in lost)
+        else:
+            assert refusal is None and torch.equal(weights, others)
