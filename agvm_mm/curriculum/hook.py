@@ -13,7 +13,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from ..checks import is_number, require
 from ..optim import AGVMMixin
 from .augmentation import set_strength
-from .moments import follow_compute
+from .epoch_hooks import follow_compute
 from .preprocessor import LowFrequencyMixin
 from .presets import BUDGETS
 from .published import published_schedule
