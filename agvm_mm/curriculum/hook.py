@@ -15,7 +15,7 @@ from ..checks import is_number, require
 from ..parts import AGVMPart
 from ..wrappers import PartsMixin, accumulation, set_accumulation
 from .augmentation import set_strength
-from .moments import follow_compute
+from .epoch_hooks import follow_compute
 from .preprocessor import LowFrequencyMixin
 from .presets import BUDGETS
 from .published import published_schedule

@@ -12,7 +12,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import TRANSFORMS
 
 from agvm_mm.compat import has_compiled_ops
-from agvm_mm.curriculum.moments import follow_compute
+from agvm_mm.curriculum.epoch_hooks import follow_compute
 from agvm_mm.curriculum.stages import Schedule, Stage
 
 # Four epochs of four iterations at full size: eight at a quarter of the cost, then two.
@@ -75,7 +75,7 @@ class TestSaid:
     def _said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.said: list[tuple[str, int]] = []
         monkeypatch.setattr(
-            'agvm_mm.curriculum.moments.print_log',
+            'agvm_mm.curriculum.epoch_hooks.print_log',
             lambda text, logger, level=logging.INFO: self.said.append((text, level)),
         )
 
