@@ -106,8 +106,8 @@ def _require_real(named: Iterable[tuple[str, nn.Parameter]]) -> None:
     for name, parameter in named:
         if parameter.is_complex():
             raise ValueError(
-                f'the trainable parameter {name!r} is complex ({parameter.dtype}) and AGVM measures '
-                'real gradients: make its real view (torch.view_as_real) the parameter, freeze it, '
+                f'the trainable parameter {name!r} is complex ({parameter.dtype}) and AGVM '
+                'measures real gradients: make its real view (torch.view_as_real) the parameter, freeze it, '
                 'or set optim_wrapper.agvm=None.'
             )
 
@@ -131,7 +131,9 @@ def _assign_by_prefix(names: Iterable[str], modules: Mapping[str, Sequence[str]]
 
 
 def _require_matches(modules: Mapping[str, Sequence[str]], model: nn.Module) -> None:
-    every = {p for name, _ in model.named_parameters(remove_duplicate=False) for p in _ancestors(name)}
+    every = {
+        p for name, _ in model.named_parameters(remove_duplicate=False) for p in _ancestors(name)
+    }
     for module, prefixes in modules.items():
         for prefix in prefixes:
             if prefix.rstrip('.') not in every:

@@ -186,7 +186,7 @@ def _by_hand(rank: int, counts: int) -> str:
     wrapper = build_optim_wrapper(model, config)
     wrapper.initialize_count_status(model, 0, 4)
     generator = torch.Generator().manual_seed(rank)
-    for step in range(2):
+    for _ in range(2):
         gradients = torch.randn(2, 7, generator=generator, dtype=torch.float64)
         try:
             with model.no_sync():
