@@ -125,8 +125,8 @@ class Collector(ABC):
         left = [gradient.any() for gradient in self.gradients() if gradient is not None]
         if left and bool(torch.stack(left).any()):
             raise RuntimeError(
-                'the parameters hold gradients before the first backward pass of an update, which '
-                'AGVM cannot tell apart from those of the update: set '
+                'the parameters already hold gradients before the first backward pass of an update '
+                'and AGVM cannot tell them from those of the update: set '
                 'optim_wrapper.accumulative_counts to the number of backward passes of an update '
                 'and call update_params for each, or clear the gradients with zero_grad().'
             )
