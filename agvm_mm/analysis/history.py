@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..work_dir import find_scalars, module_curve, parse_lines, read_lines, read_result
+from agvm_runs.work_dir import find_scalars, module_curve, parse_lines, read_lines, read_result
 
 Curves = dict[str, dict[str, list[tuple[int, float]]]]
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agvm_runs.work_dir import find_scalars, is_training, parse_lines, read_lines, read_literals
+
 from ...launch.naming import type_name
 from ...optim.settings import AGVMSettings
-from ...work_dir import find_scalars, is_training, parse_lines, read_lines, read_literals
 from ..history import History, read_history
 from ..predict.forecast import read
 
