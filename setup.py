@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+# What trains, and what reads runs without torch.
+PACKAGES = ('agvm_mm', 'agvm_runs')
 # What mim and MMEngine's get_config look for in the folder .mim of an installed package.
 MIM = ('configs', 'tools', 'model-index.yml')
 
@@ -19,10 +21,11 @@ class BuildWithMim(build_py):
         if self.editable_mode:
             _link_mim(ROOT / 'agvm_mm' / '.mim')
         else:
-            package = Path(self.build_lib) / 'agvm_mm'
+            library = Path(self.build_lib)
             # Files that have gone since the build before would be packed as well.
-            shutil.rmtree(package, ignore_errors=True)
-            entry = ('agvm_mm', str(ROOT), str(package / '.mim'), _mim_files())
+            for name in PACKAGES:
+                shutil.rmtree(library / name, ignore_errors=True)
+            entry = ('agvm_mm', str(ROOT), str(library / 'agvm_mm' / '.mim'), _mim_files())
             self.data_files = [*self.data_files, entry]
         super().run()
 
@@ -54,8 +57,8 @@ setup(
     long_description_content_type='text/markdown',
     author='The agvm_mm authors',
     license='Apache-2.0',
-    packages=find_packages(include=['agvm_mm', 'agvm_mm.*']),
-    package_data={'agvm_mm': ['py.typed']},
+    packages=find_packages(include=[name for one in PACKAGES for name in (one, f'{one}.*')]),
+    package_data={name: ['py.typed'] for name in PACKAGES},
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.10',
     # MMEngine comes under two sets of distribution names that install the same packages, so the

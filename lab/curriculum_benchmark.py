@@ -25,7 +25,7 @@ import torch
 from agvm_mm.launch.bounds import require_at_least, setting_text
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import load_config
-from agvm_mm.work_dir import require_own, write_own
+from agvm_runs.work_dir import require_own, write_own
 
 from .curves.curve_plot import plot_curves
 from .curves.time_to_target import compare, summarise

@@ -24,7 +24,7 @@ from agvm_mm.launch.naming import type_name
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 from agvm_mm.parts import AGVMPart
 from agvm_mm.statistics import FactorConfig, VarianceEstimate
-from agvm_mm.work_dir import require_own, write_own
+from agvm_runs.work_dir import require_own, write_own
 
 from .curves.carry_over import errors
 

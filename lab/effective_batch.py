@@ -16,8 +16,8 @@ import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.analysis.predict.forecast import Plan, write
 from agvm_mm.launch.bounds import require_at_least, settle_window
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
-from agvm_mm.markdown import markdown_table
-from agvm_mm.work_dir import read_json, require_own
+from agvm_runs.markdown import markdown_table
+from agvm_runs.work_dir import read_json, require_own
 
 from .explain.draw import draw_steps
 from .explain.steps import FAMILIES, FORMAT, apart, measure, row

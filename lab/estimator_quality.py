@@ -21,7 +21,7 @@ from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.parts.settings import AGVMSettings
 from agvm_mm.statistics import FactorConfig
 from agvm_mm.statistics.constants import AVERAGES
-from agvm_mm.work_dir import require_own, write_own
+from agvm_runs.work_dir import require_own, write_own
 
 from .quality.gram import gram_matrices
 from .quality.settling import ESTIMATORS, least_horizon, settle

@@ -27,8 +27,8 @@ import torch
 from agvm_mm.launch.bounds import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import load_config
-from agvm_mm.reproduce import TABLES
-from agvm_mm.work_dir import distil, read_literals, read_result, score_of, write_result
+from agvm_runs.reproduce import TABLES
+from agvm_runs.work_dir import distil, read_literals, read_result, score_of, write_result
 
 from .trainings.sweep import Training, run_all
 from .trainings.tuning import next_rates

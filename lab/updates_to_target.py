@@ -25,7 +25,7 @@ from agvm_mm.launch.arguments import add_cfg_options
 from agvm_mm.launch.bounds import require_at_least, setting_text
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
-from agvm_mm.work_dir import read_json, require_own, write_own
+from agvm_runs.work_dir import read_json, require_own, write_own
 
 from .curves.curve_plot import plot_courses
 from .curves.targets import Course, CourseHook, summarize, to_markdown

@@ -16,13 +16,15 @@ from pathlib import Path
 import mmengine.config.utils as config_utils
 
 import agvm_mm
+import agvm_runs
 
 
 def import_everything(documented: list[str]) -> None:
-    for module in pkgutil.walk_packages(agvm_mm.__path__, 'agvm_mm.'):
-        found = importlib.import_module(module.name)
-        for name in getattr(found, '__all__', []):
-            getattr(found, name)
+    for package in (agvm_mm, agvm_runs):
+        for module in pkgutil.walk_packages(package.__path__, f'{package.__name__}.'):
+            found = importlib.import_module(module.name)
+            for name in getattr(found, '__all__', []):
+                getattr(found, name)
     for entry in documented:
         module_name, _, name = entry.partition(':')
         getattr(importlib.import_module(module_name), name)

@@ -14,6 +14,7 @@ from docs_pages import PAGES
 from mmengine import registry as registries
 
 import agvm_mm
+import agvm_runs
 
 SENTENCE = re.compile(r'[A-Z`"].* .*\.')
 # Chosen by the tools, never by a config.
@@ -22,9 +23,13 @@ INTERNAL = {'UpdateParamSchedulerHook'}
 
 def public() -> Iterator[tuple[str, Any]]:
     """Packages, and the classes and functions that they export."""
-    packages = [info.name for info in pkgutil.walk_packages(agvm_mm.__path__, 'agvm_mm.')
-                if info.ispkg]  # fmt: skip
-    for name in ['agvm_mm', *packages]:
+    inner = [
+        info.name
+        for package in (agvm_mm, agvm_runs)
+        for info in pkgutil.walk_packages(package.__path__, f'{package.__name__}.')
+        if info.ispkg
+    ]
+    for name in ['agvm_mm', 'agvm_runs', *inner]:
         package = importlib.import_module(name)
         yield name, package
         for symbol in getattr(package, '__all__', []):

@@ -1,4 +1,4 @@
-"""Names in tests/ that pytest needs to differ, and the layers of the package and the laboratory."""
+"""Names in tests/ that pytest needs to differ, and the layers of the packages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / 'agvm_mm'
 ROW = re.compile(r'^ {6}(\w+)(?:/|\.py) ', re.MULTILINE)
 OUTSIDE = {'__init__', 'version'}  # the package's own face
-PACKAGES = ('agvm_mm', 'lab')
+PACKAGES = ('agvm_runs', 'agvm_mm', 'lab')
 
 
 def test_no_two_modules_share_a_name():
@@ -61,9 +60,10 @@ def imported(text: str, package: list[str]) -> Iterator[str]:
 
 
 def test_every_room_has_its_place_in_the_design():
-    rooms = {path.stem for path in PACKAGE.glob('*.py')}
-    rooms |= {path.parent.name for path in PACKAGE.glob('*/*.py')}
-    assert sorted(layers('agvm_mm')) == sorted(rooms - OUTSIDE)
+    for package in ('agvm_mm', 'agvm_runs'):
+        rooms = {path.stem for path in ROOT.glob(f'{package}/*.py')}
+        rooms |= {path.parent.name for path in ROOT.glob(f'{package}/*/*.py')}
+        assert sorted(layers(package)) == sorted(rooms - OUTSIDE)
     assert sorted(layers('lab')) == sorted(
         path.parent.name for path in ROOT.glob('lab/*/__init__.py')
     )
@@ -81,8 +81,8 @@ def test_a_room_imports_only_from_those_above_it(package: str, room: str):
 def test_nothing_that_is_installed_imports_the_laboratory():
     found = [
         str(path.relative_to(ROOT))
-        for folder in (PACKAGE, ROOT / 'tools', ROOT / 'configs')
-        for path in folder.rglob('*.py')
+        for folder in ('agvm_mm', 'agvm_runs', 'tools', 'configs')
+        for path in (ROOT / folder).rglob('*.py')
         if re.search(r"^ *(from|import) lab\b|'lab\b", path.read_text(), re.MULTILINE)
     ]
     assert found == []

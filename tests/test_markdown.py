@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agvm_mm.markdown import markdown_table
+from agvm_runs.markdown import markdown_table
 
 
 def test_a_head_a_rule_and_a_line_for_each_row() -> None:

@@ -19,7 +19,8 @@ import pytest
 from agvm_mm.compat import has_compiled_ops
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ('agvm_mm', 'configs', 'docs', 'lab', 'tests', 'tools')
+PACKAGES = ('agvm_mm', 'agvm_runs')
+FOLDERS = (*PACKAGES, 'configs', 'docs', 'lab', 'tests', 'tools')
 MIM = ('configs', 'tools', 'model-index.yml')
 LEFT_OVER = ('__pycache__', '.mim', '*.egg-info')
 STALE = 'configs/faster_rcnn/stale.py'
@@ -111,7 +112,7 @@ def names_in(wheel: Path) -> set[str]:
 
 
 def test_the_wheel_is_the_package_with_configs_and_tools_and_nothing_else(built: Built) -> None:
-    package = names_below(built.source / 'agvm_mm', base=built.source)
+    package = names_below(*(built.source / name for name in PACKAGES), base=built.source)
     extra = names_below(*(built.source / name for name in MIM), base=built.source)
     assert 'agvm_mm/py.typed' in package and {DEMO, 'tools/train.py'} < extra
     expected = package | {f'agvm_mm/.mim/{name}' for name in extra}
@@ -150,10 +151,12 @@ def test_an_editable_installation_links_to_the_checkout(built: Built, tmp_path: 
 
 
 def documented_names() -> set[str]:
-    """``module:name`` of every import from agvm_mm that a page shows."""
+    """``module:name`` of every import from our packages that a page shows."""
     found = set()
     for page in (ROOT / 'README.md', *ROOT.glob('docs/*.md')):
-        for module, names in re.findall(r'from (agvm_mm[\w.]*) import (.+)', page.read_text()):
+        for module, names in re.findall(
+            r'from (agvm_(?:mm|runs)[\w.]*) import (.+)', page.read_text()
+        ):
             found |= {f'{module}:{name.strip()}' for name in names.split(',')}
     return found
 

@@ -10,31 +10,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+
+from rich.console import Console
+
+from agvm_runs.reproduce import TABLES, rows_of, to_csv, to_markdown, to_summary, to_terminal
+from agvm_runs.reproduce.commands import Hardware
 
 ROOT = Path(__file__).resolve().parents[1]
-# An installed package has this file in its folder .mim.
-PACKAGE = ROOT.parent if ROOT.name == '.mim' else ROOT / 'agvm_mm'
 WIDTH = 140
-
-lazy = ModuleType('lazy')
-SourceFileLoader('lazy', str(PACKAGE / 'launch' / 'lazy.py')).exec_module(lazy)
-lazy.load_lazily(PACKAGE)
-
-from rich.console import Console  # noqa: E402
-
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence  # noqa: E402
-from agvm_mm.reproduce import (  # noqa: E402
-    TABLES,
-    rows_of,
-    to_csv,
-    to_markdown,
-    to_summary,
-    to_terminal,
-)
-from agvm_mm.reproduce.commands import Hardware  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -84,18 +68,18 @@ def main() -> None:
             if args.table in ('all', name)
         }
     except ValueError as error:
-        raise LaunchError(str(error)) from error
+        sys.exit(f'error: {error}')
     every = [row for _, rows in tables.values() for row in rows]
     obstacles = [row.obstacle for row in every if row.obstacle]
     if obstacles and not any(row.plan for row in every):
-        raise LaunchError(obstacles[0])
+        sys.exit(f'error: {obstacles[0]}')
     if args.format == 'csv':
         print(to_csv(tables), end='')
         return
     if args.format == 'summary':
         text = to_summary(tables.values())
         if not text:
-            raise LaunchError(f'no finished run below {args.work_root}.')
+            sys.exit(f'error: no finished run below {args.work_root}.')
         print(text)
         return
     # A pipe has no width of its own and must not break the rows.
@@ -109,5 +93,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with exit_with_sentence():
-        main()
+    main()

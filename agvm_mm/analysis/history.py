@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..work_dir import find_scalars, module_curve, parse_lines, read_lines, read_result
+from agvm_runs.work_dir import find_scalars, module_curve, parse_lines, read_lines, read_result
+
 from .series import Recorder, Series
 
 Curves = dict[str, dict[str, Series]]

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import NullFormatter  # noqa: E402
 
-from ..work_dir import require_own, write_own  # noqa: E402
+from agvm_runs.work_dir import require_own, write_own  # noqa: E402
 
 # Okabe and Ito's colours, told apart by colour-blind readers, and a marker besides.
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#F0E442')
@@ -55,7 +55,7 @@ def paths_of(out: str | Path, mark: str) -> list[Path]:
 
     Args:
         out: their path without suffix.
-        mark: of the tool, see :func:`agvm_mm.work_dir.require_own`.
+        mark: of the tool, see :func:`agvm_runs.work_dir.require_own`.
 
     Raises:
         FileError: something lies there that is not the tool's.

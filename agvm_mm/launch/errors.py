@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from ..work_dir import FileError
+from agvm_runs.work_dir import FileError
 
 
 class LaunchError(ValueError):

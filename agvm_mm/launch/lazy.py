@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-LAZY = ('agvm_mm', 'agvm_mm.optim', 'agvm_mm.gradients', 'agvm_mm.statistics')
+LAZY = ('agvm_mm', 'agvm_mm.parts', 'agvm_mm.gradients', 'agvm_mm.statistics')
 
 
 class LazyPackage(ModuleType):

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from mmengine.logging import MMLogger
 from torch.multiprocessing.spawn import spawn
 
-from agvm_mm.work_dir import require_own, write_own
+from agvm_runs.work_dir import require_own, write_own
 
 from .counting import count_cases
 from .report import numbers, table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from agvm_mm.markdown import markdown_table
+from agvm_runs.markdown import markdown_table
 
 from .arms import PLAIN
 from .counting import Count

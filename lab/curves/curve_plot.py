@@ -13,7 +13,7 @@ from agvm_mm.analysis.style import (  # also chooses the backend without a displ
     marker,
     save,
 )
-from agvm_mm.work_dir import score_of
+from agvm_runs.work_dir import score_of
 
 from .targets import Course, moving_mean
 

@@ -15,8 +15,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from agvm_mm.hooks.stopwatch import Stopwatch
-from agvm_mm.markdown import markdown_table
-from agvm_mm.work_dir import score_of
+from agvm_runs.markdown import markdown_table
+from agvm_runs.work_dir import score_of
 
 from ..cost.memory import Peak, measure_peak
 from .time_to_target import mean_and_sd

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agvm_mm.work_dir import score_of
+from agvm_runs.work_dir import score_of
 
 Curve = Sequence[Mapping[str, Any]]
 """Lines of ``TrainingClockHook``, in order."""

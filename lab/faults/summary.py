@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agvm_mm.markdown import markdown_table
+from agvm_runs.markdown import markdown_table
 
 from .launch import Records
 from .plan import CLAMP, Options, draw_plan

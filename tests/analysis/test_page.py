@@ -13,7 +13,7 @@ from launcher import run_tool
 
 from agvm_mm.analysis.page import read_run, render_page
 from agvm_mm.analysis.page.findings import findings
-from agvm_mm.work_dir import read_literals
+from agvm_runs.work_dir import read_literals
 
 EVIL = '<script>alert(1)</script>"\'&<img src=x onerror=alert(2)>$\\frac{'
 CONFIG = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from agvm_mm.datasets.scenes import STUFF_CLASSES, THING_CLASSES, VOID, draw_scene, write_split
+from scenes import STUFF_CLASSES, THING_CLASSES, VOID, draw_scene, write_split
 
 SPLITS = {'train': range(12), 'val': range(12, 16)}
 SIZE = (96, 128)

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from recipes import PATHS, ROOT, header
 
-from agvm_mm.reproduce import TABLES
-from agvm_mm.reproduce.figures import Source
-from agvm_mm.reproduce.recipes import METHODS, parse_recipe
+from agvm_runs.reproduce import TABLES
+from agvm_runs.reproduce.figures import Source
+from agvm_runs.reproduce.recipes import METHODS, parse_recipe
 
 pytestmark = pytest.mark.configs
 

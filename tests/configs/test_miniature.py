@@ -10,8 +10,8 @@ import pytest
 from mmengine.config import Config
 from recipes import ROOT, header, load, plain
 
-from agvm_mm.reproduce import TABLES
-from agvm_mm.reproduce.recipes import Recipe, parse_recipe
+from agvm_runs.reproduce import TABLES
+from agvm_runs.reproduce.recipes import Recipe, parse_recipe
 
 pytestmark = pytest.mark.configs
 

@@ -27,8 +27,8 @@ from test_models import MODEL_PATHS, without_weights
 
 from agvm_mm.compat import has_compiled_ops
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
-from agvm_mm.reproduce.runs import find_runs
 from agvm_mm.statistics.partition import partition_parameters
+from agvm_runs.reproduce.runs import find_runs
 
 pytestmark = [
     pytest.mark.configs,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from curriculum_toy import run
 
-from agvm_mm.reproduce.runs import find_runs
-from agvm_mm.work_dir import find_scalars, parse_lines, read_lines
+from agvm_runs.reproduce.runs import find_runs
+from agvm_runs.work_dir import find_scalars, parse_lines, read_lines
 
 STAGES = [dict(share=0.5, ratio=0.5), dict(share=0.5, ratio=1.0)]
 

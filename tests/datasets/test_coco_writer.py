@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as mask_utils
 
-from agvm_mm.datasets.scenes import (
+from scenes import (
     CLASSES,
     STUFF_CLASSES,
     THING_CLASSES,
@@ -21,7 +21,7 @@ from agvm_mm.datasets.scenes import (
     draw_scene,
     write_split,
 )
-from agvm_mm.datasets.scenes.coco_writer import (
+from scenes.coco_writer import (
     describe_instances,
     describe_segments,
     panoptic_map,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agvm_mm.datasets.scenes import CLASSES, METAINFO, STUFF_CLASSES, THING_CLASSES, draw_scene
-from agvm_mm.datasets.scenes.scene import Scene
+from scenes import CLASSES, METAINFO, STUFF_CLASSES, THING_CLASSES, draw_scene
+from scenes.scene import Scene
 
 STUFF = len(STUFF_CLASSES)
 SIZE = (160, 160)

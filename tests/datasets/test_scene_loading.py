@@ -14,7 +14,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from agvm_mm.datasets.scenes import METAINFO, THING_CLASSES
+from scenes import METAINFO, THING_CLASSES
 
 
 def annotations_of(folder: Path, kind: str) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import pytest
 import torch
 from mmengine.registry import METRICS
 
-from agvm_mm.datasets.scenes import CLASSES, STUFF_CLASSES, THING_CLASSES, draw_scene, write_split
 from agvm_mm.evaluation import PanopticQualityMetric
 from agvm_mm.evaluation.panoptic_quality import INSTANCE_OFFSET
+from scenes import CLASSES, STUFF_CLASSES, THING_CLASSES, draw_scene, write_split
 
 # Two things and a stuff class with ids as unordered as COCO's.
 CATEGORIES = [

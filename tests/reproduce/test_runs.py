@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn, ones, stack
 from torch.utils.data import Dataset
 
-from agvm_mm.reproduce.runs import Run, find_runs
+from agvm_runs.reproduce.runs import Run, find_runs
 
 KEY = 'coco/bbox_mAP'
 STEM = 'faster-rcnn_r50_fpn_sgd_8xb4-12e_coco'

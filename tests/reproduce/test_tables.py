@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from logs import evaluation, train_line, write_run
 
-from agvm_mm.reproduce import TABLES, rows_of
-from agvm_mm.reproduce.commands import Hardware
-from agvm_mm.reproduce.figures import Source
-from agvm_mm.reproduce.recipes import METHODS, parse_recipe
+from agvm_runs.reproduce import TABLES, rows_of
+from agvm_runs.reproduce.commands import Hardware
+from agvm_runs.reproduce.figures import Source
+from agvm_runs.reproduce.recipes import METHODS, parse_recipe
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 

@@ -12,7 +12,7 @@ import pytest
 from launcher import ROOT, environment, run_tool
 from logs import evaluation, train_line, write_run
 
-from agvm_mm.reproduce import TABLES
+from agvm_runs.reproduce import TABLES
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 

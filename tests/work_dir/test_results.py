@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from logs import evaluation, train_line, write_run
 
-from agvm_mm.reproduce.runs import Run, find_runs
-from agvm_mm.work_dir import distil, read_result, score_of, write_result
+from agvm_runs.reproduce.runs import Run, find_runs
+from agvm_runs.work_dir import distil, read_result, score_of, write_result
 
 AGVM = {'agvm/phi/neck': 0.251234567, 'agvm/factor/neck': 0.9, 'agvm/neck.lr': 0.1}
 ENTRIES = [

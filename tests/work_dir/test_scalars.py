@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from logs import evaluation, train_line, write_run
 
-from agvm_mm.work_dir import find_scalars, is_training
+from agvm_runs.work_dir import find_scalars, is_training
 
 
 def _launches(folder: Path, *first_steps: int | None) -> list[Path]:

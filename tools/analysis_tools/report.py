@@ -16,7 +16,7 @@ lazy.load_lazily(PACKAGE)
 
 from agvm_mm.analysis.page import MARK, read_run, render_page  # noqa: E402
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence  # noqa: E402
-from agvm_mm.work_dir import require_own, write_own  # noqa: E402
+from agvm_runs.work_dir import require_own, write_own  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agvm_mm.datasets.scenes import Scene, draw_scene, write_split
+from scenes import Scene, draw_scene, write_split
 
 SPLITS = ('train', 'val')
 FORMAT = 1  # raise it when the same arguments draw something else

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...launch.naming import type_name
-from ...parts.settings import AGVMSettings
-from ...work_dir import (
+from agvm_runs.work_dir import (
     FileError,
     find_scalars,
     is_training,
@@ -22,6 +20,9 @@ from ...work_dir import (
     read_literals,
     read_text,
 )
+
+from ...launch.naming import type_name
+from ...parts.settings import AGVMSettings
 from ..history import CurveRecorder, History
 from ..predict.kept import is_prediction, require_whole
 from ..series import Recorder, Series

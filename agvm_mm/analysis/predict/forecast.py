@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agvm_runs.work_dir import write_own
+
 from ...parts.settings import AGVMSettings
 from ...statistics import FactorConfig
-from ...work_dir import write_own
 from .check import check
 from .gradients import GradientSource
 from .kept import FORMAT

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from ...work_dir import FileError, read_json
+from agvm_runs.work_dir import FileError, read_json
 
 FORMAT = 'agvm_mm prediction 1'
 LARGEST = 2**53

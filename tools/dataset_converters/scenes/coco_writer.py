@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agvm_mm.datasets.scenes.classes import CLASSES, METAINFO, THING_CLASSES, VOID
-from agvm_mm.datasets.scenes.scene import Scene
+from .classes import CLASSES, METAINFO, THING_CLASSES, VOID
+from .scene import Scene
 
 _JPEG_QUALITY = 95
 

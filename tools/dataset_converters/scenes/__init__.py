@@ -1,14 +1,14 @@
 """Generated scenes with annotations as COCO has them, so that training needs no download."""
 
-from agvm_mm.datasets.scenes.classes import (
+from .classes import (
     CLASSES,
     METAINFO,
     STUFF_CLASSES,
     THING_CLASSES,
     VOID,
 )
-from agvm_mm.datasets.scenes.coco_writer import write_split
-from agvm_mm.datasets.scenes.scene import Scene, draw_scene
+from .coco_writer import write_split
+from .scene import Scene, draw_scene
 
 __all__ = [
     'CLASSES',

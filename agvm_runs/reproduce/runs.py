@@ -5,9 +5,9 @@
     <work root>/<name of the config>_seed<N>.json
 
 The first form, the default of tools/train.py, is one run of unknown seed; the second is one run a
-seed; the third is what :mod:`agvm_mm.work_dir.results` keeps of a finished run. Only text is read:
-the JSON lines, the log and the config that MMEngine writes beside them, the last as literals and
-never as code. No checkpoint is opened.
+seed; the third is what :mod:`..work_dir.results` keeps of a finished run. Only text is read: the
+JSON lines, the log and the config that MMEngine writes beside them, the last as literals and never
+as code. No checkpoint is opened.
 """
 
 from __future__ import annotations

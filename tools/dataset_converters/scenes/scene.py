@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agvm_mm.datasets.scenes import textures
-from agvm_mm.datasets.scenes.classes import CLASSES, STUFF_CLASSES, THING_CLASSES
-from agvm_mm.datasets.scenes.shapes import OUTLINES, Outline, Patch, blob_outline, place_outlines
+from . import textures
+from .classes import CLASSES, STUFF_CLASSES, THING_CLASSES
+from .shapes import OUTLINES, Outline, Patch, blob_outline, place_outlines
 
 _SMALLEST_OBJECT = 8  # pixels along a side, before it is stretched and turned
 _LARGEST_OBJECT = 0.7  # of the shorter side of the image: half of a square image's area
