@@ -18,6 +18,10 @@ Preconditioner = Callable[[nn.Parameter], Tensor | None]
 """Diagonal D of the optimizer for a parameter, same shape; None before it is known."""
 
 
+LossScale = Callable[[], float | Tensor]
+"""Returns what the loss was multiplied by for mixed precision."""
+
+
 class BlockPreconditioner(Protocol):
     """A preconditioner that takes several parameters at once, each block on one rank."""
 
@@ -77,7 +81,7 @@ class Collector(ABC):
         self._inverse_images += self._weight(index, count) / images if images else math.inf
 
     @torch.no_grad()
-    def estimate(self, loss_scale: Callable[[], float | Tensor]) -> VarianceEstimate | None:
+    def estimate(self, loss_scale: LossScale = lambda: 1.0) -> VarianceEstimate | None:
         """The estimate of this update, the same on every rank.
 
         Called once after the last backward pass, before anything alters the gradients. One
@@ -85,7 +89,7 @@ class Collector(ABC):
         to the host.
 
         Args:
-            loss_scale: returns what the loss was multiplied by for mixed precision.
+            loss_scale: read last.
 
         Returns:
             None when passes were missed, as in the first update after a resume in mid-update.

@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.dist import get_world_size
 from mmengine.logging import MessageHub
 
-from ..work_dir.literals import read_literals
+from agvm_runs.work_dir import read_literals
 
 TOTAL_BATCH = 'total_batch_size'
 APPLIED = 'total_batch_size_applied'

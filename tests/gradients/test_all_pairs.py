@@ -45,13 +45,13 @@ def _measure(rank: int, count: int) -> tuple:
     )
     gradients = [_gradient(rank, k) for k in range(count)]
     for index, gradient in enumerate(gradients):
-        with collector.capture(index, count, images=3):
+        with collector.around_backward(index, count, images=3):
             if index + 1 < count:
                 with model.no_sync():
                     _backward(model, gradient, count)
             else:
                 _backward(model, gradient, count)
-    estimate = collector.reduce()
+    estimate = collector.estimate()
     return estimate.numerator, estimate.denominator, estimate.samples, estimate.images
 
 
@@ -69,9 +69,9 @@ def test_one_process_with_micro_batches_equals_ranks():
     model = _net()
     collector = AllPairs(partition_parameters(model), SingleProcess())
     for k in range(5):
-        with collector.capture(k, 5, images=1):
+        with collector.around_backward(k, 5, images=1):
             _backward(model, _gradient(k), 5)
-    estimate = collector.reduce()
+    estimate = collector.estimate()
     expected = _expected(torch.stack([_gradient(k) for k in range(5)]))
     torch.testing.assert_close(estimate.phi, expected.phi, rtol=1e-12, atol=0)
 
@@ -98,9 +98,9 @@ def _count_collectives(rank: int) -> tuple[int, int]:
     plain = communicator.all_reduce_sum
     communicator.all_reduce_sum = lambda t: (sent.append(t.numel() * t.element_size()), plain(t))[1]
     collector = AllPairs(partition_parameters(model.module), communicator)
-    with collector.capture(0, 1, images=1):
+    with collector.around_backward(0, 1, images=1):
         _backward(model, _gradient(rank), 1)
-    collector.reduce()
+    collector.estimate()
     return len(sent), sent[0]
 
 
@@ -113,10 +113,10 @@ def test_float32_gradients_are_measured_to_float32():
     collector = AllPairs(partition_parameters(model), SingleProcess())
     gradients = torch.stack([_gradient(k, dtype=torch.float32) for k in range(4)])
     for k, gradient in enumerate(gradients):
-        with collector.capture(k, 4, images=1):
+        with collector.around_backward(k, 4, images=1):
             _backward(model, gradient, 4)
     torch.testing.assert_close(
-        collector.reduce().phi, _expected(gradients.double()).phi, rtol=1e-5, atol=0
+        collector.estimate().phi, _expected(gradients.double()).phi, rtol=1e-5, atol=0
     )
 
 
@@ -126,9 +126,9 @@ def test_the_loss_scale_of_mixed_precision_drops_out():
         model = _net()
         collector = AllPairs(partition_parameters(model), SingleProcess())
         for k in range(2):
-            with collector.capture(k, 2, images=1):
+            with collector.around_backward(k, 2, images=1):
                 _backward(model, scale * _gradient(k), 2)
-        found.append(collector.reduce(scale))
+        found.append(collector.estimate(lambda scale=scale: scale))
     assert torch.equal(found[0].numerator, found[1].numerator)
     assert torch.equal(found[0].denominator, found[1].denominator)
 
@@ -137,27 +137,27 @@ def test_a_parameter_without_gradient_counts_as_zero():
     model = _net()
     collector = AllPairs(partition_parameters(model), SingleProcess())
     for k in range(2):
-        with collector.capture(k, 2, images=1):
+        with collector.around_backward(k, 2, images=1):
             losses = model([_gradient(k)], mode='loss')
             losses.pop('loss_neck')
             (sum(losses.values()) / 2).backward()
-    estimate = collector.reduce()
+    estimate = collector.estimate()
     assert estimate.valid.tolist() == [True, False, True] and estimate.finite
 
 
 def test_an_update_that_began_before_a_resume_gives_no_estimate():
     model = _net()
     collector = AllPairs(partition_parameters(model), SingleProcess())
-    with collector.capture(0, 3, images=1):
+    with collector.around_backward(0, 3, images=1):
         _backward(model, _gradient(0), 3)
-    assert collector.reduce() is None
-    assert collector.reduce() is None
+    assert collector.estimate() is None
+    assert collector.estimate() is None
 
 
 def test_hooks_are_gone_after_the_pass_also_when_it_raises():
     model = _net()
     collector = AllPairs(partition_parameters(model), SingleProcess())
-    with pytest.raises(RuntimeError, match='stop'), collector.capture(0, 2, images=1):
+    with pytest.raises(RuntimeError, match='stop'), collector.around_backward(0, 2, images=1):
         raise RuntimeError('stop')
     assert not any(p._backward_hooks for p in model.parameters())
 
@@ -172,7 +172,7 @@ def test_a_gradient_in_two_parts_is_refused_by_name():
     x = torch.randn(2, 4, requires_grad=True)
     y = checkpoint(layer, checkpoint(layer, x, use_reentrant=True), use_reentrant=True)
     sentence = r"'0\.(weight|bias)' received its gradient in two parts within one backward pass"
-    with pytest.raises(RuntimeError, match=sentence), collector.capture(0, 2, images=1):
+    with pytest.raises(RuntimeError, match=sentence), collector.around_backward(0, 2, images=1):
         y.sum().backward()
 
 
@@ -196,10 +196,10 @@ def test_non_reentrant_checkpointing_of_a_shared_layer_is_exact():
                 ]
             )
         )
-        with collector.capture(k, 2, images=1):
+        with collector.around_backward(k, 2, images=1):
             (y.square().sum() / 2).backward()
     g = torch.stack(gradients)
     a, b = g.square().sum(1).mean().reshape(1), g.mean(0).square().sum().reshape(1)
     torch.testing.assert_close(
-        collector.reduce().phi.sum(), moment_estimate(a, b, 2).phi.sum(), rtol=1e-10, atol=0
+        collector.estimate().phi.sum(), moment_estimate(a, b, 2).phi.sum(), rtol=1e-10, atol=0
     )

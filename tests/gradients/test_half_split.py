@@ -39,9 +39,9 @@ def _measure(rank: int, views: bool) -> list:
     assert isinstance(collector, HalfSplitRanks)
     results = []
     for update in range(2):
-        with collector.capture(0, 1, images=1):
+        with collector.around_backward(0, 1, images=1):
             sum(model([_gradient(rank, 10 * update)], mode='loss').values()).backward()
-        results.append((collector.reduce().phi, collector.gradients()))
+        results.append((collector.estimate().phi, collector.gradients()))
         for parameter in model.parameters():
             parameter.grad = None
     return results
@@ -52,13 +52,13 @@ def _measure_no_sync(rank: int, count: int) -> torch.Tensor:
     communicator = ProcessGroupCommunicator(dist.group.WORLD, halves=True)
     collector = HalfSplitRanks(partition_parameters(model.module), communicator)
     for k in range(count):
-        with collector.capture(k, count, images=1):
+        with collector.around_backward(k, count, images=1):
             if k + 1 < count:
                 with model.no_sync():
                     (sum(model([_gradient(rank, k)], mode='loss').values()) / count).backward()
             else:
                 (sum(model([_gradient(rank, k)], mode='loss').values()) / count).backward()
-    return collector.reduce().phi
+    return collector.estimate().phi
 
 
 @pytest.mark.parametrize(('size', 'views'), [(2, False), (3, True), (4, False), (5, False)])
@@ -91,9 +91,9 @@ def test_one_process_splits_its_micro_batches(count):
     assert isinstance(collector, HalfSplitMicroBatches)
     gradients = torch.stack([_gradient(0, k) for k in range(count)])
     for k in range(count):
-        with collector.capture(k, count, images=2):
+        with collector.around_backward(k, count, images=2):
             (sum(model([gradients[k]], mode='loss').values()) / count).backward()
-    estimate = collector.reduce()
+    estimate = collector.estimate()
     half = count // 2
     expected = _one_minus_cosine(gradients[:half].mean(0), gradients[half:].mean(0))
     torch.testing.assert_close(estimate.phi, expected, rtol=1e-12, atol=1e-13)
@@ -106,12 +106,12 @@ def test_a_half_without_gradient_has_no_cosine():
     model = _net()
     collector = HalfSplitMicroBatches(partition_parameters(model), SingleProcess())
     for k in range(2):
-        with collector.capture(k, 2, images=1):
+        with collector.around_backward(k, 2, images=1):
             losses = model([_gradient(0, k)], mode='loss')
             if k == 0:
                 losses.pop('loss_neck')
             (sum(losses.values()) / 2).backward()
-    estimate = collector.reduce()
+    estimate = collector.estimate()
     assert estimate.valid.tolist() == [True, False] and estimate.finite
 
 
@@ -143,11 +143,11 @@ def _measure_partly_used(rank: int) -> torch.Tensor:
     model = DistributedDataParallel(_Optional(), find_unused_parameters=True)
     communicator = ProcessGroupCommunicator(dist.group.WORLD, halves=True)
     collector = HalfSplitRanks(partition_parameters(model.module), communicator)
-    with collector.capture(0, 2, images=1), model.no_sync():
+    with collector.around_backward(0, 2, images=1), model.no_sync():
         (model(*_pair(rank, 0)) / 2).backward()
-    with collector.capture(1, 2, images=1):
+    with collector.around_backward(1, 2, images=1):
         (model(*_pair(rank, 1)) / 2).backward()
-    return collector.reduce().phi
+    return collector.estimate().phi
 
 
 def test_a_module_that_the_last_micro_batch_does_not_use_counts() -> None:

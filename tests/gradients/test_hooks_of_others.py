@@ -13,13 +13,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import agvm_mm  # noqa: F401
-from agvm_mm.gradients import (
-    AllPairs,
-    HalfSplitMicroBatches,
-    HalfSplitRanks,
-    ProcessGroupCommunicator,
-    SingleProcess,
-)
+from agvm_mm.distributed import ProcessGroupCommunicator, SingleProcess
+from agvm_mm.gradients import AllPairs, HalfSplitMicroBatches, HalfSplitRanks
 from agvm_mm.parts import AGVMPart
 from agvm_mm.statistics import cosine_estimate, moment_estimate, partition_parameters
 
@@ -67,9 +62,9 @@ def _one_rank_empty(rank: int, kind: type) -> list[torch.Tensor]:
     found = []
     for step in range(2):
         model.zero_grad()
-        with collector.capture(0, 1, images=2):
+        with collector.around_backward(0, 1, images=2):
             model(_inputs(rank, step), rank == step).backward()
-        found.append(collector.reduce().phi)
+        found.append(collector.estimate().phi)
     return found
 
 
@@ -110,10 +105,10 @@ def test_a_hook_that_may_change_the_gradient_later_is_refused(kind):
     collector = kind(partition_parameters(model), SingleProcess())
     handle = model.neck.weight.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(0.5))
     sentence = "'neck.weight' has a hook of register_post_accumulate_grad_hook"
-    with pytest.raises(RuntimeError, match=sentence), collector.capture(0, 2, images=1):
+    with pytest.raises(RuntimeError, match=sentence), collector.around_backward(0, 2, images=1):
         _backward(model, 0)
     handle.remove()
-    with collector.capture(0, 2, images=1):
+    with collector.around_backward(0, 2, images=1):
         _backward(model, 0)
 
 
@@ -126,10 +121,10 @@ def _changed_later(rank: int) -> torch.Tensor:
     model.module.neck.weight.register_post_accumulate_grad_hook(change)
     communicator = ProcessGroupCommunicator(dist.group.WORLD, halves=True)
     collector = HalfSplitRanks(partition_parameters(model.module), communicator)
-    with collector.capture(0, 1, images=1):
+    with collector.around_backward(0, 1, images=1):
         gradient = torch.arange(7).double() + 5 * rank**2
         sum(model([gradient]).values()).backward()
-    return collector.reduce().phi
+    return collector.estimate().phi
 
 
 def test_halves_of_ranks_read_what_such_a_hook_leaves():
@@ -149,11 +144,11 @@ def test_gradients_of_other_passes_are_refused(kind, seen):
     model = _net()
     collector = kind(partition_parameters(model), SingleProcess())
     for index in range(seen):
-        with collector.capture(index, 2, images=1):
+        with collector.around_backward(index, 2, images=1):
             _backward(model, index)
     if not seen:
         _backward(model, 0)
-    with pytest.raises(RuntimeError, match=SENTENCE), collector.capture(0, 2, images=1):
+    with pytest.raises(RuntimeError, match=SENTENCE), collector.around_backward(0, 2, images=1):
         _backward(model, 3)
 
 
@@ -165,13 +160,13 @@ def test_a_batch_that_is_thrown_away_is_forgotten(to_none):
     for thrown_away in (0, 1, 2):
         model.zero_grad(set_to_none=True)
         for index in range(thrown_away):
-            with collector.capture(index, 2, images=1):
+            with collector.around_backward(index, 2, images=1):
                 _backward(model, 10 + index)
         model.zero_grad(set_to_none=to_none)
         for index in range(2):
-            with collector.capture(index, 2, images=1):
+            with collector.around_backward(index, 2, images=1):
                 _backward(model, index)
-        found.append(collector.reduce().phi)
+        found.append(collector.estimate().phi)
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from networks import ReplayNet
 
-from agvm_mm.gradients import AllPairs, HalfSplitMicroBatches, SingleProcess
+from agvm_mm.distributed import SingleProcess
+from agvm_mm.gradients import AllPairs, HalfSplitMicroBatches
 from agvm_mm.statistics import (
     FactorConfig,
     FactorState,
