@@ -17,6 +17,7 @@ from . import (  # noqa: E402  registers on import
     hooks,
     models,
     optim,
+    optimizers,
     schedulers,
 )
 from .optim import AGVMAmpOptimWrapper, AGVMOptimWrapper, AGVMSettings  # noqa: E402
@@ -32,5 +33,6 @@ __all__ = [
     'hooks',
     'models',
     'optim',
+    'optimizers',
     'schedulers',
 ]

@@ -1,8 +1,5 @@
 """Optimizer wrappers and what they are made of."""
 
-from .adan import build_adan
-from .lamb import LAMBOptimizer
-from .lars import build_lars
 from .lr_plan import LearningRatePlan
 from .modulator import Modulator
 from .precondition import SecondMoment, register_second_moment
@@ -14,11 +11,8 @@ __all__ = [
     'AGVMMixin',
     'AGVMOptimWrapper',
     'AGVMSettings',
-    'LAMBOptimizer',
     'LearningRatePlan',
     'Modulator',
     'SecondMoment',
-    'build_adan',
-    'build_lars',
     'register_second_moment',
 ]

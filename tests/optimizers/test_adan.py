@@ -9,7 +9,7 @@ from optimizer_case import GRADIENTS, P1, build, close, parameters, set_gradient
 from torch import nn
 
 from agvm_mm.optim import AGVMOptimWrapper
-from agvm_mm.optim.adan import restart_adan
+from agvm_mm.optimizers.adan import restart_adan
 from agvm_mm.optim.precondition import second_moment_of
 
 A3 = (

@@ -9,7 +9,7 @@ from mmengine.registry import OPTIMIZERS
 from torch.optim import Optimizer
 
 from .library import import_library
-from .precondition import SecondMoment, register_second_moment
+from ..optim.precondition import SecondMoment, register_second_moment
 
 
 def build_adan(
