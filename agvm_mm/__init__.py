@@ -16,7 +16,7 @@ from . import (  # noqa: E402  registers on import
     evaluation,
     hooks,
     models,
-    optim,
+    optimizers,
     schedulers,
     wrappers,
 )
@@ -40,7 +40,7 @@ __all__ = [
     'evaluation',
     'hooks',
     'models',
-    'optim',
+    'optimizers',
     'schedulers',
     'wrappers',
 ]

@@ -19,7 +19,7 @@ from torch import nn
 
 from agvm_mm.compat import has_compiled_ops
 from agvm_mm.models.nfnet import NFResNet
-from agvm_mm.optim import precondition
+from agvm_mm.optimizers import precondition
 
 CODE = blocks_of(PAGES, 'python')
 PROGRAMS = [

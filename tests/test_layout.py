@@ -93,9 +93,9 @@ def test_nothing_that_is_installed_imports_the_laboratory():
     [
         'from ...optim import PartsMixin',
         'from ... import optim',
-        'from agvm_mm.optim.wrapper import PartsMixin',
+        'from agvm_mm.wrappers.wrapper import PartsMixin',
         'import agvm_mm.optim',
-        'def build():\n    from ...optim.wrapper import PartsMixin',
+        'def build():\n    from ...wrappers.wrapper import PartsMixin',
         'from agvm_mm import optim, statistics',
     ],
 )

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch.optim import Optimizer
 
 from ..checks import is_count
-from ..optim.adan import restart_adan
+from ..optimizers.adan import restart_adan
 from ..wrappers import accumulation
 
 

@@ -14,7 +14,7 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from .. import compat
-from ..optim.library import require_registered
+from ..optimizers.library import require_registered
 from .amp import enable_amp, require_gpu_for_amp
 from .auto_scale import scale_lr, wants_scaling
 from .batch_size import apply_total_batch_size, effective_batch, restore_updates

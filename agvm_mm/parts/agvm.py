@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ..distributed import Communicator, ProcessGroupCommunicator, SingleProcess
 from ..gradients import BlockPreconditioner, Collector, build_collector
-from ..optim.parameterwise import is_parameterwise
-from ..optim.precondition import build_preconditioner
+from ..optimizers.parameterwise import is_parameterwise
+from ..optimizers.second_moments import build_preconditioner
 from ..statistics import (
     FactorConfig,
     FactorState,

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from ..checks import require
-from ..optim.parameterwise import is_parameterwise
+from ..optimizers.parameterwise import is_parameterwise
 from .part import Part, Pass, Run
 
 Group = dict[str, Any]

@@ -86,7 +86,7 @@ def split_warning(optimizer: Optimizer) -> str:
         'itself. AGVM splits its parameter groups by module for the step: a norm, a step size or a '
         'random number that a group shares is then computed once for each module, and a learning '
         'rate that is shared by all groups may not follow the scales. If every parameter is '
-        f'stepped by itself, agvm_mm.optim.register_parameterwise({kind}) says so.'
+        f'stepped by itself, agvm_mm.optimizers.register_parameterwise({kind}) says so.'
     )
 
 

@@ -12,7 +12,7 @@ from torch.optim import SGD
 import agvm_mm  # noqa: F401  registers the optimizers
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import TrainOptions, prepare_training
-from agvm_mm.optim.library import BARE_NAMES, require_registered
+from agvm_mm.optimizers.library import BARE_NAMES, require_registered
 
 
 def _config(kind: Any) -> Config:

@@ -10,7 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from optimizer_case import build, parameters, set_gradients
 from torch import nn
 
-from agvm_mm.optim import register_parameterwise
+from agvm_mm.optimizers import register_parameterwise
 from agvm_mm.parts.groups import join, joined
 from agvm_mm.parts.learning_rates import LearningRatePlan
 from agvm_mm.wrappers import AGVMOptimWrapper

@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from agvm_mm.optim import register_parameterwise
+from agvm_mm.optimizers import register_parameterwise
 from agvm_mm.parts import LearningRatePlan
 from agvm_mm.parts.groups import is_parameterwise
 from agvm_mm.wrappers import AGVMOptimWrapper

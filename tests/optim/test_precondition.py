@@ -32,8 +32,8 @@ from second_moments import (
 from torch import Tensor, nn
 
 import agvm_mm  # noqa: F401
-from agvm_mm.optim import SecondMoment, precondition, register_second_moment
-from agvm_mm.optim.precondition import build_preconditioner, second_moment_of
+from agvm_mm.optimizers import SecondMoment, precondition, register_second_moment
+from agvm_mm.optimizers.second_moments import build_preconditioner, second_moment_of
 from agvm_mm.parts import AGVMPart
 
 KINDS: dict[str, tuple[dict[str, Any], Any]] = {

@@ -8,8 +8,8 @@ import torch
 from optimizer_case import GRADIENTS, P1, build, close, parameters, set_gradients, train
 from torch import nn
 
-from agvm_mm.optim.adan import restart_adan
-from agvm_mm.optim.precondition import second_moment_of
+from agvm_mm.optimizers.adan import restart_adan
+from agvm_mm.optimizers.second_moments import second_moment_of
 from agvm_mm.wrappers import AGVMOptimWrapper
 
 A3 = (

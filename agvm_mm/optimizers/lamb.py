@@ -14,9 +14,12 @@ from mmengine.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .buckets import Group, buckets, gradients, with_gradients
 from .closure import Closure, evaluate
 from .parameterwise import register_parameterwise
-from .precondition import SecondMoment, register_second_moment
+from .second_moments import SecondMoment, register_second_moment
+
+OPTIONS = ('lr', 'betas', 'eps', 'weight_decay')
 
 
 def is_adapted(parameter: Tensor) -> bool:
@@ -81,37 +84,48 @@ class LAMBOptimizer(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:
         """Performs one update; returns the closure's loss, if there is a closure."""
         loss = evaluate(closure)
-        for group in self.param_groups:
-            for parameter in group['params']:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
+        for bucket, group in buckets(with_gradients(self.param_groups), *OPTIONS):
+            parameters = [p for p, _ in bucket]
+            directions = self._adam_directions(parameters, gradients(bucket), group)
+            adapted = [i for i, p in enumerate(parameters) if is_adapted(p)]
+            if adapted:
+                _adapt([parameters[i] for i in adapted], [directions[i] for i in adapted], group)
+            torch._foreach_add_(parameters, directions, alpha=-group['lr'])
         return loss
 
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        direction = self._adam_direction(parameter, group)
-        lr = group['lr']
-        if is_adapted(parameter):
-            direction.add_(parameter, alpha=group['weight_decay'])
-            ratio = parameter.norm() / direction.norm()
-            # 0/0 and x/0 are not finite, 0/x is 0: all three mean "no ratio".
-            lr = lr * torch.where(ratio.isfinite() & (ratio > 0), ratio, 1.0)
-        parameter.sub_(direction.mul_(lr))
-
-    def _adam_direction(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-        """Updates the moments by the gradient and returns ``m_hat / (sqrt(v_hat) + eps)``."""
-        state, gradient = self.state[parameter], parameter.grad
-        assert gradient is not None
-        if not state:
-            state['step'] = 0
-            state['exp_avg'] = torch.zeros_like(parameter)
-            state['exp_avg_sq'] = torch.zeros_like(parameter)
-        state['step'] += 1
+    def _adam_directions(
+        self, parameters: list[Tensor], gradients: list[Tensor], group: Group
+    ) -> list[Tensor]:
+        """Updates the moments by the gradients and returns ``m_hat / (sqrt(v_hat) + eps)``."""
+        states = [self.state[p] for p in parameters]
+        for parameter, state in zip(parameters, states):
+            if not state:
+                state['step'] = 0
+                state['exp_avg'] = torch.zeros_like(parameter)
+                state['exp_avg_sq'] = torch.zeros_like(parameter)
+            state['step'] += 1
         beta1, beta2 = group['betas']
-        first = state['exp_avg'].lerp_(gradient, 1 - beta1)
-        second = state['exp_avg_sq'].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        root = (second / (1 - beta2 ** state['step'])).sqrt_().add_(group['eps'])
-        direction: Tensor = first / (1 - beta1 ** state['step']) / root
-        return direction
+        first = [state['exp_avg'] for state in states]
+        second = [state['exp_avg_sq'] for state in states]
+        torch._foreach_lerp_(first, gradients, 1 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
+        roots = torch._foreach_div(second, [1 - beta2 ** state['step'] for state in states])
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, group['eps'])
+        directions = torch._foreach_div(first, [1 - beta1 ** state['step'] for state in states])
+        torch._foreach_div_(directions, roots)
+        return list(directions)
+
+
+def _adapt(parameters: list[Tensor], directions: list[Tensor], group: Group) -> None:
+    """Adds the decay and multiplies by the trust ratio, in place."""
+    torch._foreach_add_(directions, parameters, alpha=group['weight_decay'])
+    weights = torch.stack(list(torch._foreach_norm(parameters)))
+    ratios = weights / torch.stack(list(torch._foreach_norm(directions)))
+    # 0/0 and x/0 are not finite, 0/x is 0: all three mean "no ratio".
+    ratios = torch.where(ratios.isfinite() & (ratios > 0), ratios, 1.0)
+    torch._foreach_mul_(directions, list(ratios.unbind()))
 
 
 register_second_moment(LAMBOptimizer, SecondMoment('exp_avg_sq', beta=1))

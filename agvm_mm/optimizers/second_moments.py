@@ -68,7 +68,7 @@ def second_moment_of(optimizer: Optimizer) -> SecondMoment:
     raise ValueError(
         f'optim_wrapper.agvm.precondition is True, but {type(optimizer).__name__} has no '
         f'registered second moment; known are {known}; add others with '
-        'agvm_mm.optim.register_second_moment, or set precondition=False.'
+        'agvm_mm.optimizers.register_second_moment, or set precondition=False.'
     )
 
 

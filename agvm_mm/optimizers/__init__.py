@@ -1,10 +1,10 @@
-"""Optimizers that MMEngine lacks, and where optimizers keep their second moments."""
+"""Optimizers that torch lacks, in MMEngine's registry, and what is known of other classes."""
 
 from .adan import build_adan
 from .lamb import LAMBOptimizer
 from .lars import build_lars
 from .parameterwise import register_parameterwise
-from .precondition import SecondMoment, register_second_moment
+from .second_moments import SecondMoment, register_second_moment
 
 __all__ = [
     'LAMBOptimizer',

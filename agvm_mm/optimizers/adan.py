@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from .library import import_library
 from .parameterwise import register_parameterwise
-from .precondition import SecondMoment, register_second_moment
+from .second_moments import SecondMoment, register_second_moment
 
 
 def build_adan(

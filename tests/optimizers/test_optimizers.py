@@ -15,7 +15,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from optimizer_case import GRADIENTS, P1, P2, build, close, parameters, set_gradients, train
 from torch import Tensor, nn
 
-from agvm_mm.optim.lamb import LAMBOptimizer
+from agvm_mm.optimizers.lamb import LAMBOptimizer
 from agvm_mm.parts.learning_rates import LearningRatePlan
 
 library = pytest.importorskip('pytorch_optimizer', reason='LARS and Adan come from it')
@@ -250,7 +250,7 @@ class TestEvery:
 
 @pytest.mark.parametrize('name', ['LARS', 'Adan'])
 def test_absent_library_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agvm_mm.optim import adan, lars
+    from agvm_mm.optimizers import adan, lars
 
     lars._library_class.cache_clear()
     adan._library_class.cache_clear()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import torch
 from mmengine.registry import OPTIMIZERS
+from torch import Tensor
 from torch.optim import Optimizer
 
-from .closure import Closure, evaluate
+from .buckets import Group
+from .lamb import is_adapted
 from .library import import_library
 from .parameterwise import register_parameterwise
 
@@ -57,6 +59,7 @@ def build_lars(
         weight_decay=weight_decay,
         trust_coefficient=trust_coefficient,
         nesterov=nesterov,
+        foreach=True,  # the other path of the library is not ours
     )
 
 
@@ -70,24 +73,44 @@ def _library_class() -> Callable[..., Optimizer]:
 
     @register_parameterwise
     class LARS(library.LARS):  # type: ignore[name-defined]
-        def step(self, closure: Closure | None = None) -> Any:
-            loss = evaluate(closure)
-            with _gradients_kept(self):
-                super().step()
-            return loss
+        def _step_foreach(
+            self,
+            group: Group,
+            params: list[Tensor],
+            grads: list[Tensor],
+            momentum_buffers: list[Tensor],
+        ) -> None:
+            """As the library's, which writes the update into the gradients."""
+            steps = _directions(params, grads, group)
+            momentum = group['momentum']
+            if momentum > 0:
+                torch._foreach_mul_(momentum_buffers, momentum)
+                torch._foreach_add_(momentum_buffers, steps)
+                ahead = group['nesterov']
+                steps = (
+                    list(torch._foreach_add(steps, momentum_buffers, alpha=momentum))
+                    if ahead
+                    else momentum_buffers
+                )
+            torch._foreach_add_(params, steps, alpha=-group['lr'])
 
     return LARS
 
 
-@contextmanager
-def _gradients_kept(optimizer: Optimizer) -> Iterator[None]:
-    """Lets the optimizer work on copies of the gradients; the library writes the update there."""
-    parameters = [p for group in optimizer.param_groups for p in group['params']]
-    gradients = [p.grad for p in parameters]
-    try:
-        for parameter, gradient in zip(parameters, gradients):
-            parameter.grad = None if gradient is None else gradient.clone()
-        yield
-    finally:
-        for parameter, gradient in zip(parameters, gradients):
-            parameter.grad = gradient
+def _directions(params: list[Tensor], grads: list[Tensor], group: Group) -> list[Tensor]:
+    """``ratio * (g + weight_decay * w)``, and the gradients themselves where nothing is adapted."""
+    directions = list(grads)
+    adapted = [i for i, parameter in enumerate(params) if is_adapted(parameter)]
+    if not adapted:
+        return directions
+    weights = [params[i] for i in adapted]
+    decayed = torch._foreach_add([grads[i] for i in adapted], weights, alpha=group['weight_decay'])
+    weight_norms = torch.stack(list(torch._foreach_norm(weights)))
+    norms = torch.stack(list(torch._foreach_norm([grads[i] for i in adapted])))
+    norms = norms + group['weight_decay'] * weight_norms
+    ratios = group['trust_coefficient'] * weight_norms / norms
+    ratios = torch.where((weight_norms > 0) & (norms > 0), ratios, 1.0)
+    torch._foreach_mul_(decayed, list(ratios.unbind()))
+    for i, direction in zip(adapted, decayed):
+        directions[i] = direction
+    return directions
