@@ -51,8 +51,8 @@ def follow_compute(
                 place = schedule.total // epoch - begin - 1
             else:
                 print_log(
-                    f'{where} counts epochs or iterations of this run, of which there are more '
-                    'than in the config; set it with them in mind.',
+                    f'{where} counts epochs or iterations of this run and was not converted: this '
+                    f'run has {schedule.total} iterations, the config has {full_iterations}.',
                     logger='current',
                     level=logging.WARNING,
                 )
@@ -60,7 +60,7 @@ def follow_compute(
             if place != value:
                 setattr(hook, name, place)
                 print_log(
-                    f'{where} of the run at full size is {place} of this run', logger='current'
+                    f'{where} becomes {place}, at the same share of the compute', logger='current'
                 )
 
 

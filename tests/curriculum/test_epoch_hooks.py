@@ -83,7 +83,7 @@ class TestSaid:
         follow(switch_epoch=3)
         (said,) = self.said
         assert said == (
-            'Curriculum: Hook.switch_epoch = 3 of the run at full size is 9 of this run',
+            'Curriculum: Hook.switch_epoch = 3 becomes 9, at the same share of the compute',
             logging.INFO,
         )
 
