@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,19 +82,21 @@ def read_result(path: Path) -> dict[str, Any]:
         result = None  # no text, no JSON, or none that can be used
     if (
         isinstance(result, dict)
-        and _is_scores(result.get('scores'))
+        and isinstance(result.get('scores'), dict)
         and all(map(_is_modules, _values(result.get('modules', {}))))
     ):
+        for name, score in result['scores'].items():
+            if not _is_score(score):
+                raise FileError(
+                    f'{path} has no usable score: {reprlib.repr(name)} is {reprlib.repr(score)}; '
+                    'allowed is a number or null.'
+                )
         return dict(result)
     raise FileError(f'{path} is not the result of a run as lab/miniature.py writes it.')
 
 
 def _values(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, dict) else [None]
-
-
-def _is_scores(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_score, value.values()))
 
 
 def _is_score(value: Any) -> bool:

@@ -202,7 +202,7 @@ def attack(case: str, seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     return ''
 
 
-COUNTS = [pytest.param(4), pytest.param(100, marks=pytest.mark.slow)]
+COUNTS = [pytest.param(2), pytest.param(100, marks=pytest.mark.slow)]
 
 
 @pytest.mark.filterwarnings('ignore')
