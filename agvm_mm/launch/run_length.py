@@ -14,7 +14,6 @@ from typing import Any
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook, Hook, ParamSchedulerHook
 from mmengine.logging import print_log
-from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from ..checks import counted
@@ -25,7 +24,6 @@ from ..wrappers.wrapper import PartsMixin
 NO_END = int(1e9)  # MMEngine's
 
 
-@HOOKS.register_module()
 class RunLengthHook(Hook):
     """Compares the lengths of a config with the run that was built from it; the tools add it.
 
@@ -77,7 +75,9 @@ def _late_begins(runner: Any, counts: int) -> Iterator[str]:
         return
     run = f'the run has {counted(updates, "update")}'
     settings = wrapper._settings
-    if settings is not None and not any(map(settings.estimates_at, range(updates))):
+    # The last update may be a single sample gradient, of which there is no variance.
+    measurable = updates - (runner.max_iters % counts * get_world_size() == 1)
+    if settings is not None and not any(map(settings.estimates_at, range(measurable))):
         yield (
             f'AGVM never measures: it begins at update {settings.begin} '
             f'(optim_wrapper.agvm.begin) and measures every {settings.interval} updates from 0 on '

@@ -118,6 +118,17 @@ def test_an_agvm_that_never_measures(
     ]
 
 
+@pytest.mark.parametrize(('iterations', 'never'), [(7, True), (8, False)])
+def test_a_last_update_of_one_micro_batch_measures_nothing(
+    tmp_path: Path, iterations: int, never: bool
+) -> None:
+    optim_wrapper = wrapper()
+    optim_wrapper['agvm'].update(begin=3)
+    train_cfg = dict(by_epoch=False, max_iters=iterations)
+    found = warnings(tmp_path, optim_wrapper=optim_wrapper, train_cfg=train_cfg)
+    assert len(named(found, 'AGVM never measures')) == never
+
+
 @pytest.mark.parametrize(('begin', 'late'), [(3, False), (4, True)])
 def test_a_clipping_that_never_begins(tmp_path: Path, begin: int, late: bool) -> None:
     optim_wrapper = wrapper(clip_grad=dict(max_norm=1.0, begin=begin))
@@ -250,7 +261,7 @@ def test_a_total_batch_under_another_launcher(
         experiment_name='total',
     )
     with pytest.raises(
-        ValueError, match='total_batch_size is 64 in the config, and .* tools/train.py'
+        ValueError, match='64 in the config, and the launcher of this run does not know it'
     ):
         Runner.from_cfg(cfg).train()
 
