@@ -6,7 +6,7 @@
 ``mutants.json`` beside this file lists the mutants: a name, a file, a fragment of its source that
 occurs there once, what replaces it, and the tests of which one has to fail, by name. The checkout
 is copied, the chosen tests have to pass in the copy as it is, and then every mutant is put into the
-copy alone. torch and MMEngine are imported once: every run of pytest is forked from this process.
+copy alone.
 The exit code is 1 if a mutant survives, and 2 if the list does not fit the checkout.
 """
 
@@ -14,31 +14,21 @@ from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
-import importlib
 import json
-import multiprocessing
-import os
 import re
-import shutil
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from .breaking import copies
+from .breaking.copies import FAILURE, TESTS_FAILED, in_copies, replaced, run_tests
+
 LIST = Path(__file__).with_name('mutants.json')
-PRELOAD = ('pytest', 'hypothesis', 'torch.distributed', 'mmengine.runner', 'mmdet.models')
-FORK = multiprocessing.get_context('fork')
-LEFT_OUT = ('.*', '__pycache__', '*.egg-info', 'work_dirs', 'build', 'dist')
 TIME_LIMIT = 300  # seconds; a mutant that makes the ranks wait for each other is noticed by it
 GREEN_LIMIT = 3600  # of all tests together
-FAILURE = re.compile(r'^(?:FAILED|ERROR) (.+?)(?: - .*)?$', re.MULTILINE)
-TESTS_FAILED = 1  # of pytest's exit codes; every other one but 0 means that nothing was tested
 
 
 class ListError(Exception):
@@ -114,48 +104,6 @@ def read_mutants(path: Path, only: str = '') -> list[Mutant]:
     return chosen
 
 
-def copy_checkout(target: Path) -> Path:
-    """A copy of the checkout without what tests do not need."""
-    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*LEFT_OUT))
-    return target
-
-
-def run_tests(root: Path, tests: Sequence[str], limit: float = TIME_LIMIT) -> tuple[int, str]:
-    """Exit code and output of pytest in the copy ``root``; the code is 1 after the time limit."""
-    with tempfile.TemporaryFile() as output:
-        process = FORK.Process(target=_pytest, args=(root, tests, output.fileno()))
-        process.start()
-        process.join(limit)
-        late = process.exitcode is None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid or 0, signal.SIGKILL)  # with the ranks that tests have started
-        process.join()
-        output.seek(0)
-        text = output.read().decode(errors='replace')
-    if late:
-        return TESTS_FAILED, f'FAILED limit-of-{limit:g}-s'
-    return process.exitcode or 0, text
-
-
-def _pytest(root: Path, tests: Sequence[str], output: int) -> None:
-    """What the forked process does: pytest, with the copy in the place of the checkout."""
-    os.setsid()
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    sys.stdout = sys.stderr = open(1, 'w', closefd=False)  # noqa: SIM115  until the end
-    os.chdir(root)
-    others = os.environ.get('PYTHONPATH', '').split(os.pathsep)
-    kept = [path for path in others if path and Path(path).resolve() != ROOT]
-    os.environ['PYTHONPATH'] = os.pathsep.join([str(root), *kept])
-    os.environ['PYTHONDONTWRITEBYTECODE'] = '1'
-    # Bytecode is told apart by size and by seconds, so a mutant could run as the one before.
-    sys.dont_write_bytecode = True
-    sys.path[:] = [str(root), *(path for path in sys.path if Path(path).resolve() != ROOT)]
-    code = importlib.import_module('pytest').main(['-x', '-q', '-p', 'no:cacheprovider', *tests])
-    sys.stdout.flush()
-    os._exit(int(code))
-
-
 def check_green(root: Path, mutants: Sequence[Mutant]) -> None:
     """Run the tests of all mutants on the copy ``root`` as it is.
 
@@ -174,14 +122,9 @@ def try_mutant(root: Path, mutant: Mutant) -> Outcome:
     Raises:
         ListError: see :meth:`Mutant.applied`; or its tests could not be run.
     """
-    path = root / mutant.file
-    original, mutated = path.read_bytes(), mutant.applied(root)
     start = time.monotonic()
-    try:
-        path.write_text(mutated, encoding='utf-8')
-        code, output = run_tests(root, mutant.tests)
-    finally:
-        path.write_bytes(original)
+    with replaced(root / mutant.file, mutant.applied(root)):
+        code, output = run_tests(root, mutant.tests, TIME_LIMIT)
     seconds = time.monotonic() - start
     if code == 0:
         return Outcome(mutant, '', seconds)
@@ -198,30 +141,15 @@ def run_all(mutants: Sequence[Mutant], jobs: int) -> list[Outcome]:
         ListError: the list does not fit the checkout.
     """
     for mutant in mutants:
-        mutant.applied(ROOT)
-    for module in PRELOAD:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)
+        mutant.applied(copies.ROOT)
+    copies.preload()
     with tempfile.TemporaryDirectory() as folder:
-        check_green(copy_checkout(Path(folder) / 'green'), mutants)
-        with ProcessPoolExecutor(jobs, FORK, _take_copy, (Path(folder),)) as pool:
-            outcomes = []
-            for outcome in pool.map(_try_in_own_copy, mutants):
-                print(_row(outcome), file=sys.stderr, flush=True)
-                outcomes.append(outcome)
-            return outcomes
-
-
-_own: list[Path] = []
-"""The copy of this job; empty in the process that starts the jobs."""
-
-
-def _take_copy(folder: Path) -> None:
-    _own.append(copy_checkout(folder / str(os.getpid())))
-
-
-def _try_in_own_copy(mutant: Mutant) -> Outcome:
-    return try_mutant(_own[0], mutant)
+        check_green(copies.copy_checkout(Path(folder) / 'green'), mutants)
+        outcomes = []
+        for outcome in in_copies(try_mutant, mutants, jobs, Path(folder)):
+            print(_row(outcome), file=sys.stderr, flush=True)
+            outcomes.append(outcome)
+        return outcomes
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:

@@ -11,6 +11,8 @@ import pytest
 from launcher import ROOT
 from tool_modules import load_tool
 
+from lab.breaking import copies
+
 SOURCE = 'def add(a, b):\n    return a + b\n\n\ndef twice(a):\n    return a + a\n'
 TEST = 'from adding import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n'
 
@@ -28,8 +30,8 @@ def checkout(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (root / 'adding.py').write_text(SOURCE)
     (root / 'tests' / 'test_add.py').write_text(TEST)
     (root / 'tests' / 'test_red.py').write_text('def test_red():\n    assert False\n')
-    monkeypatch.setattr(tool, 'ROOT', root)
-    monkeypatch.setattr(tool, 'PRELOAD', ())
+    monkeypatch.setattr(copies, 'ROOT', root)
+    monkeypatch.setattr(copies, 'PRELOAD', ())
     return root
 
 

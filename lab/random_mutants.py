@@ -1,0 +1,227 @@
+"""Break the packages at random places and see what share the default suite notices.
+
+    python -m lab.random_mutants --count 300 --seed 0 --jobs 2 --out random.json
+    python -m lab.random_mutants --count 20 --only agvm_mm/kfac --room-only
+
+A mutant is another operator, comparison or number, a statement that is dropped, or two arguments
+that are swapped. First the tests of its room run, ``tests/kfac`` for ``agvm_mm/kfac``, and only if
+it survives them the rest of the default suite; ``--room-only`` leaves the rest out. Every part has
+to pass in a copy as it is, which also sets its time limit: four times as long and a minute. A
+mutant that makes the tests hang counts as killed and is counted apart. Some survivors break
+nothing, such as another bound of a loop that ends earlier: they have to be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from .breaking import copies
+from .breaking.copies import FAILURE, TIME_UP, in_copies, replaced, run_tests
+from .breaking.sites import Site, find_sites
+
+PACKAGES = ('agvm_mm', 'agvm_runs')
+ROOMS = {'distributed': ('tests/gradients', 'tests/kfac')}
+"""Rooms whose tests are not in the folder of the same name."""
+DEFAULT = ('-m', 'not slow')
+# They compare the list of mutants with the source, which every mutant of a listed line changes.
+LEFT_OUT = ('tests/lab/test_mutation_check.py', 'tests/lab/test_random_mutants.py')
+GREEN_LIMIT = 7200
+NO_TESTS = 5  # pytest's exit code
+
+Part = tuple[str, ...]
+"""Arguments of pytest: one part of the suite."""
+
+
+class RandomError(Exception):
+    """Nothing can be measured; the message is the sentence that the user reads."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a mutant.
+
+    Args:
+        site: which.
+        killed_by: the first test that failed, or how pytest ended; empty for a survivor.
+        seconds: until it was known.
+    """
+
+    site: Site
+    killed_by: str
+    seconds: float
+
+
+def choose(root: Path, count: int, seed: int, only: str, room_only: bool) -> list[Site]:
+    """Draw sites from those of all files whose path matches ``only``.
+
+    Args:
+        root: the checkout.
+        count: of sites.
+        seed: of the draw.
+        only: regular expression.
+        room_only: leave out files whose room has no tests of its own.
+
+    Raises:
+        RandomError: there are none.
+    """
+    files = {}
+    for path in sorted(path for name in PACKAGES for path in (root / name).rglob('*.py')):
+        name = str(path.relative_to(root))
+        if re.search(only, name) and (room_tests(root, name) or not room_only):
+            files[name] = path.read_text(encoding='utf-8')
+    sites = [site for name, text in files.items() for site in find_sites(text, name)]
+    random.Random(seed).shuffle(sites)
+    broken = (site for site in sites if site.breaks(files[site.file]))
+    chosen = list(itertools.islice(broken, count))
+    if not chosen:
+        raise RandomError(f'--only {only!r} matches no file in which something can be broken.')
+    return chosen
+
+
+def room_tests(root: Path, file: str) -> Part:
+    """Arguments of pytest for the tests of a file's room; empty if it has none of its own."""
+    room = Path(file).parts[1].removesuffix('.py')
+    known = ROOMS.get(room, (f'tests/{room}', f'tests/test_{room}.py'))
+    found = tuple(path for path in known if (root / path).exists())
+    return (*found, *DEFAULT) if found else ()
+
+
+def rest_tests(first: Part) -> Part:
+    """Arguments of pytest for the default suite without the tests of ``first``."""
+    done = [path for path in first if path.startswith('tests/')]
+    return ('tests', *DEFAULT, *(f'--ignore={path}' for path in (*done, *LEFT_OUT)))
+
+
+def parts_of(root: Path, file: str, room_only: bool) -> list[Part]:
+    """The parts of the suite that a mutant of ``file`` meets, one after the other."""
+    first = room_tests(root, file)
+    parts = [first] if first else []
+    return parts if room_only else [*parts, rest_tests(first)]
+
+
+def limits(root: Path, parts: Sequence[Part]) -> dict[Part, float]:
+    """The time limit of every part, which has to pass in the copy ``root``.
+
+    Raises:
+        RandomError: a part does not pass.
+    """
+    found = {}
+    for part in parts:
+        start = time.monotonic()
+        code, output = run_tests(root, part, GREEN_LIMIT)
+        if code not in (0, NO_TESTS):
+            raise RandomError(f'{" ".join(part)} does not pass as it is:\n{output[-3000:]}')
+        found[part] = 60 + 4 * (time.monotonic() - start)
+    return found
+
+
+def try_site(allowed: Mapping[Part, float], room_only: bool, root: Path, site: Site) -> Outcome:
+    """Put a mutant into the copy ``root``, test it and take it out again."""
+    path = root / site.file
+    start = time.monotonic()
+    killer = ''
+    with replaced(path, site.applied(path.read_text(encoding='utf-8'))):
+        for part in parts_of(root, site.file, room_only):
+            code, output = run_tests(root, part, allowed[part])
+            if code not in (0, NO_TESTS):
+                found = FAILURE.search(output)
+                killer = found[1] if found else f'exit code {code}'
+                break
+    return Outcome(site, killer, time.monotonic() - start)
+
+
+def run_all(sites: Sequence[Site], jobs: int, room_only: bool) -> list[Outcome]:
+    """Try every site, ``jobs`` at a time, each job in a copy of its own.
+
+    Raises:
+        RandomError: the suite does not pass without a mutant.
+    """
+    copies.preload()
+    outcomes = []
+    with tempfile.TemporaryDirectory() as folder:
+        green = copies.copy_checkout(Path(folder) / 'green')
+        parts = [part for site in sites for part in parts_of(green, site.file, room_only)]
+        allowed = limits(green, list(dict.fromkeys(parts)))
+        task = partial(try_site, allowed, room_only)
+        for outcome in in_copies(task, sites, jobs, Path(folder)):
+            print(line(outcome), file=sys.stderr, flush=True)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def line(outcome: Outcome) -> str:
+    """An outcome for a reader."""
+    site = outcome.site
+    end = f'killed by {outcome.killed_by}' if outcome.killed_by else 'SURVIVED'
+    return (
+        f'{site.file}:{site.line}: {site.kind}: {site.old!r} -> {site.new!r}: {end} '
+        f'({outcome.seconds:.0f} s)'
+    )
+
+
+def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Shares, survivors and killed for the JSON file."""
+    killed = [outcome for outcome in outcomes if outcome.killed_by]
+    every = Counter(outcome.site.kind for outcome in outcomes)
+    by_kind = Counter(outcome.site.kind for outcome in killed)
+    return {
+        'mutants': len(outcomes),
+        'killed': len(killed),
+        'share': len(killed) / len(outcomes),
+        'by_time_limit': sum(outcome.killed_by.startswith(TIME_UP) for outcome in killed),
+        'by_kind': {kind: [by_kind[kind], every[kind]] for kind in sorted(every)},
+        'survivors': [asdict(outcome.site) for outcome in outcomes if not outcome.killed_by],
+        'outcomes': [asdict(outcome) for outcome in outcomes],
+    }
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--count', type=int, default=300, help='mutants; default %(default)s')
+    parser.add_argument('--seed', type=int, default=0, help='of the draw; default %(default)s')
+    parser.add_argument(
+        '--only', default='', metavar='PATTERN', help='regular expression for paths of files'
+    )
+    parser.add_argument('--jobs', type=int, default=1, help='mutants at a time')
+    parser.add_argument(
+        '--room-only', action='store_true', help='only the tests of the room that is broken'
+    )
+    parser.add_argument('--out', type=Path, help='JSON file for shares, survivors and outcomes')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Try the mutants; 2 if that cannot be done."""
+    args = parse_args()
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        sites = choose(copies.ROOT, args.count, args.seed, args.only, args.room_only)
+        found = report(run_all(sites, args.jobs, args.room_only))
+    except RandomError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    settings = {'seed': args.seed, 'only': args.only, 'room_only': args.room_only}
+    if args.out is not None:
+        args.out.write_text(json.dumps({**settings, **found}, indent=1) + '\n', encoding='utf-8')
+    print(f'{found["killed"]} of {found["mutants"]} mutants were killed, seed {args.seed}.')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
