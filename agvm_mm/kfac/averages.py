@@ -27,6 +27,7 @@ class Averages:
     Attributes:
         factors: of this rank's layers; None elsewhere and before the first measurement.
         measured: of every layer, whether its owner has factors.
+        called: of every layer, whether any rank used it in the last measurement.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Averages:
         self._device = layers[0].parameters[0].device
         self.factors: list[list[Tensor] | None] = [None] * len(layers)
         self.measured = [False] * len(layers)
+        self.called = [False] * len(layers)
 
     def update(
         self, sums: Mapping[int, list[Tensor]], positions: Sequence[int], images: int
@@ -61,6 +63,7 @@ class Averages:
             all when any sum is not finite, and then nothing has changed on any rank.
         """
         counts = self._reduced([float(images), *map(float, positions)])
+        self.called = [count > 0 for count in counts[1:]]
         found = {
             index: self._layers[index].divide(total, counts[0], counts[1 + index])
             for index, total in sums.items()

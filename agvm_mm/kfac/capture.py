@@ -24,7 +24,7 @@ Sent = Callable[[int], None]
 class _Idle:
     """What a copy or a pickle of the network gets in the place of :class:`_Watch`."""
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def __call__(self, *_: Any) -> None:
         """Do nothing."""
 
 
@@ -35,10 +35,13 @@ class _Watch:
         self._capture = capture
         self._index = index
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
         """Note the call if it may contribute to the loss."""
-        if args and isinstance(output, Tensor) and output.requires_grad:
-            self._capture.called(self._index, args[0], output)
+        if isinstance(output, Tensor) and output.requires_grad:
+            (inputs,) = (*args, *kwargs.values())
+            self._capture.called(self._index, inputs, output)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return _Idle, ()
@@ -65,7 +68,8 @@ class Capture:
         self._sent: set[int] = set()
         self.reset()
         for index, layer in enumerate(layers):
-            layer.module.register_forward_hook(_Watch(self, index))
+            # Before the hooks of others, which may put something else in the output's place.
+            layer.module.register_forward_hook(_Watch(self, index), prepend=True, with_kwargs=True)
 
     @property
     def complete(self) -> bool:
@@ -123,8 +127,9 @@ class Capture:
             output.register_hook(partial(self._arrived, index, context))
 
     @torch.no_grad()
-    def _arrived(self, index: int, context: Any, gradient: Tensor) -> None:
-        if self._gain == 0.0:  # a backward pass that is no part of the update
+    def _arrived(self, index: int, context: Any, gradient: Tensor | None) -> None:
+        # A backward pass that is no part of the update; a SyncBN behind it whose input was empty.
+        if self._gain == 0.0 or gradient is None:
             return
         layer = self._layers[index]
         if index in self._sent:

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from ..statistics.partition import covers
 from .layers import ConvLayer, Layer, LinearLayer, UnitLayer
 from .settings import WHERE, KFACSettings
 
 # By name, so that a class that only adds the handling of empty inputs, as mmcv's, is known too,
-# and one that changes the weight in its forward pass is not.
+# and one that changes the weight in its forward pass is not; of these packages, or with the forward
+# pass of the class that it is derived from.
+_PACKAGES = ('torch', 'mmcv', 'mmengine')
 _KINDS: dict[str, tuple[type[nn.Module], type[Layer]]] = {
     'Linear': (nn.Linear, LinearLayer),
     'Conv2d': (nn.Conv2d, ConvLayer),
@@ -83,9 +86,20 @@ def _reason(
     settings: KFACSettings,
 ) -> str | None:
     """Why a module keeps its gradient; None if it need not."""
+    if is_parametrized(module) or isinstance(module, ParametrizationList):
+        return 'a weight under a parametrization'
     base, kind = _KINDS.get(type(module).__name__, (nn.Module, None))
     if kind is None or not isinstance(module, base):
         return f'{type(module).__name__} is not known'
+    package = type(module).__module__
+    if type(module).forward is not base.forward and package.split('.')[0] not in _PACKAGES:
+        return f'{type(module).__name__} of {package} is not known'
+    if 'forward' in vars(module):
+        return 'a forward method of its own'
+    for key in ('weight', 'bias'):
+        if getattr(module, key, None) is not None and key not in module._parameters:
+            origin = [name for name in module._parameters if name.startswith(f'{key}_')]
+            return f'a {key} computed from {", ".join(origin)}'
     if any(covers(prefix, name) for prefix in settings.exclude for name in own):
         return 'excluded'
     if any(uses[id(p)] > 1 for p in own.values()):

@@ -39,6 +39,12 @@ class Layer(ABC):
         self._max_size = max_size
 
     @property
+    def parameter_names(self) -> list[str]:
+        """Of :attr:`parameters`, in the network."""
+        keys = ('weight', 'bias')[: len(self.parameters)]
+        return [f'{self.name}.{key}' if self.name else key for key in keys]
+
+    @property
     def dtype(self) -> torch.dtype:
         """Of factors and preconditioned gradients: float64 for float64 weights, else float32."""
         double = self.parameters[0].dtype == torch.float64
@@ -166,13 +172,15 @@ class UnitLayer(Layer):
         self.shapes = [(self.parameters[0].numel(), 2, 2)]
 
     def context(self, inputs: Tensor) -> tuple[Tensor, Moments]:
-        """See :class:`Layer`."""
+        """See :class:`Layer`; a vector by itself, which a LayerNorm takes, is one sample."""
+        inputs = inputs if inputs.ndim > 1 else inputs[None]
         return inputs, moments(self.module, inputs)
 
     def add(self, totals: list[Tensor], context: Any, gradient: Tensor) -> int:
         """See :class:`Layer`."""
         if not len(gradient):
             return 0
+        gradient = gradient if gradient.ndim > 1 else gradient[None]
         values, axis = normalized(self.module, *context), channel_axis(self.module)
         factors.add_unit_outer(totals[0], factors.unit_gradients(values, gradient, axis))
         return len(gradient)

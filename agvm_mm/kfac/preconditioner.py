@@ -28,6 +28,8 @@ from .solve import clip_scale, precondition, solve
 from .stale import StaleSchedule
 from .traffic import Traffic, count_traffic
 
+UNCALLED = 'used without a call of its module, as by F.linear or F.conv2d'
+
 
 class KFAC:
     """Preconditions the gradients of a network's layers, each on the rank that owns the layer.
@@ -42,7 +44,7 @@ class KFAC:
         update: optimizer updates made.
         skipped: measurements that were not finite.
         layers: what is preconditioned.
-        left: why a parameter keeps its gradient, by name.
+        left: why a parameter keeps its gradient, by name; a measurement may add to it.
         owners: rank of every layer.
         averages: the factors of this rank's layers.
         solutions: their inverses; None before the first.
@@ -172,7 +174,19 @@ class KFAC:
             if due[index] and change is not None:
                 self.fresh[index] = False
                 self.schedule.measured(index, self.update, change)
+        self._leave_uncalled()
         return True
+
+    def _leave_uncalled(self) -> None:
+        """List weights that have a gradient, the same on all ranks, and no call that tells why."""
+        for index, layer in enumerate(self.layers):
+            if self.averages.measured[index]:
+                for name in layer.parameter_names:
+                    self.left.pop(name, None)
+            elif self._capture.due[index] and not self.averages.called[index]:
+                gradients = [p.grad for p in layer.parameters]
+                if any(gradient is not None and gradient.any() for gradient in gradients):
+                    self.left.update(dict.fromkeys(layer.parameter_names, UNCALLED))
 
     def _solve(self) -> None:
         on_time = self.update % self.settings.inverse_interval == 0
@@ -252,6 +266,6 @@ class KFAC:
         found[list(plain)] = torch.stack(rows).cpu() / loss_scale**2
         self.norms = found
         if self.settings.kl_clip is not None:
-            squares = [rates[id(layer.parameters[0])] ** 2 for layer in self.layers]
-            size = found[:, 2] @ torch.tensor(squares, dtype=torch.float64)
+            squares = [rates[id(self.layers[i].parameters[0])] ** 2 for i in plain]
+            size = found[list(plain), 2] @ torch.tensor(squares, dtype=torch.float64)
             self.scale = float(clip_scale(size, float(self.settings.kl_clip)))

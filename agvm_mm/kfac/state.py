@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .packing import full_size, pack, packed_size, unpack
 from .preconditioner import KFAC
+from .settings import WHERE
 from .traffic import solution_shapes
 
 STATE_VERSION = 1
@@ -120,3 +121,12 @@ def _require_same(kfac: KFAC, state: Mapping[str, Any]) -> None:
             f'the layer {name!r} is preconditioned by K-FAC only in {where}; resume with the model '
             'and the kfac options (norms, grouped, exclude) of the run that wrote the checkpoint.'
         )
+    for layer in kfac.layers:
+        held, wanted = state['layers'][layer.name], sum(map(packed_size, layer.shapes))
+        if 'factors' in held and held['factors'][0].numel() != wanted:
+            raise ValueError(
+                f'the checkpoint holds factors of {held["factors"][0].numel()} numbers for the '
+                f'layer {layer.name!r} and this run has {wanted} ({WHERE}.max_size='
+                f'{kfac.settings.max_size}); resume with the model and the {WHERE}.max_size of the '
+                'run that wrote the checkpoint.'
+            )

@@ -120,7 +120,7 @@ class KFACPart:
             for group in self._optimizer.param_groups
             for parameter in group['params']
         }
-        skipped = kfac.skipped
+        skipped, left = kfac.skipped, set(kfac.left)
         if kfac.step(rates, loss_scale):
             assert self._message_hub is not None
             for name, value in scalars(kfac, self._module_of).items():
@@ -129,6 +129,12 @@ class KFACPart:
             print_log(
                 f'K-FAC: factors were not finite at update {kfac.update}; they stay as they were, '
                 'on all ranks. Said once; the checkpoint counts them.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        for name in sorted(set(kfac.left) - left):
+            print_log(
+                f'K-FAC: {name!r} keeps its gradient: {kfac.left[name]}.',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -9,6 +9,7 @@ import torch
 from kfac_nets import MixedNet, mixed_batch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
+from odd_layers import OddNet, odd_batch
 from torch import Tensor, nn
 
 from agvm_mm import AGVMOptimWrapper
@@ -75,6 +76,19 @@ def test_factors_that_are_not_finite_are_warned_of_once(warnings: Any) -> None:
     assert 'K-FAC: factors were not finite at update 1; they stay as they were' in text
     for factors, old in zip(kfac.averages.factors, before, strict=True):
         assert all(map(torch.equal, factors, old))
+
+
+@pytest.mark.parametrize('kind', ['functional', 'linear'])
+def test_a_weight_without_calls_is_warned_of_once(kind: str, warnings: Any) -> None:
+    network, wrapper = bound(OddNet([kind]).double().train())
+    for update in range(3):
+        network.train_step(odd_batch(update, range(8), torch.float64), wrapper)
+    assert warnings() == [
+        f'K-FAC: {name!r} keeps its gradient: used without a call of its module, as by F.linear or '
+        'F.conv2d.'
+        for name in ('layers.0.bias', 'layers.0.weight')
+        if kind == 'functional'
+    ]
 
 
 def test_a_checkpoint_without_factors_is_warned_of(warnings: Any) -> None:

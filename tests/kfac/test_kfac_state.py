@@ -132,3 +132,18 @@ def test_another_network_is_refused() -> None:
         from_state(kfac_of(MixedNet(), norms=False), result['state'])
     with pytest.raises(ValueError, match='version 0'):
         from_state(kfac_of(MixedNet()), dict(result['state'], version=0))
+
+
+@pytest.mark.parametrize(('before', 'after'), [(5000, 30), (30, 5000), (30, 60)])
+def test_another_max_size_is_refused(before: int, after: int) -> None:
+    """Of the network's factors some have 36, 55 and 73 rows."""
+    saved = _run(0, 1, dict(HARD, max_size=before), 2)[1]
+    with pytest.raises(ValueError, match=rf'for the layer .*max_size={after}\); resume with'):
+        _run(0, 1, dict(HARD, max_size=after), 3, saved)
+
+
+def test_another_max_size_that_changes_no_factor_resumes() -> None:
+    """No factor of this network has more than 73 rows."""
+    saved = _run(0, 1, HARD, 2)[1]
+    resumed = _run(0, 1, dict(HARD, max_size=73), 4, saved)[0]
+    check_equal(resumed, _run(0, 1, HARD, 4)[0])
