@@ -124,10 +124,15 @@ class Capture:
         """A layer was called; measure it when the gradient of its output arrives."""
         if self.due[index]:
             context = self._layers[index].context(inputs.detach())
-            output.register_hook(partial(self._arrived, index, context))
+            # Autograd drops the hooks on a view that is changed in place, as an in-place ReLU does
+            # to the output of a Linear on three dimensions, and keeps those on its base.
+            source = output if output._base is None else output._base
+            source.register_hook(partial(self._arrived, index, context, output.shape))
 
     @torch.no_grad()
-    def _arrived(self, index: int, context: Any, gradient: Tensor | None) -> None:
+    def _arrived(
+        self, index: int, context: Any, shape: torch.Size, gradient: Tensor | None
+    ) -> None:
         # A backward pass that is no part of the update; a SyncBN behind it whose input was empty.
         if self._gain == 0.0 or gradient is None:
             return
@@ -143,7 +148,7 @@ class Capture:
             totals = [gradient.new_zeros(shape, dtype=layer.dtype) for shape in layer.shapes]
             self.totals[index] = totals
         with torch.autocast(gradient.device.type, enabled=False):
-            scaled = gradient.to(layer.dtype) * self._gain
+            scaled = gradient.reshape(shape).to(layer.dtype) * self._gain
             self.positions[index] += layer.add(totals, context, scaled)
 
     def _done(self, index: int, sent: Sent, parameter: nn.Parameter) -> None:

@@ -28,7 +28,7 @@ from .solve import clip_scale, precondition, solve
 from .stale import StaleSchedule
 from .traffic import Traffic, count_traffic
 
-UNCALLED = 'used without a call of its module, as by F.linear or F.conv2d'
+UNCALLED = 'used without a call of their module, as by F.linear or F.conv2d'
 
 
 class KFAC:

@@ -132,9 +132,11 @@ class KFACPart:
                 logger='current',
                 level=logging.WARNING,
             )
-        for name in sorted(set(kfac.left) - left):
+        new = sorted(set(kfac.left) - left)
+        if new:
             print_log(
-                f'K-FAC: {name!r} keeps its gradient: {kfac.left[name]}.',
+                f'K-FAC: {len(new)} tensors keep their gradient, {kfac.left[new[0]]}: '
+                f'{", ".join(new[:4])}{" ..." if len(new) > 4 else "."}',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -70,7 +70,7 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], str | None]] = {
     'on single images': (_linear, None),
     'norm of single images': (lambda: nn.LayerNorm(SIZE), None),
     'hooked': (_doubled, None),
-    'functional': (_linear, 'used without a call of its module'),
+    'functional': (_linear, 'used without a call of their module'),
     'weight norm': (lambda: weight_norm(_linear()), 'computed from weight_g, weight_v'),
     'spectral norm': (lambda: spectral_norm(_linear()), 'computed from weight_orig'),
     'pruned': (

@@ -60,6 +60,32 @@ class TestCalls:
             measured_factors(network(False), images, square),
         )
 
+    @pytest.mark.parametrize(
+        ('layer', 'shape'),
+        [
+            (nn.Linear(3, 4), (2, 5, 3)),
+            (nn.Linear(3, 4), (2, 2, 5, 3)),
+            (nn.Conv2d(3, 4, 3), (3, 6, 6)),
+            (nn.LayerNorm(3), (2, 5, 3)),
+        ],
+    )
+    def test_an_output_that_is_a_view_and_overwritten(
+        self, layer: nn.Module, shape: tuple[int, ...]
+    ) -> None:
+        """Autograd forgets hooks on a view that is changed in place; ReLU leaves half of them."""
+        inputs, square = randn(*shape), lambda out: out.square().sum() / 2
+        found, expected = (
+            measured_factors(
+                nn.Sequential(copy.deepcopy(layer), nn.ReLU(inplace=inplace)).double(),
+                inputs,
+                square,
+                images=2,
+            )
+            for inplace in (True, False)
+        )
+        assert found.averages.measured == [True]
+        same(found, expected)
+
     @pytest.mark.parametrize('reentrant', [False, True])
     def test_checkpointing_counts_once(self, reentrant: bool) -> None:
         layers = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 4)).double()

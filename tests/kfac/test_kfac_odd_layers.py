@@ -115,7 +115,7 @@ def test_a_functional_convolution() -> None:
             network(images).square().sum().backward()
         kfac.step({})
         found.append((kfac.left, kfac.solved))
-    reason = 'used without a call of its module, as by F.linear or F.conv2d'
+    reason = 'used without a call of their module, as by F.linear or F.conv2d'
     names = ('second.weight', 'second.bias')
     assert found == [(dict.fromkeys(names, reason), [True, False]), ({}, [True, True])]
 
