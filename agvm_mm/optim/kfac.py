@@ -13,11 +13,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..gradients import ProcessGroupCommunicator, SingleProcess
-from ..kfac import KFAC, KFACSettings, from_state, gather, rescale_weights, to_state
+from ..kfac import KFAC, KFACSettings, describe, scalars
 from ..kfac.settings import WHERE
 from ..statistics import ModulePartition
 from .binding import data_parallel, module_names, require_optimized, unwrapped
-from .kfac_report import scalars, start
 
 
 class KFACPart:
@@ -33,10 +32,10 @@ class KFACPart:
         self._optimizer = optimizer
         self._kfac: KFAC | None = None
         self._pending: dict[str, Any] | None = None
-        self._gathered: tuple[int, dict[int, Any]] = (-1, {})
         self._model: nn.Module | None = None
         self._message_hub: MessageHub | None = None
         self._module_of: dict[int, str] = {}
+        self._listed: set[str] = set()
 
     @property
     def kfac(self) -> KFAC:
@@ -83,8 +82,9 @@ class KFACPart:
             self._kfac = KFAC(network, self.settings, communicator, updates)
             self._model, self._message_hub = model, message_hub
             self._module_of = module_names(network, partition)
-            print_log(start(self._kfac), logger='current')
-        elif not any(self._kfac.averages.measured):
+            self._listed = set(self._kfac.left)
+            print_log(describe(self._kfac), logger='current')
+        elif not self._kfac.measured:
             self._kfac.resume(updates)
         self._restore()
 
@@ -120,11 +120,12 @@ class KFACPart:
             for group in self._optimizer.param_groups
             for parameter in group['params']
         }
-        skipped, left = kfac.skipped, set(kfac.left)
+        skipped = kfac.skipped
         if kfac.step(rates, loss_scale):
             assert self._message_hub is not None
             for name, value in scalars(kfac, self._module_of).items():
                 self._message_hub.update_scalar(f'train/kfac/{name}', value)
+            self._list_uncalled(kfac)
         if kfac.skipped == 1 and skipped == 0:
             print_log(
                 f'K-FAC: factors were not finite at update {kfac.update}; they stay as they were, '
@@ -132,7 +133,12 @@ class KFACPart:
                 logger='current',
                 level=logging.WARNING,
             )
-        new = sorted(set(kfac.left) - left)
+        yield
+        kfac.advance()
+
+    def _list_uncalled(self, kfac: KFAC) -> None:
+        new = sorted(kfac.left.keys() - self._listed)
+        self._listed.update(new)
         if new:
             print_log(
                 f'K-FAC: {len(new)} tensors keep their gradient, {kfac.left[new[0]]}: '
@@ -140,27 +146,18 @@ class KFACPart:
                 logger='current',
                 level=logging.WARNING,
             )
-        yield
-        if self.settings.rescale_weights:
-            rescale_weights(kfac.layers)
-        kfac.advance()
 
     def gather(self) -> None:
         """Bring all factors to rank 0, on all ranks just before a checkpoint is written."""
-        self._gathered = (self.kfac.update, gather(self.kfac))
+        self.kfac.gather()
 
     def release(self) -> None:
         """Let go of what :meth:`gather` has brought, after the checkpoint was written."""
-        self._gathered = (-1, {})
+        self.kfac.release()
 
     def state_dict(self) -> dict[str, Any] | None:
         """For the checkpoint; without the factors if other ranks hold some and none gathered."""
-        if self._kfac is None:
-            return self._pending
-        if self._kfac.ranks == 1:
-            return to_state(self._kfac, gather(self._kfac))
-        update, tensors = self._gathered
-        return to_state(self._kfac, tensors if update == self._kfac.update else {})
+        return self._pending if self._kfac is None else self._kfac.state_dict()
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
         """Inverse of :meth:`state_dict`."""
@@ -171,7 +168,7 @@ class KFACPart:
     def _restore(self) -> None:
         if self._pending is None:
             return
-        if not from_state(self.kfac, self._pending):
+        if not self.kfac.load_state_dict(self._pending):
             print_log(
                 'K-FAC: the checkpoint holds no factors; they are measured at the next update. '
                 "custom_hooks=[dict(type='KFACStateHook')] keeps them in checkpoints.",

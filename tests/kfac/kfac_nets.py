@@ -116,13 +116,13 @@ def train_mixed(
     return dict(
         weights=torch.cat([p.detach().reshape(-1) for p in network.parameters()]),
         state=wrapper.state_dict()['kfac'],
-        gaps=wrapper.kfac.kfac.schedule.gaps,
+        gaps=[layer.clock.gap for layer in wrapper.kfac.kfac.layers],
         skipped=wrapper.kfac.kfac.skipped,
     )
 
 
 def factors_of(result: dict[str, Any]) -> dict[str, Tensor]:
-    return {name: entry['factors'][0] for name, entry in result['state']['layers'].items()}
+    return {name: entry['factors'] for name, entry in result['state']['layers'].items()}
 
 
 def distance(left: Tensor, right: Tensor) -> float:

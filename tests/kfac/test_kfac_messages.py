@@ -64,17 +64,17 @@ def test_factors_that_are_not_finite_are_warned_of_once(warnings: Any) -> None:
     network, wrapper = bound()
     train(network, wrapper, range(1))
     kfac = wrapper.kfac.kfac
-    before = [[factor.clone() for factor in factors] for factors in kfac.averages.factors]
-    hooked = kfac.layers[0].add
-    kfac.layers[0].add = lambda totals, context, gradient: hooked(
-        totals, context * float('inf'), gradient
-    )
+    factors_of = lambda: [layer.factors for layer in kfac.layers]  # noqa: E731
+    before = [[factor.clone() for factor in factors] for factors in factors_of()]
+    helper = kfac.layers[0].helper
+    hooked = helper.add
+    helper.add = lambda sums, context, gradient: hooked(sums, context * float('inf'), gradient)
     assert warnings() == []
     train(network, wrapper, range(1, 3))
     assert kfac.skipped == 2
     (text,) = warnings()
     assert 'K-FAC: factors were not finite at update 1; they stay as they were' in text
-    for factors, old in zip(kfac.averages.factors, before, strict=True):
+    for factors, old in zip(factors_of(), before, strict=True):
         assert all(map(torch.equal, factors, old))
 
 
@@ -103,7 +103,7 @@ def test_a_checkpoint_without_factors_is_warned_of(warnings: Any) -> None:
     assert 'the checkpoint holds no factors; they are measured at the next update' in text
     assert "dict(type='KFACStateHook')" in text
     train(network, wrapper, range(1, 2))
-    assert all(wrapper.kfac.kfac.solved)
+    assert all(layer.solved for layer in wrapper.kfac.kfac.layers)
 
 
 @pytest.mark.parametrize(('solver', 'other'), [('cholesky', 'eigen'), ('eigen', 'cholesky')])
@@ -115,10 +115,13 @@ def test_another_solver_goes_on_from_the_factors(solver: str, other: str) -> Non
     assert all('solution' in entry for entry in saved['kfac']['layers'].values())
     network, resumed = bound(saved=saved, solver=other, inverse_interval=3)
     kfac = resumed.kfac.kfac
-    layer = next(i for i, one in enumerate(kfac.layers) if one.name == 'head')
-    gradients = [torch.randn_like(p) for p in kfac.layers[layer].parameters]
+    before, layer = (
+        next(layer for layer in one.layers if layer.name == 'head')
+        for one in (wrapper.kfac.kfac, kfac)
+    )
+    gradients = [torch.randn_like(p) for p in layer.parameters]
     matrix = torch.cat([gradients[0], gradients[1][:, None]], 1)
-    a, g = (factor[0] for factor in wrapper.kfac.kfac.averages.factors[layer])
+    a, g = (factor[0] for factor in before.factors)
     if other == 'eigen':
         damped = torch.kron(g, a) + 0.1 * torch.eye(a.shape[0] * g.shape[0], dtype=a.dtype)
         expected = torch.linalg.solve(damped, matrix.reshape(-1)).reshape(matrix.shape)
@@ -127,8 +130,8 @@ def test_another_solver_goes_on_from_the_factors(solver: str, other: str) -> Non
         left = torch.linalg.inv(g + 0.1**0.5 / pi * torch.eye(len(g), dtype=g.dtype))
         right = torch.linalg.inv(a + 0.1**0.5 * pi * torch.eye(len(a), dtype=a.dtype))
         expected = left @ matrix @ right
-    found = kfac.apply(layer, gradients)
+    found = layer.apply(gradients)
     torch.testing.assert_close(found[0], expected, rtol=1e-9, atol=1e-12)
-    assert all(kfac.solved) and all(kfac.fresh)
+    assert all(layer.solved and layer.fresh for layer in kfac.layers)
     train(network, resumed, range(2, 4))
     assert all(p.isfinite().all() for p in network.parameters())

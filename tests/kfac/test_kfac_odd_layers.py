@@ -37,7 +37,7 @@ def train(
         model.train_step(odd_batch(update, images, DOUBLE), wrapper)
     part = wrapper.kfac.kfac
     weights = torch.cat([p.detach().reshape(-1) for p in network.parameters()])
-    solved = {layer.name: done for layer, done in zip(part.layers, part.solved)}
+    solved = {layer.name: layer.solved for layer in part.layers}
     return weights, part.left, solved
 
 
@@ -114,7 +114,7 @@ def test_a_functional_convolution() -> None:
         with kfac.capture(0, 1, 3):
             network(images).square().sum().backward()
         kfac.step({})
-        found.append((kfac.left, kfac.solved))
+        found.append((kfac.left, [layer.solved for layer in kfac.layers]))
     reason = 'used without a call of their module, as by F.linear or F.conv2d'
     names = ('second.weight', 'second.bias')
     assert found == [(dict.fromkeys(names, reason), [True, False]), ({}, [True, True])]

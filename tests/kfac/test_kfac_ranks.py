@@ -189,13 +189,13 @@ def _uneven(rank: int) -> dict[str, Any]:
 
     def poison(wrapper: Any, update: int) -> None:
         if update == 1 and rank == 1:
-            layer = wrapper.kfac.kfac.layers[0]
-            hooked = layer.add
-            layer.add = lambda totals, context, gradient: hooked(
-                totals, context * float('inf'), gradient
+            helper = wrapper.kfac.kfac.layers[0].helper
+            hooked = helper.add
+            helper.add = lambda sums, context, gradient: hooked(
+                sums, context * float('inf'), gradient
             )
         elif update == 2 and rank == 1:
-            del wrapper.kfac.kfac.layers[0].add
+            del wrapper.kfac.kfac.layers[0].helper.add
 
     return train_mixed(rank, 2, updates=3, alter=poison)
 
