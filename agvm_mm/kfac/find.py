@@ -7,35 +7,38 @@ from dataclasses import dataclass, field
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from ..statistics.partition import covers
-from .layers import ConvLayer, Layer, LinearLayer, UnitLayer
+from .modules import ConvHelper, LinearHelper, ModuleHelper, NormHelper
 from .settings import WHERE, KFACSettings
 
 # By name, so that a class that only adds the handling of empty inputs, as mmcv's, is known too,
-# and one that changes the weight in its forward pass is not.
-_KINDS: dict[str, tuple[type[nn.Module], type[Layer]]] = {
-    'Linear': (nn.Linear, LinearLayer),
-    'Conv2d': (nn.Conv2d, ConvLayer),
-    'BatchNorm1d': (_BatchNorm, UnitLayer),
-    'BatchNorm2d': (_BatchNorm, UnitLayer),
-    'SyncBatchNorm': (_BatchNorm, UnitLayer),
-    '_BatchNormXd': (_BatchNorm, UnitLayer),
-    'GroupNorm': (nn.GroupNorm, UnitLayer),
-    'LayerNorm': (nn.LayerNorm, UnitLayer),
+# and one that changes the weight in its forward pass is not; of these packages, or with the forward
+# pass of the class that it is derived from.
+_PACKAGES = ('torch', 'mmcv', 'mmengine')
+_KINDS: dict[str, tuple[type[nn.Module], type[ModuleHelper]]] = {
+    'Linear': (nn.Linear, LinearHelper),
+    'Conv2d': (nn.Conv2d, ConvHelper),
+    'BatchNorm1d': (_BatchNorm, NormHelper),
+    'BatchNorm2d': (_BatchNorm, NormHelper),
+    'SyncBatchNorm': (_BatchNorm, NormHelper),
+    '_BatchNormXd': (_BatchNorm, NormHelper),
+    'GroupNorm': (nn.GroupNorm, NormHelper),
+    'LayerNorm': (nn.LayerNorm, NormHelper),
 }
 
 
 @dataclass
 class Found:
-    """The layers in the network's order, and the parameters that keep their gradient.
+    """The modules in the network's order, and the parameters that keep their gradient.
 
     Attributes:
-        layers: what is preconditioned.
+        helpers: of the modules that are preconditioned.
         left: reason by parameter name.
     """
 
-    layers: list[Layer] = field(default_factory=list)
+    helpers: list[ModuleHelper] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
 
 
@@ -65,10 +68,10 @@ def find_layers(network: nn.Module, settings: KFACSettings) -> Found:
         reason = _reason(module, own, uses, settings)
         if reason is None:
             kind = _KINDS[type(module).__name__][1]
-            found.layers.append(kind(name, module, settings.max_size))
+            found.helpers.append(kind(name, module, settings.max_size))
         else:
             found.left.update(dict.fromkeys(own, reason))
-    if not found.layers:
+    if not found.helpers:
         raise ValueError(
             f'{WHERE} finds no trainable layer that it knows in {type(network).__name__}; known '
             f'are {", ".join(_KINDS)}: set {WHERE}=None.'
@@ -83,9 +86,20 @@ def _reason(
     settings: KFACSettings,
 ) -> str | None:
     """Why a module keeps its gradient; None if it need not."""
+    if is_parametrized(module) or isinstance(module, ParametrizationList):
+        return 'a weight under a parametrization'
     base, kind = _KINDS.get(type(module).__name__, (nn.Module, None))
     if kind is None or not isinstance(module, base):
         return f'{type(module).__name__} is not known'
+    package = type(module).__module__
+    if type(module).forward is not base.forward and package.split('.')[0] not in _PACKAGES:
+        return f'{type(module).__name__} of {package} is not known'
+    if 'forward' in vars(module):
+        return 'a forward method of its own'
+    for key in ('weight', 'bias'):
+        if getattr(module, key, None) is not None and key not in module._parameters:
+            origin = [name for name in module._parameters if name.startswith(f'{key}_')]
+            return f'a {key} computed from {", ".join(origin)}'
     if any(covers(prefix, name) for prefix in settings.exclude for name in own):
         return 'excluded'
     if any(uses[id(p)] > 1 for p in own.values()):
@@ -93,7 +107,7 @@ def _reason(
     bias = getattr(module, 'bias', None)
     if not module.weight.requires_grad or (bias is not None and not bias.requires_grad):
         return 'frozen in part'
-    if kind is UnitLayer:
+    if kind is NormHelper:
         return _unit_reason(module, settings)
     if isinstance(module, nn.Conv2d):
         return _conv_reason(module, settings)

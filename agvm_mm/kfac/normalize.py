@@ -13,7 +13,7 @@ from torch.nn.functional import batch_norm, group_norm, layer_norm
 
 from .factors import wide
 
-Moments = tuple[Tensor, Tensor] | None
+Statistics = tuple[Tensor, Tensor] | None
 """Mean and variance that a call normalised with; None where its input tells."""
 
 
@@ -22,7 +22,7 @@ def channel_axis(module: nn.Module) -> int:
     return -1 if isinstance(module, nn.LayerNorm) else 1
 
 
-def moments(module: nn.Module, inputs: Tensor) -> Moments:
+def statistics(module: nn.Module, inputs: Tensor) -> Statistics:
     """Called in the forward pass, in the same order on all ranks."""
     if not isinstance(module, nn.modules.batchnorm._BatchNorm):
         return None
@@ -34,7 +34,7 @@ def moments(module: nn.Module, inputs: Tensor) -> Moments:
     return None
 
 
-def normalized(module: nn.Module, inputs: Tensor, given: Moments) -> Tensor:
+def normalized(module: nn.Module, inputs: Tensor, given: Statistics) -> Tensor:
     """The normalised input."""
     values = wide(inputs)
     if isinstance(module, nn.LayerNorm):
@@ -44,7 +44,7 @@ def normalized(module: nn.Module, inputs: Tensor, given: Moments) -> Tensor:
     assert isinstance(module, nn.modules.batchnorm._BatchNorm)
     if given is None:
         return batch_norm(values, None, None, training=True, eps=module.eps)
-    mean, variance = (moment.to(values) for moment in given)
+    mean, variance = (part.to(values) for part in given)
     return batch_norm(values, mean, variance, eps=module.eps)
 
 
@@ -53,7 +53,7 @@ def _ranks(module: nn.SyncBatchNorm) -> int:
     return dist.get_world_size(module.process_group) if initialized else 1
 
 
-def _over_ranks(module: nn.SyncBatchNorm, inputs: Tensor) -> Moments:
+def _over_ranks(module: nn.SyncBatchNorm, inputs: Tensor) -> Statistics:
     """Mean and variance over all ranks, by one collective of 2 C + 1 numbers."""
     channels = inputs.shape[1]
     values = inputs.double().transpose(0, 1).reshape(channels, -1)

@@ -1,32 +1,35 @@
-r"""K-FAC on one network: measure, average, invert, precondition; knows no training framework.
+r"""K-FAC on one network: measure, solve, precondition, clip; knows no training framework.
 
 .. math:: \begin{pmatrix} dW & db \end{pmatrix} \leftarrow
           (G + \tfrac{\sqrt\lambda}{\pi} I)^{-1} \begin{pmatrix} dW & db \end{pmatrix}
           (A + \pi \sqrt\lambda I)^{-1}
 
-Source: Osawa et al., CVPR 2019. One update is: :meth:`KFAC.capture` round each backward pass,
-:meth:`KFAC.step` once the gradients are averaged, the optimizer's step, :meth:`KFAC.advance`.
+Source: Osawa et al., CVPR 2019. One update is: :meth:`KFAC.before_update`,
+:meth:`KFAC.around_backward` around each backward pass, :meth:`KFAC.step` once the gradients are
+averaged, the optimizer's step, :meth:`KFAC.after_step`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..distributed import Communicator
-from .assignment import assign, inversion_cost
-from .averages import Averages
 from .capture import Capture
-from .exchange import Exchange
+from .distribution import Traffic, assign, count_traffic, inversion_cost
 from .find import find_layers
-from .layers import Layer, UnitLayer
+from .layer import KFACLayer
+from .measurement import Measurement
 from .settings import KFACSettings
-from .solve import clip_scale, precondition, solve
-from .stale import StaleSchedule
-from .traffic import Traffic, count_traffic
+from .solve import clip_scale
+
+STATE_VERSION = 2
+UNCALLED = 'used without a call of their module, as by F.linear or F.conv2d'
+Matrices = dict[KFACLayer, Tensor]
 
 
 class KFAC:
@@ -36,21 +39,12 @@ class KFAC:
         network: the bare network; hooks are put on its layers.
         settings: the checked options.
         communicator: the data-parallel ranks; for its use alone, as it overlaps with others.
-        updates: optimizer updates already made.
 
     Attributes:
-        update: optimizer updates made.
         skipped: measurements that were not finite.
         layers: what is preconditioned.
-        left: why a parameter keeps its gradient, by name.
-        owners: rank of every layer.
-        averages: the factors of this rank's layers.
-        solutions: their inverses; None before the first.
-        solved: of every layer, whether its owner has a solution.
-        fresh: of every layer, whether the solution is that of the present factors.
-        schedule: when each layer is measured.
-        norms: (layers, 3) of the last update that measured: squared norm of the gradient, of the
-            preconditioned one, and their inner product; None before.
+        products: of the last update that measured, by layer: squared length of the gradient, of the
+            preconditioned one, and their inner product.
         scale: of the KL clip at the last update.
     """
 
@@ -59,27 +53,22 @@ class KFAC:
         network: nn.Module,
         settings: KFACSettings,
         communicator: Communicator,
-        updates: int = 0,
     ) -> None:
         found = find_layers(network, settings)
         self.settings = settings
         self.communicator = communicator
-        self.update = updates
         self.skipped = 0
-        self.layers: Sequence[Layer] = found.layers
-        self.left = found.left
-        self.owners = assign([inversion_cost(layer.shapes) for layer in self.layers], self.ranks)
-        count = len(self.layers)
-        self.solutions: list[list[Tensor] | None] = [None] * count
-        self.solved = [False] * count
-        self.fresh = [False] * count
-        self.schedule = StaleSchedule(count, settings.statistics_interval, settings.stale_threshold)
-        self.averages = Averages(self.layers, self.owners, communicator, float(settings.momentum))
-        self.norms: Tensor | None = None
+        self._left = found.left
+        owners = assign([inversion_cost(helper.shapes) for helper in found.helpers], self.ranks)
+        self.layers = [
+            KFACLayer(helper, owner, owner == communicator.rank, settings)
+            for helper, owner in zip(found.helpers, owners)
+        ]
+        self.products: dict[KFACLayer, list[float]] = {}
         self.scale = 1.0
         self._capture = Capture(self.layers)
-        self._exchange = Exchange(self.layers, self.owners, communicator, settings.half)
-        self._plan()
+        self._measurement = Measurement(self.layers, communicator, settings.half)
+        self._gathered: dict[str, dict[str, Any]] = {}
 
     @property
     def ranks(self) -> int:
@@ -88,170 +77,187 @@ class KFAC:
 
     @property
     def overlaps(self) -> bool:
-        """Whether factors are sent during the backward pass."""
+        """Whether sums are sent during the backward pass."""
         return self.ranks > 1 and self.settings.overlap and self.communicator.concurrent
 
     @property
-    def due(self) -> bool:
-        """Whether any layer is measured on the present update."""
-        return any(self._capture.due)
+    def left(self) -> dict[str, str]:
+        """Why a parameter keeps its gradient, by name; a measurement may add to it."""
+        names = [name for x in self.layers if x.uncalled for name in x.parameter_names]
+        return {**self._left, **dict.fromkeys(names, UNCALLED)}
 
-    def capture(
-        self, index: int, count: int, images: int, loss_scale: float = 1.0
+    @property
+    def due(self) -> bool:
+        """Whether the present update measures any layer."""
+        return any(layer.due for layer in self.layers)
+
+    @property
+    def measured(self) -> bool:
+        """Whether any layer has factors."""
+        return any(layer.measured for layer in self.layers)
+
+    def traffic(self) -> Traffic:
+        """Bytes on the wire and in memory."""
+        return count_traffic(
+            [layer.helper for layer in self.layers],
+            [layer.owner for layer in self.layers],
+            self.ranks,
+            self.settings.half and self.ranks > 1,
+            self.settings.solver,
+        )
+
+    def before_update(self, update: int) -> None:
+        """Decide what the coming update measures; a run without factors measures all of them."""
+        self.release()
+        started = self.measured
+        for layer in self.layers:
+            layer.due = layer.clock.due(update) if started else True
+
+    def around_backward(
+        self, index: int, count: int, images: int, loss_scale: float | Tensor = 1.0
     ) -> AbstractContextManager[None]:
-        """Around backward pass ``index`` of ``count``, see :meth:`Capture.watch`."""
+        """Around backward pass ``index`` of ``count``, see :meth:`Capture.around_backward`."""
         if not self.due:
             return nullcontext()
         last = index + 1 == count
         if last:
-            self._exchange.begin(self._capture.due)
-        early = last and self.overlaps
-        return self._capture.watch(
-            index, count, images, loss_scale, self._send_early if early else None
-        )
+            self._measurement.begin()
+        complete = self._measurement.send if last and self.overlaps else None
+        return self._capture.around_backward(index, count, images, loss_scale, complete)
 
     @torch.no_grad()
-    def step(self, rates: Mapping[int, float], loss_scale: float = 1.0) -> bool:
+    def step(
+        self, update: int, rates: Mapping[int, float], loss_scale: float | Tensor = 1.0
+    ) -> bool:
         """Replace the gradients by preconditioned ones; the same on every rank.
 
         Args:
+            update: the present one.
             rates: learning rate by ``id(parameter)``, for the KL clip.
-            loss_scale: what the loss was multiplied with.
+            loss_scale: what the loss was multiplied by.
 
         Returns:
             Whether the factors were measured.
         """
-        measured = self.due and self._capture.complete and self._measure()
+        measured = self._capture.complete and self._measure(update)
         self._capture.reset()
-        self._solve()
-        plain, new = self._gather_preconditioned()
+        self._solve(update)
+        plain, new = self._precondition()
         if measured or self.settings.kl_clip is not None:
-            self._compare(plain, new, rates, loss_scale)
-        for index, matrix in new.items():
-            self.layers[index].write(matrix if self.scale == 1.0 else matrix * self.scale)
+            self._clip(plain, new, rates, loss_scale)
+        for layer, matrix in new.items():
+            layer.helper.write(matrix if self.scale == 1.0 else matrix * self.scale)
         return measured
 
-    def advance(self) -> None:
-        """Count the update as made."""
-        self.update += 1
-        self._plan()
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Rescale the weights that a normalisation follows, if the settings ask for it."""
+        if self.settings.rescale_weights:
+            for layer in self.layers:
+                layer.helper.rescale()
 
-    def traffic(self) -> Traffic:
-        """Bytes on the wire and in memory."""
-        half, solver = self.settings.half and self.ranks > 1, self.settings.solver
-        return count_traffic(self.layers, self.owners, self.ranks, half, solver)
+    def gather(self) -> None:
+        """Bring all factors to rank 0 on all ranks, just before a checkpoint is written there.
 
-    def owned(self, index: int) -> bool:
-        """Whether this rank inverts the factors of the layer."""
-        return self.owners[index] == self.communicator.rank
-
-    def resume(self, update: int) -> None:
-        """Go on from ``update``; a run without factors measures them at its first update."""
-        self.update = update
-        self._plan()
-
-    def _plan(self) -> None:
-        started = any(self.averages.measured)
-        due = self.schedule.due(self.update)
-        self._capture.due = due if started else [True] * len(self.layers)
-
-    def _send_early(self, index: int) -> None:
-        # The totals leave the capture: packed they take half the memory, and nothing may follow.
-        totals, self._capture.totals[index] = self._capture.totals[index], None
-        self._exchange.offer(index, totals)
-
-    def _measure(self) -> bool:
-        capture = self._capture
-        sums = self._exchange.finish(capture.totals)
-        due = capture.due
-        changes = self.averages.update(sums, capture.positions, capture.images)
-        if changes is None:
-            self.skipped += 1
-            return False
-        for index, change in enumerate(changes):
-            if due[index] and change is not None:
-                self.fresh[index] = False
-                self.schedule.measured(index, self.update, change)
-        return True
-
-    def _solve(self) -> None:
-        on_time = self.update % self.settings.inverse_interval == 0
-        for index, measured in enumerate(self.averages.measured):
-            if measured and not self.fresh[index] and (on_time or not self.solved[index]):
-                self.invert(index)
-
-    def invert(self, index: int) -> None:
-        """Invert the factors of a layer if it is this rank's, and note that its owner has."""
-        factors = self.averages.factors[index]
-        if self.owned(index) and factors is not None:
-            solution = solve(
-                factors, self._damping(index), self.settings.solver, self.settings.dtype
-            )
-            # A checkpoint keeps no strides, and they decide how a product rounds.
-            self.solutions[index] = [part.contiguous() for part in solution]
-        self.solved[index] = self.fresh[index] = True
-
-    def apply(self, index: int, gradients: Sequence[Tensor]) -> Tensor | None:
-        """What :meth:`step` would make of other gradients of a layer of this rank.
-
-        Args:
-            index: of the layer.
-            gradients: of its parameters, in their order.
-
-        Returns:
-            The preconditioned matrix; None before the factors were inverted.
+        Without it a checkpoint of several ranks holds the clocks alone.
         """
-        layer = self.layers[index]
-        if self.solutions[index] is None:
-            return None
-        return self._precondition(index, layer.join(gradients).to(layer.dtype))
+        self._gathered = {layer.name: layer.state_dict(self.communicator) for layer in self.layers}
 
-    def _damping(self, index: int) -> float:
-        unit = isinstance(self.layers[index], UnitLayer)
-        return float(self.settings.damping * (self.settings.norm_damping if unit else 1))
+    def release(self) -> None:
+        """Let go of what :meth:`gather` has brought."""
+        self._gathered = {}
 
-    def _gather_preconditioned(self) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds; loads with ``weights_only=True``."""
+        layers = self._gathered or {layer.name: layer.clock.state_dict() for layer in self.layers}
+        if self.ranks == 1:
+            layers = {layer.name: layer.state_dict(self.communicator) for layer in self.layers}
+        return {
+            'version': STATE_VERSION,
+            'skipped': self.skipped,
+            'solver': self.settings.solver,
+            'layers': layers,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> bool:
+        """Inverse of :meth:`state_dict` for any number of ranks; whether it held factors.
+
+        Raises:
+            ValueError: another format, other layers, or factors of other sizes.
+        """
+        self._require_same(state)
+        self.skipped = int(state['skipped'])
+        same_solver = state['solver'] == self.settings.solver
+        for layer in self.layers:
+            layer.load_state_dict(state['layers'][layer.name], same_solver)
+        return self.measured
+
+    def _measure(self, update: int) -> bool:
+        counts = self._measurement.finish(update, self._capture.images)
+        self.skipped += not counts
+        return counts
+
+    def _solve(self, update: int) -> None:
+        """Invert the factors that have moved, where it is time or for the first time."""
+        on_time = update % self.settings.inverse_interval == 0
+        for layer in self.layers:
+            if layer.measured and not layer.fresh and (on_time or not layer.solved):
+                layer.solve()
+
+    def _precondition(self) -> tuple[Matrices, Matrices]:
         """Gradient matrices by layer, plain and preconditioned, on all ranks."""
-        plain = {}
-        for index, layer in enumerate(self.layers):
-            matrix = layer.matrix() if self.solved[index] else None
+        plain: Matrices = {}
+        for layer in self.layers:
+            matrix = layer.helper.matrix() if layer.solved else None
             if matrix is not None:
-                plain[index] = matrix.to(layer.dtype)
-        new = {i: self._precondition(i, m) if self.owned(i) else m for i, m in plain.items()}
+                plain[layer] = matrix.to(layer.helper.dtype)
+        new = {x: x.precondition(matrix) if x.owned else matrix for x, matrix in plain.items()}
         flying = []
-        for rank in sorted({self.owners[index] for index in plain}):
-            mine = [index for index in plain if self.owners[index] == rank]
-            flat = torch.cat([new[index].reshape(-1) for index in mine])
+        for rank in sorted({layer.owner for layer in plain}):
+            mine = [layer for layer in plain if layer.owner == rank]
+            flat = torch.cat([new[layer].reshape(-1) for layer in mine])
             flying.append((mine, flat, self.communicator.start_broadcast(flat, rank)))
         for mine, flat, work in flying:
             work.wait()
-            for index, part in zip(mine, flat.split([plain[i].numel() for i in mine])):
-                new[index] = part.view_as(plain[index]).to(plain[index].dtype)
+            for layer, part in zip(mine, flat.split([plain[x].numel() for x in mine])):
+                new[layer] = part.view_as(plain[layer]).to(plain[layer].dtype)
         return plain, new
 
-    def _precondition(self, index: int, matrix: Tensor) -> Tensor:
-        solution = self.solutions[index]
-        assert solution is not None
-        result = precondition(matrix, solution, self._damping(index))
-        return torch.where(result.isfinite().all(), result, matrix)
-
-    def _compare(
+    def _clip(
         self,
-        plain: Mapping[int, Tensor],
-        new: Mapping[int, Tensor],
+        plain: Matrices,
+        new: Matrices,
         rates: Mapping[int, float],
-        loss_scale: float,
+        loss_scale: float | Tensor,
     ) -> None:
+        """Compare the gradients before and after, and bound the step."""
         if not plain:
             return
         rows = [
-            torch.stack([(g * g).sum(), (new[i] * new[i]).sum(), (g * new[i]).sum()]).double()
-            for i, g in plain.items()
+            torch.stack([(g * g).sum(), (new[x] * new[x]).sum(), (g * new[x]).sum()]).double()
+            for x, g in plain.items()
         ]
-        found = torch.zeros(len(self.layers), 3, dtype=torch.float64)
-        found[list(plain)] = torch.stack(rows).cpu() / loss_scale**2
-        self.norms = found
+        products = (torch.stack(rows) / loss_scale / loss_scale).cpu()
+        self.products = dict(zip(plain, products.tolist()))
         if self.settings.kl_clip is not None:
-            squares = [rates[id(layer.parameters[0])] ** 2 for layer in self.layers]
-            size = found[:, 2] @ torch.tensor(squares, dtype=torch.float64)
+            squares = [rates[id(layer.parameters[0])] ** 2 for layer in plain]
+            size = products[:, 2] @ torch.tensor(squares, dtype=torch.float64)
             self.scale = float(clip_scale(size, float(self.settings.kl_clip)))
+
+    def _require_same(self, state: Mapping[str, Any]) -> None:
+        if state.get('version') != STATE_VERSION:
+            raise ValueError(
+                f'the checkpoint holds K-FAC state of version {state.get("version")!r}, this '
+                f'release reads {STATE_VERSION}: resume with the release that wrote it.'
+            )
+        ours, theirs = {layer.name for layer in self.layers}, set(state['layers'])
+        if ours != theirs:
+            name = sorted(ours ^ theirs)[0]
+            where = 'the checkpoint' if name in theirs else 'this network'
+            raise ValueError(
+                f'the layer {name!r} is preconditioned by K-FAC only in {where}; resume with the '
+                'model and the kfac options (norms, grouped, exclude) of the run that wrote the '
+                'checkpoint.'
+            )
+        for layer in self.layers:
+            layer.require_same(state['layers'][layer.name])

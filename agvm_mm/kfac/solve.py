@@ -14,9 +14,31 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .damping import split_damping
-
 SOLVERS = ('cholesky', 'eigen')
+_FLOOR = 1e-30
+
+
+def diagonal(factor: Tensor) -> Tensor:
+    """Diagonal (g, n) of a dense factor (g, n, n); a diagonal factor (g, n) is its own."""
+    return factor.diagonal(dim1=-2, dim2=-1) if factor.ndim == 3 else factor
+
+
+def pi_ratio(a: Tensor, g: Tensor) -> Tensor:
+    """Pi of every group, shape (g,); finite also where a group has seen nothing but zeros."""
+    roots = (diagonal(factor).mean(-1).clamp(min=_FLOOR).sqrt() for factor in (a, g))
+    return next(roots) / next(roots)
+
+
+def split_damping(a: Tensor, g: Tensor, damping: float) -> tuple[Tensor, Tensor]:
+    r"""What is added to the diagonals of A and of G, each of shape (g,).
+
+    .. math:: \pi = \sqrt{\frac{\mathrm{tr} A / \dim A}{\mathrm{tr} G / \dim G}}, \qquad
+              A + \pi \sqrt{\lambda} I, \quad G + \frac{\sqrt{\lambda}}{\pi} I .
+
+    Scaling A up and G down by one number changes nothing. Source: Martens and Grosse, ICML 2015.
+    """
+    pi, root = pi_ratio(a, g), damping**0.5
+    return pi * root, root / pi
 
 
 def damped_inverse(factor: Tensor, damping: Tensor | float, dtype: torch.dtype) -> Tensor:
@@ -62,6 +84,13 @@ def solve(
         for_a, for_g = split_damping(a, g, damping)
         return [damped_inverse(a, for_a, dtype), damped_inverse(g, for_g, dtype)]
     return [*_eigen(a, dtype), *_eigen(g, dtype)]
+
+
+def solution_shapes(shapes: Sequence[tuple[int, ...]], solver: str) -> list[tuple[int, ...]]:
+    """Shapes of what :func:`solve` returns, from those of the factors."""
+    if solver == 'cholesky' or len(shapes) == 1:
+        return list(shapes)
+    return [part for shape in shapes for part in ((shape if len(shape) == 3 else (0,)), shape[:2])]
 
 
 def precondition(matrix: Tensor, solution: Sequence[Tensor], damping: float) -> Tensor:

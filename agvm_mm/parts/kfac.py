@@ -11,11 +11,10 @@ from torch import nn
 
 from ..distributed import ProcessGroupCommunicator, SingleProcess
 from ..gradients import BlockPreconditioner
-from ..kfac import KFAC, KFACSettings, from_state, gather, rescale_weights, to_state
+from ..kfac import KFAC, KFACSettings, describe, scalars
 from ..kfac.settings import WHERE
 from ..statistics import ModulePartition
 from .kfac_blocks import KFACBlocks
-from .kfac_report import scalars, start
 from .part import Part, Pass, Run
 
 
@@ -39,7 +38,6 @@ class KFACPart(Part):
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.settings = KFACSettings.from_dict(values)
-        self._gathered: dict[int, Any] | None = None
 
     def bind(self, run: Run) -> None:
         """See :class:`Part`."""
@@ -58,7 +56,12 @@ class KFACPart(Part):
         self.preconditioner = KFAC(run.network, self.settings, communicator)
         self._run = run
         self._checked = False
-        run.log.say(start(self.preconditioner))
+        self._listed = set(self.preconditioner.left)
+        run.log.say(describe(self.preconditioner))
+
+    def before_update(self, update: int) -> None:
+        """See :class:`Part`."""
+        self.preconditioner.before_update(update)
 
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:
         """See :class:`Part`; the factors are measured if this update is to.
@@ -70,7 +73,7 @@ class KFACPart(Part):
         if not self._checked:  # MMEngine compiles between the first sight and the first step
             _require_uncompiled(self._run.model)
             self._checked = True
-        if not self._due(this.update):
+        if not self.preconditioner.due:
             return nullcontext()
         if this.images < 1:
             raise RuntimeError(
@@ -78,7 +81,9 @@ class KFACPart(Part):
                 "model does not show it: its argument has to hold them under 'inputs', as a list "
                 f'or a tensor; or set {WHERE}=None.'
             )
-        return self.preconditioner.capture(this.index, this.count, this.images, this.loss_scale())
+        return self.preconditioner.around_backward(
+            this.index, this.count, this.images, this.loss_scale()
+        )
 
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
@@ -86,7 +91,8 @@ class KFACPart(Part):
         kfac, groups = self.preconditioner, self._run.optimizer.param_groups
         rates = {id(p): float(group['lr']) for group in groups for p in group['params']}
         skipped = kfac.skipped
-        if self._due(this.update) is not None and kfac.step(rates, this.loss_scale()):
+        if kfac.step(this.update, rates, this.loss_scale()):
+            self._list_uncalled()
             found = scalars(kfac, self._run.module_of)
             self._run.log.scalars({f'kfac/{name}': value for name, value in found.items()})
         if kfac.skipped == 1 and skipped == 0:
@@ -96,13 +102,18 @@ class KFACPart(Part):
                 warning=True,
             )
         yield
-        if self.settings.rescale_weights:
-            rescale_weights(kfac.layers)
+        kfac.after_step()
 
-    def _due(self, update):
-        self.preconditioner.update = update
-        self.preconditioner._plan()
-        return self.preconditioner.due
+    def _list_uncalled(self) -> None:
+        left = self.preconditioner.left
+        new = sorted(left.keys() - self._listed)
+        self._listed.update(new)
+        if new:
+            self._run.log.say(
+                f'K-FAC: {len(new)} tensors keep their gradient, {left[new[0]]}: '
+                f'{", ".join(new[:4])}{" ..." if len(new) > 4 else "."}',
+                warning=True,
+            )
 
     def geometry(self, partition: ModulePartition) -> BlockPreconditioner:
         """See :class:`Part`."""
@@ -110,22 +121,19 @@ class KFACPart(Part):
 
     def gather(self) -> None:
         """Bring all factors to rank 0, on all ranks just before a checkpoint is written."""
-        self._gathered = gather(self.preconditioner)
+        self.preconditioner.gather()
 
     def release(self) -> None:
         """Let go of what :meth:`gather` has brought, after the checkpoint was written."""
-        self._gathered = None
+        self.preconditioner.release()
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`Part`; without the factors of other ranks if they were not gathered."""
-        kfac = self.preconditioner
-        if kfac.ranks == 1:
-            return to_state(kfac, gather(kfac))
-        return to_state(kfac, self._gathered or {})
+        return self.preconditioner.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :class:`Part`."""
-        if not from_state(self.preconditioner, state):
+        if not self.preconditioner.load_state_dict(state):
             self._run.log.say(
                 'K-FAC: the checkpoint holds no factors; they are measured at the next update. '
                 "custom_hooks=[dict(type='KFACStateHook')] keeps them in checkpoints.",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..kfac import KFAC
+from ..kfac import KFAC, KFACLayer
 from ..statistics import ModulePartition
 
 
@@ -24,7 +24,7 @@ class KFACBlocks:
         self._kfac = kfac
         self._partition = partition
         self._blocks: list[Sequence[int]] | None = None
-        self._layers: list[int | None] = []
+        self._layers: list[KFACLayer | None] = []
 
     def blocks(self) -> Sequence[Sequence[int]]:
         """See :class:`agvm_mm.gradients.BlockPreconditioner`."""
@@ -35,17 +35,17 @@ class KFACBlocks:
     def apply(self, block: int, gradients: Sequence[Tensor]) -> Tensor | None:
         """See :class:`agvm_mm.gradients.BlockPreconditioner`."""
         layer = self._layers[block]
-        return gradients[0] if layer is None else self._kfac.apply(layer, gradients)
+        return gradients[0] if layer is None else layer.apply(gradients)
 
     def _find(self) -> list[Sequence[int]]:
         kfac = self._kfac
         position = {id(parameter): i for i, parameter in enumerate(self._partition.parameters)}
         blocks: list[Sequence[int]] = []
-        for index, layer in enumerate(kfac.layers):
+        for layer in kfac.layers:
             members = [position.pop(id(parameter)) for parameter in layer.parameters]
-            if kfac.owned(index):
+            if layer.owned:
                 blocks.append(members)
-                self._layers.append(index)
+                self._layers.append(layer)
         if kfac.communicator.rank == 0:
             blocks += [[i] for i in position.values()]
             self._layers += [None] * len(position)

@@ -3,11 +3,12 @@
 An optimizer wrapper holds an ordered list of parts and the one clock. For every optimizer update
 it calls
 
-1. :meth:`Part.around_backward` around each backward pass,
-2. :meth:`Part.around_step` around the optimizer's step, after the last pass.
+1. :meth:`Part.before_update` before the first forward pass,
+2. :meth:`Part.around_backward` around each backward pass,
+3. :meth:`Part.around_step` around the optimizer's step, after the last pass.
 
-Both return context managers. A part does its work on entering and undoes on leaving whatever the
-step alone may see.
+The last two return context managers. A part does its work on entering and undoes on leaving
+whatever the step alone may see.
 """
 
 from __future__ import annotations
@@ -134,6 +135,12 @@ class Part:
 
         Raises:
             ValueError: one sentence with the reason and the key to change.
+        """
+
+    def before_update(self, update: int) -> None:
+        """Hear the number of the coming update, before its first forward pass.
+
+        Called after :meth:`bind`, after a resume and after every step.
         """
 
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:

@@ -146,8 +146,8 @@ class PartsMixin(OptimWrapper):
             for part in self._parts.values():
                 around.enter_context(part.around_step(this))
             super().step(**kwargs)
-        self.updates += 1
         self._this = None
+        self._go_on_from(self.updates + 1)
 
     def state_dict(self) -> dict[str, Any]:
         """The base wrapper's state, the clock under 'updates', each part's state under its key.
@@ -206,6 +206,12 @@ class PartsMixin(OptimWrapper):
             bind(parts, model, self.optimizer, accumulation(self), MessageHubLog(self.message_hub))
             self._bound = True
         self._restore()
+        self._go_on_from(self.updates)
+
+    def _go_on_from(self, update: int) -> None:
+        self.updates = update
+        for part in self._parts.values():
+            part.before_update(update)
 
     def _restore(self) -> None:
         for key, state in self._loaded.items():

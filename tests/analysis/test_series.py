@@ -15,7 +15,7 @@ from logs import train_line, write_run
 from agvm_mm.analysis.page.findings import estimates_made
 from agvm_mm.analysis.page.run import Run
 from agvm_mm.analysis.series import COLUMNS, Recorder, Series, envelope, thin
-from agvm_mm.optim.settings import AGVMSettings
+from agvm_mm.parts.settings import AGVMSettings
 
 
 def test_of_equal_iterations_the_later_counts():

@@ -115,8 +115,8 @@ def train(
     return dict(
         losses=losses,
         weights=torch.cat([p.detach().reshape(-1) for p in network.parameters()]),
-        solved={layer.name: done for layer, done in zip(part.layers, part.solved)},
+        solved={layer.name: layer.solved for layer in part.layers},
         left=part.left,
         skipped=part.skipped,
-        factors={layer.name: factors for layer, factors in zip(part.layers, part.averages.factors)},
+        factors={layer.name: layer.factors for layer in part.layers},
     )

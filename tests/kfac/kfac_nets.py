@@ -117,13 +117,13 @@ def train_mixed(
     return dict(
         weights=torch.cat([p.detach().reshape(-1) for p in network.parameters()]),
         state=wrapper.state_dict()['kfac'],
-        gaps=wrapper.part(KFACPart).preconditioner.schedule.gaps,
+        gaps=[layer.clock.gap for layer in wrapper.part(KFACPart).preconditioner.layers],
         skipped=wrapper.part(KFACPart).preconditioner.skipped,
     )
 
 
 def factors_of(result: dict[str, Any]) -> dict[str, Tensor]:
-    return {name: entry['factors'][0] for name, entry in result['state']['layers'].items()}
+    return {name: entry['factors'] for name, entry in result['state']['layers'].items()}
 
 
 def distance(left: Tensor, right: Tensor) -> float:

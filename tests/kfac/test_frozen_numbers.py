@@ -8,8 +8,7 @@ from kfac_nets import measured_factors
 from torch import Tensor, nn
 
 from agvm_mm.kfac import factors
-from agvm_mm.kfac.damping import pi_ratio
-from agvm_mm.kfac.solve import clip_scale, damped_inverse, precondition, solve
+from agvm_mm.kfac.solve import clip_scale, damped_inverse, pi_ratio, precondition, solve
 
 DOUBLE = torch.float64
 
@@ -47,15 +46,15 @@ class TestLinear:
     def test_factors_and_gradient(self) -> None:
         layer = linear_case()
         kfac = measured_factors(layer, INPUTS, half_square)
-        a, g = kfac.averages.factors[0]
+        a, g = kfac.layers[0].factors
         close(a[0], A)
         close(g[0], G)
-        close(kfac.layers[0].matrix()[0], GRADIENT)
+        close(kfac.layers[0].helper.matrix()[0], GRADIENT)
 
     def test_preconditioned_gradient(self) -> None:
         layer = linear_case()
         kfac = measured_factors(layer, INPUTS, half_square, damping=2.5e-4)
-        close(pi_ratio(*kfac.averages.factors[0]), [0.23431167445160245])
+        close(pi_ratio(*kfac.layers[0].factors), [0.23431167445160245])
         kfac.step({})
         close(
             torch.cat([layer.weight.grad, layer.bias.grad[:, None]], 1),
@@ -72,7 +71,7 @@ class TestOtherScale:
 
     def moved(self) -> tuple[Tensor, Tensor]:
         kfac = measured_factors(linear_case(), INPUTS, half_square)
-        a, g = kfac.averages.factors[0]
+        a, g = kfac.layers[0].factors
         identities = torch.eye(3, dtype=DOUBLE)[None], torch.eye(2, dtype=DOUBLE)[None]
         images = len(INPUTS)
         return torch.lerp(a, identities[0], 0.95), torch.lerp(g / images**2, identities[1], 0.95)
@@ -134,11 +133,11 @@ class TestConvolution:
 
     def test_factors_and_gradient(self) -> None:
         _, kfac = self.measured()
-        a, g = kfac.averages.factors[0]
+        a, g = kfac.layers[0].factors
         close(a[0], self.A)
         close(g[0], [[0.015]])
         close(pi_ratio(a, g), [8.94427190999916])
-        close(kfac.layers[0].matrix()[0], [[0.07, 0.09, 0.13, 0.15]])
+        close(kfac.layers[0].helper.matrix()[0], [[0.07, 0.09, 0.13, 0.15]])
 
     def test_preconditioned_gradient(self) -> None:
         layer, kfac = self.measured(damping=2.5e-4)
@@ -152,7 +151,7 @@ class TestConvolution:
     def test_scale_relations(self) -> None:
         """kfac-pytorch divides A by S^3, G by n^2 S^2; here n = 1, S = 4."""
         _, kfac = self.measured()
-        a, g = kfac.averages.factors[0]
+        a, g = kfac.layers[0].factors
         rows = tensor([[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6, 8, 9]]) / 10
         theirs_a = (rows / 4).T @ (rows / 4) / 4  # patches over S, then the mean over n S rows
         column = tensor([[1], [-1], [2], [0]]) / 10 / 4
@@ -162,8 +161,8 @@ class TestConvolution:
 
     def test_only_the_product_of_the_scales_matters(self) -> None:
         _, kfac = self.measured()
-        a, g = kfac.averages.factors[0]
-        matrix = kfac.layers[0].matrix()
+        a, g = kfac.layers[0].factors
+        matrix = kfac.layers[0].helper.matrix()
         first = precondition(matrix, solve([a, g], 0.1, 'cholesky', DOUBLE), 0.1)
         second = precondition(matrix, solve([a * 7, g / 7], 0.1, 'cholesky', DOUBLE), 0.1)
         close(first, second)
@@ -188,7 +187,7 @@ class TestNorm:
         variance = inputs.var((0, 2, 3), correction=0) if training else torch.ones(2, dtype=DOUBLE)
         hidden = shifted / (variance.reshape(1, 2, 1, 1) + layer.eps).sqrt()
         grads = torch.stack([(upstream * hidden).sum((2, 3)), upstream.sum((2, 3))], -1)
-        close(kfac.averages.factors[0][0], torch.einsum('nci,ncj->cij', grads, grads) / 3, 1e-12)
+        close(kfac.layers[0].factors[0], torch.einsum('nci,ncj->cij', grads, grads) / 3, 1e-12)
         kfac.step({})
         assert layer.weight.grad.isfinite().all() and layer.weight.grad[0] != 0
 
@@ -218,8 +217,8 @@ class TestSharedHead:
         kfac = measured_factors(
             Head(), levels, lambda out: out.square().sum() / 2, images=2, momentum=0.5
         )
-        assert kfac.schedule.state(0)['next'] == 1  # one measurement, whatever the calls
-        return kfac.averages.factors[0]
+        assert kfac.layers[0].clock.next == 1  # one measurement, whatever the calls
+        return kfac.layers[0].factors
 
     def test_calls_are_positions_of_one_call(self) -> None:
         levels = self.levels()
@@ -242,8 +241,8 @@ class TestExact:
         kfac = measured_factors(
             layer, torch.randn(1, 3, dtype=DOUBLE), lambda out: out.pow(3).sum()
         )
-        a, g = kfac.averages.factors[0]
-        gradient = kfac.layers[0].matrix().reshape(-1)
+        a, g = kfac.layers[0].factors
+        gradient = kfac.layers[0].helper.matrix().reshape(-1)
         close(torch.kron(g[0], a[0]), torch.outer(gradient, gradient))
 
     def test_a_convolution_with_one_position_is_a_linear(self) -> None:
@@ -253,7 +252,7 @@ class TestExact:
         linear.weight.data, linear.bias.data = conv.weight.data.reshape(4, 18), conv.bias.data
         of_conv = measured_factors(conv, inputs, lambda out: out.pow(3).sum() / 5)
         of_linear = measured_factors(linear, inputs.flatten(1), lambda out: out.pow(3).sum() / 5)
-        for found, expected in zip(of_conv.averages.factors[0], of_linear.averages.factors[0]):
+        for found, expected in zip(of_conv.layers[0].factors, of_linear.layers[0].factors):
             close(found, expected)
 
     @pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
@@ -275,8 +274,8 @@ class TestExact:
         mask = torch.zeros_like(conv(inputs))
         mask[0, :, 1, 2] = torch.randn(3, dtype=DOUBLE)
         kfac = measured_factors(conv, inputs, lambda out: (out * mask).sum())
-        a, g = kfac.averages.factors[0]
-        gradient = kfac.layers[0].matrix()[0]
+        a, g = kfac.layers[0].factors
+        gradient = kfac.layers[0].helper.matrix()[0]
         column = gradient.T @ gradient  # |g|^2 times the patch's outer product
         [patch] = factors.patches(conv, inputs)
         at = patch[0, :, mask.shape[3] + 2]

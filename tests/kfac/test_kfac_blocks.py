@@ -37,7 +37,7 @@ def _train(rank: int, ranks: int, counts: int) -> list[dict[str, Tensor]]:
         kfac = wrapper.part(KFACPart).preconditioner
         before = dict(
             weights={k: v.clone() for k, v in network.state_dict().items()},
-            solutions=[None if s is None else [f.clone() for f in s] for s in kfac.solutions],
+            solutions=[x.solution and [f.clone() for f in x.solution] for x in kfac.layers],
         )
         for micro in range(counts):
             first = (rank * counts + micro) * share
@@ -60,13 +60,13 @@ def _expected(step: dict[str, Any], update: int) -> Tensor:
     wrapper = _wrapper(network, 2, agvm=None)
     wrapper.initialize_count_status(network, 0, 100)
     kfac = wrapper.part(KFACPart).preconditioner
-    kfac.solutions = step['solutions']
-    kfac.solved = [True] * len(kfac.layers)
+    for layer, solution in zip(kfac.layers, step['solutions']):
+        layer.solution, layer.solved = solution, True
     halves = []
     for images in (range(BATCH // 2), range(BATCH // 2, BATCH)):
         _half_gradient(network, update, images)
-        for index, matrix in kfac._gather_preconditioned()[1].items():
-            kfac.layers[index].write(matrix)
+        for layer, matrix in kfac._precondition()[1].items():
+            layer.helper.write(matrix)
         modules = network.named_children()
         halves.append(
             [

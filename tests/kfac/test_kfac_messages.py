@@ -9,6 +9,7 @@ import torch
 from kfac_nets import MixedNet, mixed_batch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
+from odd_layers import OddNet, odd_batch
 from torch import Tensor, nn
 
 from agvm_mm import AGVMOptimWrapper
@@ -64,18 +65,30 @@ def test_factors_that_are_not_finite_are_warned_of_once(warnings: Any) -> None:
     network, wrapper = bound()
     train(network, wrapper, range(1))
     kfac = wrapper.part(KFACPart).preconditioner
-    before = [[factor.clone() for factor in factors] for factors in kfac.averages.factors]
-    hooked = kfac.layers[0].add
-    kfac.layers[0].add = lambda totals, context, gradient: hooked(
-        totals, context * float('inf'), gradient
-    )
+    factors_of = lambda: [layer.factors for layer in kfac.layers]  # noqa: E731
+    before = [[factor.clone() for factor in factors] for factors in factors_of()]
+    helper = kfac.layers[0].helper
+    hooked = helper.add
+    helper.add = lambda sums, context, gradient: hooked(sums, context * float('inf'), gradient)
     assert warnings() == []
     train(network, wrapper, range(1, 3))
     assert kfac.skipped == 2
     (text,) = warnings()
     assert 'K-FAC: factors were not finite at update 1; they stay as they were' in text
-    for factors, old in zip(kfac.averages.factors, before, strict=True):
+    for factors, old in zip(factors_of(), before, strict=True):
         assert all(map(torch.equal, factors, old))
+
+
+@pytest.mark.parametrize('kind', ['functional', 'linear'])
+def test_a_weight_without_calls_is_warned_of_once(kind: str, warnings: Any) -> None:
+    network, wrapper = bound(OddNet([kind]).double().train())
+    for update in range(3):
+        network.train_step(odd_batch(update, range(8), torch.float64), wrapper)
+    said = (
+        'K-FAC: 2 tensors keep their gradient, used without a call of their module, as by F.linear '
+        'or F.conv2d: layers.0.bias, layers.0.weight.'
+    )
+    assert warnings() == ([said] if kind == 'functional' else [])
 
 
 def test_a_checkpoint_without_factors_is_warned_of(warnings: Any) -> None:
@@ -91,7 +104,7 @@ def test_a_checkpoint_without_factors_is_warned_of(warnings: Any) -> None:
     assert 'the checkpoint holds no factors; they are measured at the next update' in text
     assert "dict(type='KFACStateHook')" in text
     train(network, wrapper, range(1, 2))
-    assert all(wrapper.part(KFACPart).preconditioner.solved)
+    assert all(layer.solved for layer in wrapper.part(KFACPart).preconditioner.layers)
 
 
 @pytest.mark.parametrize(('solver', 'other'), [('cholesky', 'eigen'), ('eigen', 'cholesky')])
@@ -103,10 +116,13 @@ def test_another_solver_goes_on_from_the_factors(solver: str, other: str) -> Non
     assert all('solution' in entry for entry in saved['kfac']['layers'].values())
     network, resumed = bound(saved=saved, solver=other, inverse_interval=3)
     kfac = resumed.part(KFACPart).preconditioner
-    layer = next(i for i, one in enumerate(kfac.layers) if one.name == 'head')
-    gradients = [torch.randn_like(p) for p in kfac.layers[layer].parameters]
+    before, layer = (
+        next(layer for layer in one.layers if layer.name == 'head')
+        for one in (wrapper.part(KFACPart).preconditioner, kfac)
+    )
+    gradients = [torch.randn_like(p) for p in layer.parameters]
     matrix = torch.cat([gradients[0], gradients[1][:, None]], 1)
-    a, g = (factor[0] for factor in wrapper.part(KFACPart).preconditioner.averages.factors[layer])
+    a, g = (factor[0] for factor in before.factors)
     if other == 'eigen':
         damped = torch.kron(g, a) + 0.1 * torch.eye(a.shape[0] * g.shape[0], dtype=a.dtype)
         expected = torch.linalg.solve(damped, matrix.reshape(-1)).reshape(matrix.shape)
@@ -115,8 +131,8 @@ def test_another_solver_goes_on_from_the_factors(solver: str, other: str) -> Non
         left = torch.linalg.inv(g + 0.1**0.5 / pi * torch.eye(len(g), dtype=g.dtype))
         right = torch.linalg.inv(a + 0.1**0.5 * pi * torch.eye(len(a), dtype=a.dtype))
         expected = left @ matrix @ right
-    found = kfac.apply(layer, gradients)
+    found = layer.apply(gradients)
     torch.testing.assert_close(found[0], expected, rtol=1e-9, atol=1e-12)
-    assert all(kfac.solved) and all(kfac.fresh)
+    assert all(layer.solved and layer.fresh for layer in kfac.layers)
     train(network, resumed, range(2, 4))
     assert all(p.isfinite().all() for p in network.parameters())

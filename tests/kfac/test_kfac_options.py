@@ -12,10 +12,9 @@ from kfac_nets import MixedNet, kfac_of, measured_factors, mixed_batch
 from torch import Tensor, nn
 
 from agvm_mm import AGVMOptimWrapper
-from agvm_mm.kfac import factors
-from agvm_mm.kfac.layers import KroneckerLayer
+from agvm_mm.kfac import factors, scalars
+from agvm_mm.kfac.modules import KroneckerHelper
 from agvm_mm.parts import KFACPart
-from agvm_mm.parts.kfac_report import scalars
 
 DOUBLE = torch.float64
 
@@ -70,9 +69,9 @@ def test_precision_is_that_of_the_inversion(precision: str, right: bool) -> None
     kfac = measured_factors(
         layer, torch.ones(3, 2), lambda out: out.sum() / 3, damping=1e-12, precision=precision
     )
-    assert kfac.averages.factors[0][0].dtype == torch.float32
+    assert kfac.layers[0].factors[0].dtype == torch.float32
     kfac.step({})
-    found = kfac.apply(0, [torch.tensor([[1.0, 0.0]])])
+    found = kfac.layers[0].apply([torch.tensor([[1.0, 0.0]])])
     assert found is not None and found.dtype == torch.float32
     d = 1e-6
     expected = tensor([1 + d, -1]) / (2 * d + d * d) / (1 + d)
@@ -94,7 +93,9 @@ def test_rescale_weights_follows_the_step() -> None:
         network.train_step(mixed_batch(0, range(8), torch.float32), wrapper)
         found.append((network, wrapper.part(KFACPart).preconditioner.layers))
     (plain, layers), (rescaled, _) = found
-    shrinkable = {f'{layer.name}.weight' for layer in layers if isinstance(layer, KroneckerLayer)}
+    shrinkable = {
+        f'{layer.name}.weight' for layer in layers if isinstance(layer.helper, KroneckerHelper)
+    }
     shrunk = set()
     after = dict(rescaled.named_parameters())
     for name, parameter in plain.named_parameters():
@@ -108,14 +109,19 @@ def test_rescale_weights_follows_the_step() -> None:
     assert 'head.weight' in shrunk and shrunk < shrinkable
 
 
+class OneParameter:
+    def __init__(self) -> None:
+        self.parameters = [nn.Parameter(torch.zeros(1))]
+
+
 class TestReport:
     def test_layers_of_a_module_are_added_up_before_the_root(self) -> None:
         """Lengths sqrt(1 + 3) and sqrt(4 + 12), inner product 1 + 3: ratio 2, cosine 4 / 8."""
-        layers = [SimpleNamespace(parameters=[nn.Parameter(torch.zeros(1))]) for _ in range(4)]
+        layers = [OneParameter() for _ in range(4)]
         names = ['backbone', 'head', 'backbone', 'unused']
         module_of = {id(layer.parameters[0]): name for layer, name in zip(layers, names)}
-        norms = tensor([[1, 4, 1], [4, 1, -1], [3, 12, 3], [0, 0, 0]])
-        kfac: Any = SimpleNamespace(layers=layers, norms=norms, scale=0.25)
+        products = [[1, 4, 1], [4, 1, -1], [3, 12, 3], [0, 0, 0]]
+        kfac: Any = SimpleNamespace(products=dict(zip(layers, products)), scale=0.25)
         assert scalars(kfac, module_of) == {
             'scale': 0.25,
             'ratio/backbone': 2.0,
@@ -125,7 +131,7 @@ class TestReport:
         }
 
     def test_before_a_measurement_there_is_nothing(self) -> None:
-        kfac: Any = SimpleNamespace(norms=None)
+        kfac: Any = SimpleNamespace(products={})
         assert scalars(kfac, {}) == {}
 
     def test_the_log_compares_the_gradients_of_the_step(self) -> None:
@@ -168,7 +174,7 @@ class TestPatches:
 
         def measured() -> list[Tensor]:
             kfac = measured_factors(copy.deepcopy(conv), images, lambda out: out.pow(2).sum() / 5)
-            return kfac.averages.factors[0]
+            return kfac.layers[0].factors
 
         (whole,), expected = factors.patches(conv, images), measured()
         positions = 4 * 3  # of 7 x 6 pixels, every second one

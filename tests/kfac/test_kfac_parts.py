@@ -1,4 +1,4 @@
-"""The small parts: packing, assignment, schedule, rescaling, the paper's momentum."""
+"""The small parts: packing, assignment, clock, rescaling, the paper's momentum."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from kfac_nets import kfac_of
 from torch import nn
 
-from agvm_mm.kfac import rescale_weights
-from agvm_mm.kfac.assignment import assign, inversion_cost
-from agvm_mm.kfac.packing import pack, packed_size, unpack
+from agvm_mm.kfac.clock import Clock
+from agvm_mm.kfac.distribution import assign, inversion_cost, pack, packed_size, unpack
 from agvm_mm.kfac.solve import clip_scale, damped_inverse, precondition, solve
-from agvm_mm.kfac.stale import StaleSchedule
 
 
 class TestPacking:
@@ -24,7 +22,7 @@ class TestPacking:
         factor = torch.randn(shape)
         factor = factor + factor.mT if len(shape) == 3 else factor
         vector = pack([factor, factor])
-        assert len(vector) == 2 * packed_size(shape)
+        assert len(vector) == 2 * packed_size([shape])
         for found in unpack(vector, [shape, shape]):
             assert torch.equal(found, factor)
 
@@ -33,7 +31,7 @@ class TestPacking:
         rows, columns = torch.meshgrid(torch.arange(7), torch.arange(7), indexing='ij')
         index = torch.maximum(rows, columns) * (torch.maximum(rows, columns) + 1) // 2
         factor = (index + torch.minimum(rows, columns)).float()
-        assert packed_size((1, 7, 7)) == 28
+        assert packed_size([(1, 7, 7)]) == 28
         assert torch.equal(pack([factor[None]]), torch.arange(28.0))
 
 
@@ -55,27 +53,26 @@ class TestAssignment:
 
 class TestSchedule:
     def test_fixed_gaps(self) -> None:
-        schedule = StaleSchedule(1, 5)
+        clock = Clock(5)
         due = []
         for update in range(21):
-            if schedule.due(update)[0]:
+            if clock.due(update):
                 due.append(update)
-                schedule.measured(0, update, 0.0)
+                clock.measured(update, 0.0)
         assert due == [0, 5, 10, 15, 20]
 
     def test_gaps_grow_and_halve(self) -> None:
         """In units of the interval: 1, 2, 3, 5, 8 while still; 8 becomes 4, 2, 1 on a change."""
-        schedule = StaleSchedule(2, 10, threshold=0.1)
+        clock = Clock(10, threshold=0.1)
         gaps = []
         update = 0
         for change in [0.05] * 4 + [0.5] * 4 + [0.05] * 2:
-            assert schedule.due(update)[0]
-            schedule.measured(0, update, change)
-            gaps.append(schedule.gaps[0])
-            assert not schedule.due(update + 10 * gaps[-1] - 10)[0]
+            assert clock.due(update)
+            clock.measured(update, change)
+            gaps.append(clock.gap)
+            assert not clock.due(update + 10 * gaps[-1] - 10)
             update += 10 * gaps[-1]
         assert gaps == [2, 3, 5, 8, 4, 2, 1, 1, 2, 3]
-        assert schedule.gaps[1] == 1 and schedule.due(0)[1]
 
     @pytest.mark.parametrize(('growth', 'expected'), [(1.0, 7), (3.0, 40)])
     def test_a_still_layer_is_measured_more_rarely(self, growth: float, expected: int) -> None:
@@ -106,7 +103,7 @@ def test_factors_are_moving_averages() -> None:
             (slope * network(torch.full((4, 1), value))).mean().backward()
         kfac.step({})
         kfac.advance()
-        found.append([float(factor) for factor in kfac.averages.factors[0]])
+        found.append([float(factor) for factor in kfac.layers[0].factors])
     assert found == [pytest.approx([1.0, 1.0]), pytest.approx([1.3, 1.8])]
 
 
@@ -131,9 +128,9 @@ class TestSolve:
             kfac = kfac_of(network, kl_clip=limit)
             with kfac.capture(0, 1, 8, loss_scale=1024.0):
                 (1024 * network(inputs).square().sum() / 8).backward()
-            plain = kfac.layers[0].matrix() / 1024
+            plain = kfac.layers[0].helper.matrix() / 1024
             kfac.step({id(p): 0.5 for p in network.parameters()}, 1024.0)
-            steps[limit] = kfac.layers[0].matrix() / 1024, plain, kfac.scale
+            steps[limit] = kfac.layers[0].helper.matrix() / 1024, plain, kfac.scale
         free, gradient, one = steps[None]
         bound, _, scale = steps[1e-4]
         assert one == 1.0 and scale < 1.0
@@ -146,7 +143,7 @@ def test_weights_are_only_shrunk() -> None:
     network[0].weight.data.fill_(1.0)  # length sqrt(32) against a bound of sqrt(16)
     network[1].weight.data.fill_(0.1)  # 0.4 against 2
     network[2].weight.data.fill_(9.0)
-    rescale_weights(kfac_of(network).layers)
+    kfac_of(network, rescale_weights=True).advance()
     assert network[0].weight.norm().item() == pytest.approx(4.0)
     assert torch.equal(network[1].weight.data, torch.full((2, 8), 0.1))
     assert torch.equal(network[2].weight.data, torch.full((2,), 9.0))

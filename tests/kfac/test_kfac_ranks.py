@@ -8,8 +8,11 @@ import pytest
 import torch
 import torch.distributed as dist
 from kfac_nets import MixedNet, distance, factors_of, train_mixed
+from mmengine.model import BaseModel, MMDistributedDataParallel
 from ranks import run_ranks
+from torch import nn
 
+from agvm_mm import AGVMOptimWrapper
 from agvm_mm.distributed import ProcessGroupCommunicator
 from agvm_mm.kfac import KFAC, KFACSettings
 from agvm_mm.parts import KFACPart
@@ -187,13 +190,13 @@ def _uneven(rank: int) -> dict[str, Any]:
 
     def poison(wrapper: Any, update: int) -> None:
         if update == 1 and rank == 1:
-            layer = wrapper.part(KFACPart).preconditioner.layers[0]
-            hooked = layer.add
-            layer.add = lambda totals, context, gradient: hooked(
-                totals, context * float('inf'), gradient
+            helper = wrapper.part(KFACPart).preconditioner.layers[0].helper
+            hooked = helper.add
+            helper.add = lambda sums, context, gradient: hooked(
+                sums, context * float('inf'), gradient
             )
         elif update == 2 and rank == 1:
-            del wrapper.part(KFACPart).preconditioner.layers[0].add
+            del wrapper.part(KFACPart).preconditioner.layers[0].helper.add
 
     return train_mixed(rank, 2, updates=3, alter=poison)
 
@@ -207,3 +210,61 @@ def test_factors_that_are_not_finite_are_skipped_on_all_ranks() -> None:
         assert factor.isfinite().all()
     # two of three measurements count: 0.5 F0 + 0.5 F2
     assert {entry['next'] for entry in first['state']['layers'].values()} == {3}
+
+
+class _Synchronised(torch.autograd.Function):
+    """Gives no gradient where its input is empty, as the backward pass of SyncBatchNorm does."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        ctx.empty = values.numel() == 0
+        return 2 * values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor | None:
+        return None if ctx.empty else 2 * gradient
+
+
+class RegionNet(BaseModel):
+    """A branch that sees the images of which the first number is positive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.branch, self.head = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+
+    def forward(self, inputs: torch.Tensor, data_samples: Any = None, mode: str = '') -> Any:
+        values = torch.tanh(self.stem(inputs))
+        regions = self.branch(values[inputs[:, 0] > 0])
+        loss = self.head(values).square().sum() + _Synchronised.apply(regions).square().sum()
+        return dict(loss=loss / len(inputs))
+
+
+def _regions(rank: int, ranks: int, overlap: bool) -> dict[str, Any]:
+    """Two updates of 4 images, the last two without a region: on two ranks those of rank 1."""
+    torch.manual_seed(0)
+    network = RegionNet().double()
+    model = MMDistributedDataParallel(network) if ranks > 1 else network
+    kfac = dict(momentum=0.5, statistics_interval=1, inverse_interval=1, damping=0.1)
+    wrapper = AGVMOptimWrapper(
+        torch.optim.SGD(network.parameters(), lr=0.1), agvm=None, kfac=dict(kfac, overlap=overlap)
+    )
+    wrapper.initialize_count_status(model, 0, 2)
+    for update in range(2):
+        images = torch.randn(4, 3, generator=torch.Generator().manual_seed(update)).double()
+        images[:, 0] = images[:, 0].abs() * torch.tensor([1.0, 1.0, -1.0, -1.0])
+        model.train_step(dict(inputs=images.chunk(ranks)[rank], data_samples=None), wrapper)
+    wrapper.part(KFACPart).gather()
+    return dict(
+        weights=torch.cat([p.detach().reshape(-1) for p in network.parameters()]),
+        state=wrapper.state_dict()['kfac'],
+    )
+
+
+@pytest.mark.parametrize('overlap', [True, False])
+def test_a_rank_without_a_gradient_for_a_layer(overlap: bool) -> None:
+    alone = _regions(0, 1, overlap)
+    first, second = run_ranks(_regions, 2, 2, overlap)
+    assert torch.equal(first['weights'], second['weights'])
+    assert distance(first['weights'], alone['weights']) < 1e-12
+    for name, factor in factors_of(first).items():
+        assert distance(factor, factors_of(alone)[name]) < 1e-12, name

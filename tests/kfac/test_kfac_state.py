@@ -21,7 +21,6 @@ from ranks import run_ranks
 from torch import nn
 
 from agvm_mm import AGVMOptimWrapper
-from agvm_mm.kfac import from_state
 from agvm_mm.parts import KFACPart
 
 # Factors move between two inversions, and gaps grow: the hardest state to restore.
@@ -57,7 +56,11 @@ def _run(rank: int, ranks: int, kfac: dict[str, Any], stop: int, saved: Any = No
     buffer = io.BytesIO()
     content = dict(network=network.state_dict(), wrapper=wrapper.state_dict(), update=stop)
     torch.save(content, buffer)
-    return content, buffer.getvalue(), wrapper.part(KFACPart).preconditioner.schedule.gaps
+    return (
+        content,
+        buffer.getvalue(),
+        [layer.clock.gap for layer in wrapper.part(KFACPart).preconditioner.layers],
+    )
 
 
 @pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
@@ -77,9 +80,9 @@ def test_tensors_lie_in_memory_as_a_checkpoint_lays_them(solver: str) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 3))
     kfac = measured_factors(network, torch.randn(5, 3, 3, 3), lambda out: out.square().sum(),
                             solver=solver)  # fmt: skip
-    for index in range(2):
-        kfac.invert(index)
-        parts = [*(kfac.averages.factors[index] or []), *(kfac.solutions[index] or [])]
+    for layer in kfac.layers:
+        layer.solve()
+        parts = [*layer.factors, *layer.solution]
         assert len(parts) == {'cholesky': 4, 'eigen': 6}[solver]
         assert all(part.is_contiguous() for part in parts)
 
@@ -122,7 +125,7 @@ def test_a_plain_checkpoint_resumes_with_k_fac_and_the_reverse() -> None:
     wrapper.initialize_count_status(network, 7, 100)
     assert wrapper.updates == 7 and wrapper.part(KFACPart).preconditioner.due
     network.train_step(mixed_batch(0, range(4), torch.float32), wrapper)
-    assert all(wrapper.part(KFACPart).preconditioner.solved)
+    assert all(layer.solved for layer in wrapper.part(KFACPart).preconditioner.layers)
     plain.load_state_dict(wrapper.state_dict())
 
 
@@ -130,6 +133,21 @@ def test_another_network_is_refused() -> None:
     result = train_mixed(0, 1, updates=1)
     assert set(factors_of(result)) == {layer.name for layer in kfac_of(MixedNet()).layers}
     with pytest.raises(ValueError, match=r"layer 'backbone\.1' .* only in the checkpoint"):
-        from_state(kfac_of(MixedNet(), norms=False), result['state'])
+        kfac_of(MixedNet(), norms=False).load_state_dict(result['state'])
     with pytest.raises(ValueError, match='version 0'):
-        from_state(kfac_of(MixedNet()), dict(result['state'], version=0))
+        kfac_of(MixedNet()).load_state_dict(dict(result['state'], version=0))
+
+
+@pytest.mark.parametrize(('before', 'after'), [(5000, 30), (30, 5000), (30, 60)])
+def test_another_max_size_is_refused(before: int, after: int) -> None:
+    """Of the network's factors some have 36, 55 and 73 rows."""
+    saved = _run(0, 1, dict(HARD, max_size=before), 2)[1]
+    with pytest.raises(ValueError, match=rf'for the layer .*max_size={after}\); resume with'):
+        _run(0, 1, dict(HARD, max_size=after), 3, saved)
+
+
+def test_another_max_size_that_changes_no_factor_resumes() -> None:
+    """No factor of this network has more than 73 rows."""
+    saved = _run(0, 1, HARD, 2)[1]
+    resumed = _run(0, 1, dict(HARD, max_size=73), 4, saved)[0]
+    check_equal(resumed, _run(0, 1, HARD, 4)[0])

@@ -50,7 +50,7 @@ def test_images_of_a_validation_are_not_counted() -> None:
             model.val_step(data(0, 99))
             model.train()
         train(model, wrapper, range(2 * COUNTS, 4 * COUNTS))
-        factors = [entry['factors'][0] for entry in wrapper.state_dict()['kfac']['layers'].values()]
+        factors = [entry['factors'] for entry in wrapper.state_dict()['kfac']['layers'].values()]
         found.append((wrapper.state_dict()['agvm'], factors, weights(model)))
     (plain, plain_factors, plain_weights), (other, factors, end) = found
     assert plain == other

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from launcher import run_tool
-from logs import train_line, write_run
-
 from agvm_mm.work_dir import find_scalars, parse_lines, read_json, write_own
 from agvm_mm.work_dir.files import FileError
+from launcher import run_tool
+from logs import train_line, write_run
 
 MARK = 'agvm_mm test'
 

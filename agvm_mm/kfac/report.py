@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..checks import counted
-from ..kfac import KFAC
+from .preconditioner import KFAC
 
 
-def start(kfac: KFAC) -> str:
+def describe(kfac: KFAC) -> str:
     """Layers, what is left out and why, bytes."""
     settings, traffic = kfac.settings, kfac.traffic()
-    kinds = Counter(type(layer.module).__name__ for layer in kfac.layers)
-    diagonal = sum(len(shape) == 2 for layer in kfac.layers for shape in layer.shapes)
+    helpers = [layer.helper for layer in kfac.layers]
+    kinds = Counter(type(helper.module).__name__ for helper in helpers)
+    diagonal = sum(len(shape) == 2 for helper in helpers for shape in helper.shapes)
     lines = [
         f'K-FAC: {counted(len(kfac.layers), "layer")} on {counted(kfac.ranks, "rank")}, measured '
         f'every {settings.statistics_interval} updates, inverted every {settings.inverse_interval}',
@@ -39,13 +40,12 @@ def scalars(kfac: KFAC, module_of: Mapping[int, str]) -> dict[str, float]:
         kfac: after a step.
         module_of: module by ``id(parameter)``.
     """
-    if kfac.norms is None:
+    if not kfac.products:
         return {}
     sums: dict[str, list[float]] = {}
-    for layer, row in zip(kfac.layers, kfac.norms.tolist()):
-        total = sums.setdefault(module_of[id(layer.parameters[0])], [0.0, 0.0, 0.0])
-        for i, value in enumerate(row):
-            total[i] += value
+    for layer, row in kfac.products.items():
+        name = module_of[id(layer.parameters[0])]
+        sums[name] = [a + b for a, b in zip(sums.get(name, (0.0, 0.0, 0.0)), row)]
     found = {'scale': kfac.scale}
     for name, (plain, new, inner) in sums.items():
         if plain > 0 and new > 0:

@@ -1,4 +1,4 @@
-"""The layers that K-FAC preconditions: what they measure and how their gradient is a matrix."""
+"""The modules that K-FAC knows: what they measure and how their gradient is a matrix."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from . import factors
-from .normalize import Moments, channel_axis, moments, normalized
+from .normalize import Statistics, channel_axis, normalized, statistics
 
 Shape = tuple[int, ...]
 
 
-class Layer(ABC):
+class ModuleHelper(ABC):
     """One module with its trainable weight and, if it has one, bias.
 
     Args:
@@ -54,17 +54,17 @@ class Layer(ABC):
         """What :meth:`add` will need of a call's input, kept until the gradient arrives."""
 
     @abstractmethod
-    def add(self, totals: list[Tensor], context: Any, gradient: Tensor) -> int:
+    def add(self, sums: list[Tensor], context: Any, gradient: Tensor) -> int:
         """Add one call to the factors' sums and return its positions.
 
         Args:
-            totals: the sums, of :attr:`shapes`, changed in place.
+            sums: the sums, of :attr:`shapes`, changed in place.
             context: of :meth:`context`.
             gradient: of each image's own loss with respect to the call's output.
         """
 
     @abstractmethod
-    def divide(self, totals: list[Tensor], images: float, positions: float) -> list[Tensor]:
+    def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
         """The factors from their sums over all ranks."""
 
     def matrix(self) -> Tensor | None:
@@ -87,30 +87,45 @@ class Layer(ABC):
         width = matrix.shape[2] - 1 if self.has_bias else matrix.shape[2]
         return [matrix[:, :, :width], matrix[:, :, width:]]
 
+    def rescale(self) -> None:  # noqa: B027
+        """Shrink a weight that has a row for every output."""
+
     def _shape(self, groups: int, size: int) -> Shape:
         return (groups, size, size) if size <= self._max_size else (groups, size)
 
 
-class KroneckerLayer(Layer):
+class KroneckerHelper(ModuleHelper):
     """A layer whose Fisher block is G (x) A: inputs x times output gradients g."""
 
     groups = 1
 
-    def divide(self, totals: list[Tensor], images: float, positions: float) -> list[Tensor]:
-        """See :class:`Layer`."""
-        return [totals[0] / images, totals[1] / positions]
+    def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
+        """See :class:`ModuleHelper`."""
+        return [sums[0] / images, sums[1] / positions]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """As (groups, outputs, inputs [+ 1])."""
         rows = self.parameters[0].shape[0] // self.groups
         return torch.cat([part.reshape(self.groups, rows, -1) for part in parts], 2)
 
+    @torch.no_grad()
+    def rescale(self) -> None:
+        r"""Shrink the weight to a fixed length, for a weight in front of a norm layer.
+
+        .. math:: W \leftarrow W \min\!\left(1, \frac{\sqrt{2 d_{out}}}{\|W\| + 10^{-9}}\right)
+
+        Source: Osawa et al., CVPR 2019.
+        """
+        weight = self.parameters[0]
+        scale = (2 * weight.shape[0]) ** 0.5 / (weight.norm() + 1e-9)
+        weight.mul_(scale.clamp(max=1.0))
+
     def _set_shapes(self, inputs: int, outputs: int) -> None:
         columns = inputs + int(self.has_bias)
         self.shapes = [self._shape(self.groups, columns), self._shape(self.groups, outputs)]
 
 
-class LinearLayer(KroneckerLayer):
+class LinearHelper(KroneckerHelper):
     """A Linear on inputs of any leading shape."""
 
     def __init__(self, name: str, module: nn.Linear, max_size: int) -> None:
@@ -118,18 +133,18 @@ class LinearLayer(KroneckerLayer):
         self._set_shapes(module.in_features, module.out_features)
 
     def context(self, inputs: Tensor) -> Tensor:
-        """See :class:`Layer`."""
+        """See :class:`ModuleHelper`."""
         return inputs
 
-    def add(self, totals: list[Tensor], context: Any, gradient: Tensor) -> int:
-        """See :class:`Layer`."""
+    def add(self, sums: list[Tensor], context: Any, gradient: Tensor) -> int:
+        """See :class:`ModuleHelper`."""
         columns = factors.linear_columns(context)
-        factors.add_outer(totals[0], factors.with_ones(columns) if self.has_bias else columns)
-        factors.add_outer(totals[1], factors.linear_columns(gradient))
+        factors.add_outer(sums[0], factors.with_ones(columns) if self.has_bias else columns)
+        factors.add_outer(sums[1], factors.linear_columns(gradient))
         return columns.shape[2]
 
 
-class ConvLayer(KroneckerLayer):
+class ConvHelper(KroneckerHelper):
     """A two-dimensional convolution, its groups one below the other."""
 
     def __init__(self, name: str, module: nn.Conv2d, max_size: int) -> None:
@@ -140,22 +155,22 @@ class ConvLayer(KroneckerLayer):
         self._set_shapes(inputs // self.groups * kernel, outputs // self.groups)
 
     def context(self, inputs: Tensor) -> Tensor:
-        """See :class:`Layer`; one image without a batch dimension is a batch of one."""
+        """See :class:`ModuleHelper`; one image without a batch dimension is a batch of one."""
         return inputs if inputs.ndim == 4 else inputs[None]
 
-    def add(self, totals: list[Tensor], context: Any, gradient: Tensor) -> int:
-        """See :class:`Layer`."""
+    def add(self, sums: list[Tensor], context: Any, gradient: Tensor) -> int:
+        """See :class:`ModuleHelper`."""
         if not len(context):  # an image batch without a region of interest
             return 0
         for columns in factors.patches(self.module, context):
-            factors.add_outer(totals[0], factors.with_ones(columns) if self.has_bias else columns)
+            factors.add_outer(sums[0], factors.with_ones(columns) if self.has_bias else columns)
         gradient = gradient if gradient.ndim == 4 else gradient[None]
         columns = factors.output_columns(self.module, gradient)
-        factors.add_outer(totals[1], columns)
+        factors.add_outer(sums[1], columns)
         return columns.shape[2]
 
 
-class UnitLayer(Layer):
+class NormHelper(ModuleHelper):
     """Scale and shift of a norm layer: a 2 x 2 block for every channel.
 
     A sample is a row of the first dimension: an image, or one of its regions of interest.
@@ -165,26 +180,28 @@ class UnitLayer(Layer):
         super().__init__(name, module, max_size)
         self.shapes = [(self.parameters[0].numel(), 2, 2)]
 
-    def context(self, inputs: Tensor) -> tuple[Tensor, Moments]:
-        """See :class:`Layer`."""
-        return inputs, moments(self.module, inputs)
+    def context(self, inputs: Tensor) -> tuple[Tensor, Statistics]:
+        """See :class:`ModuleHelper`; a vector by itself, which a LayerNorm takes, is one sample."""
+        inputs = inputs if inputs.ndim > 1 else inputs[None]
+        return inputs, statistics(self.module, inputs)
 
-    def add(self, totals: list[Tensor], context: Any, gradient: Tensor) -> int:
-        """See :class:`Layer`."""
+    def add(self, sums: list[Tensor], context: Any, gradient: Tensor) -> int:
+        """See :class:`ModuleHelper`."""
         if not len(gradient):
             return 0
+        gradient = gradient if gradient.ndim > 1 else gradient[None]
         values, axis = normalized(self.module, *context), channel_axis(self.module)
-        factors.add_unit_outer(totals[0], factors.unit_gradients(values, gradient, axis))
+        factors.add_unit_outer(sums[0], factors.unit_gradients(values, gradient, axis))
         return len(gradient)
 
-    def divide(self, totals: list[Tensor], images: float, positions: float) -> list[Tensor]:
-        """See :class:`Layer`."""
-        return [totals[0] / images]
+    def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
+        """See :class:`ModuleHelper`."""
+        return [sums[0] / images]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """As (channels, 2, 1)."""
         return torch.stack(list(parts), 1)[..., None]
 
     def split(self, matrix: Tensor) -> list[Tensor]:
-        """See :class:`Layer`."""
+        """See :class:`ModuleHelper`."""
         return [matrix[:, 0], matrix[:, 1]]

@@ -1,0 +1,222 @@
+"""K-FAC of one layer: the sums of an update, its factors, its solution and its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..distributed import Communicator
+from .clock import Clock
+from .distribution import full_size, pack, packed_size, unpack
+from .modules import ModuleHelper, NormHelper
+from .settings import WHERE, KFACSettings
+from .solve import diagonal, precondition, solution_shapes, solve
+
+
+class KFACLayer:
+    r"""One layer, which one rank owns: it averages the factors, inverts and preconditions.
+
+    .. math:: \bar F \leftarrow m \bar F + (1 - m) F, \qquad \bar F = F \text{ the first time.}
+
+    Args:
+        helper: of the module.
+        owner: the rank.
+        owned: whether that is this rank.
+        settings: the checked options.
+
+    Attributes:
+        clock: when the layer is measured.
+        due: whether the present update measures it.
+        sums: over this rank's backward passes of the update; None where no gradient arrived.
+        positions: in the sums.
+        sent: whether the sums have left for the owner.
+        uncalled: whether the weight has a gradient and no call of the module tells why.
+        measured: whether the owner has factors.
+        solved: whether the owner has a solution.
+        fresh: whether the solution is that of the present factors.
+        factors: the moving averages on the owner; None elsewhere and before the first measurement.
+        solution: what :func:`solve` makes of them; None elsewhere and before the first.
+    """
+
+    def __init__(
+        self, helper: ModuleHelper, owner: int, owned: bool, settings: KFACSettings
+    ) -> None:
+        self.helper = helper
+        self.name = helper.name
+        self.parameters = helper.parameters
+        self.owner = owner
+        self.owned = owned
+        self.clock = Clock(settings.statistics_interval, settings.stale_threshold)
+        self.due = True
+        self.uncalled = self.measured = self.solved = self.fresh = False
+        self.factors: list[Tensor] | None = None
+        self.solution: list[Tensor] | None = None
+        self._settings = settings
+        multiple = settings.norm_damping if isinstance(helper, NormHelper) else 1
+        self._damping = float(settings.damping * multiple)
+        self.forget()
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Of :attr:`parameters`, in the network."""
+        keys = ('weight', 'bias')[: len(self.parameters)]
+        return [f'{self.name}.{key}' if self.name else key for key in keys]
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether a gradient other than zero has reached the parameters, after a backward pass."""
+        return any(p.grad is not None and bool(p.grad.any()) for p in self.parameters)
+
+    def forget(self) -> None:
+        """Begin an update."""
+        self.sums: list[Tensor] | None = None
+        self.positions = 0
+        self.sent = False
+        self._proposed: list[Tensor] | None = None
+
+    def add(self, context: Any, gradient: Tensor) -> None:
+        """Add one call to the sums, see :meth:`ModuleHelper.add`."""
+        if self.sums is None:
+            self.sums = [
+                gradient.new_zeros(shape, dtype=self.helper.dtype) for shape in self.helper.shapes
+            ]
+        self.positions += self.helper.add(self.sums, context, gradient)
+
+    def take_sums(self) -> Tensor:
+        """The sums packed, which takes half the memory; nothing may be added any more."""
+        sums, self.sums, self.sent = self.sums, None, True
+        return self._zeros(packed_size(self.helper.shapes)) if sums is None else pack(sums)
+
+    def propose(self, sums: list[Tensor], images: float, positions: float) -> tuple[float, ...]:
+        """Take sums over all ranks into the averages, which wait for :meth:`accept`.
+
+        A layer that no rank has used, or whose gradients are all zero, keeps its factors.
+
+        Returns:
+            1 if the sums are not finite, 1 if there are new factors, and their relative change.
+        """
+        if positions == 0:
+            return 0.0, 0.0, 0.0
+        factors = self.helper.divide(sums, images, positions)
+        if not all(factor.sum().isfinite() for factor in factors):
+            return 1.0, 0.0, 0.0
+        if not all(diagonal(factor).sum() > 0 for factor in factors):
+            return 0.0, 0.0, 0.0
+        if self.factors is None:
+            self._proposed = factors
+            return 0.0, 1.0, 1.0
+        # Not in place: a measurement that is found bad elsewhere must leave no trace.
+        momentum = float(self._settings.momentum)
+        self._proposed = [torch.lerp(new, old, momentum) for new, old in zip(factors, self.factors)]
+        pairs = zip(self._proposed, self.factors)
+        return 0.0, 1.0, float(max(_length(new - old) / _length(old) for new, old in pairs))
+
+    def accept(self, update: int, change: float) -> None:
+        """On all ranks: the owner's new factors count."""
+        if self._proposed is not None:
+            self.factors = self._proposed
+        self.measured, self.uncalled, self.fresh = True, False, False
+        self.clock.measured(update, change)
+
+    def solve(self) -> None:
+        """Invert the factors on the owner."""
+        if self.factors is not None:
+            solution = solve(
+                self.factors, self._damping, self._settings.solver, self._settings.dtype
+            )
+            # A checkpoint keeps no strides, and they decide how a product rounds.
+            self.solution = [part.contiguous() for part in solution]
+        self.solved = self.fresh = True
+
+    def precondition(self, matrix: Tensor) -> Tensor:
+        """A gradient matrix preconditioned, on the owner; itself where that is not finite."""
+        assert self.solution is not None
+        result = precondition(matrix, self.solution, self._damping)
+        return torch.where(result.isfinite().all(), result, matrix)
+
+    def apply(self, gradients: Sequence[Tensor]) -> Tensor | None:
+        """What a step would make of other gradients of :attr:`parameters`, on the owner.
+
+        Returns:
+            The preconditioned matrix; None before the factors were inverted.
+        """
+        if self.solution is None:
+            return None
+        return self.precondition(self.helper.join(gradients).to(self.helper.dtype))
+
+    def state_dict(self, communicator: Communicator) -> dict[str, Any]:
+        """Clock and, on rank 0, packed factors, called on all ranks; the tensors on the CPU.
+
+        A solution is sent only where the factors have moved on since; else it follows from them.
+        """
+        state: dict[str, Any] = self.clock.state_dict()
+        if not self.measured:
+            return state
+        shapes = self.helper.shapes
+        factors = None if self.factors is None else pack(self.factors)
+        tensors: dict[str, Any] = {
+            'factors': self._collect(factors, packed_size(shapes), communicator)
+        }
+        if self.solved and not self.fresh:
+            parts = solution_shapes(shapes, self._settings.solver)
+            own = [None] * len(parts) if self.solution is None else self.solution
+            tensors['solution'] = [
+                self._collect(part, full_size([shape]), communicator).reshape(shape)
+                for part, shape in zip(own, parts)
+            ]
+        return {**state, **tensors} if communicator.rank == 0 else state
+
+    def load_state_dict(self, state: Mapping[str, Any], same_solver: bool) -> None:
+        """Inverse of :meth:`state_dict` for any number of ranks; nothing without factors.
+
+        Args:
+            state: of the layer.
+            same_solver: whether a solution in it is of the run's own kind.
+        """
+        if 'factors' not in state:
+            return
+        self.clock.load_state_dict(state)
+        self.measured = True
+        if self.owned:
+            self.factors = unpack(self._own(state['factors']), self.helper.shapes)
+        if 'solution' not in state or not same_solver:
+            self.solve()
+            return
+        if self.owned:
+            self.solution = [self._own(part) for part in state['solution']]
+        self.solved, self.fresh = True, False
+
+    def require_same(self, state: Mapping[str, Any]) -> None:
+        """Refuse factors of another size.
+
+        Raises:
+            ValueError: as another ``max_size`` makes them.
+        """
+        wanted = packed_size(self.helper.shapes)
+        found = state['factors'].numel() if 'factors' in state else wanted
+        if found != wanted:
+            raise ValueError(
+                f'the checkpoint holds factors of {found} numbers for the layer {self.name!r} and '
+                f'this run has {wanted} ({WHERE}.max_size={self._settings.max_size}); resume with '
+                f'the model and the {WHERE}.max_size of the run that wrote the checkpoint.'
+            )
+
+    def _collect(self, own: Tensor | None, size: int, communicator: Communicator) -> Tensor:
+        vector = self._zeros(size) if own is None else own.reshape(-1).clone()
+        communicator.start_reduce(vector, 0).wait()
+        return vector.cpu()
+
+    def _zeros(self, size: int) -> Tensor:
+        return self.parameters[0].new_zeros(size, dtype=self.helper.dtype)
+
+    def _own(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.parameters[0].device, self.helper.dtype)
+
+
+def _length(factor: Tensor) -> Tensor:
+    # Squares of factors that are large but finite would overflow in float32.
+    length: Tensor = torch.linalg.vector_norm(factor, dtype=torch.float64)
+    return length
