@@ -10,40 +10,17 @@ import torch
 import torch._dynamo  # what DistributedDataParallel imports, before the ranks are forked
 from cpu_amp import on_cpu
 from mmengine.logging import MessageHub
-from mmengine.model import BaseModel, MMDistributedDataParallel
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from networks import ReplayNet
 from ranks import run_ranks
+from runs import ThreePartNet, data
 from torch import Tensor, nn
 
 import agvm_mm  # noqa: F401
 
 ESTIMATORS = pytest.mark.parametrize('estimator', ['all_pairs', 'half_split'])
 SIZES = dict(backbone=8, neck=8)
-
-
-class Net(BaseModel):
-    """Layers that autocast computes in bfloat16, in three modules."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.backbone = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU())
-        self.neck = nn.Conv2d(8, 8, 3)
-        self.head = nn.Linear(8, 4)
-
-    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
-        features = self.neck(self.backbone(inputs))
-        self.computed_in = features.dtype
-        scores = self.head(features.mean((2, 3)))
-        return dict(loss=nn.functional.cross_entropy(scores.float(), data_samples))
-
-
-def _data(step: int) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(step)
-    return dict(
-        inputs=torch.randn(2, 3, 8, 8, generator=generator),
-        data_samples=torch.randint(0, 4, (2,), generator=generator),
-    )
 
 
 def _config(amp: bool = True, agvm: dict[str, Any] | None = None, **config: Any) -> dict[str, Any]:
@@ -62,16 +39,16 @@ def _build(model: nn.Module, config: dict[str, Any]) -> Any:
         return build_optim_wrapper(model, copy.deepcopy(config))
 
 
-def _net(config: dict[str, Any]) -> tuple[Net, Any]:
+def _net(config: dict[str, Any]) -> tuple[ThreePartNet, Any]:
     torch.manual_seed(0)
-    model = Net()
+    model = ThreePartNet()
     return model, _build(model, config)
 
 
 def _train(model: Any, wrapper: Any, start: int = 0, stop: int = 8, total: int = 8) -> Any:
     wrapper.initialize_count_status(model, start, total)
     for step in range(start, stop):
-        model.train_step(_data(step), wrapper)
+        model.train_step(data(0, step), wrapper)
     return wrapper.modulator.state_dict()
 
 
@@ -216,7 +193,7 @@ def test_a_checkpoint_of_the_other_wrapper_loads(amp):
     assert other.modulator.state_dict() == state
     assert _optimizer_state(other) == _optimizer_state(wrapper)
     for step in range(4, 8):
-        second.train_step(_data(step), other)
+        second.train_step(data(0, step), other)
     continued = other.modulator.state_dict()
     assert continued['update'] == 4 and continued['modules']['neck']['estimates'] == 4
     assert ('loss_scaler' in other.state_dict()) is amp
