@@ -23,6 +23,10 @@ ESTIMATORS = pytest.mark.parametrize('estimator', ['all_pairs', 'half_split'])
 SIZES = dict(backbone=8, neck=8)
 
 
+def _data(step: int) -> dict[str, Any]:
+    return data(0, step)
+
+
 def _config(amp: bool = True, agvm: dict[str, Any] | None = None, **config: Any) -> dict[str, Any]:
     plain = dict(
         type='AGVMOptimWrapper',
@@ -48,7 +52,7 @@ def _net(config: dict[str, Any]) -> tuple[ThreePartNet, Any]:
 def _train(model: Any, wrapper: Any, start: int = 0, stop: int = 8, total: int = 8) -> Any:
     wrapper.initialize_count_status(model, start, total)
     for step in range(start, stop):
-        model.train_step(data(0, step), wrapper)
+        model.train_step(_data(step), wrapper)
     return wrapper.modulator.state_dict()
 
 
@@ -193,7 +197,7 @@ def test_a_checkpoint_of_the_other_wrapper_loads(amp):
     assert other.modulator.state_dict() == state
     assert _optimizer_state(other) == _optimizer_state(wrapper)
     for step in range(4, 8):
-        second.train_step(data(0, step), other)
+        second.train_step(_data(step), other)
     continued = other.modulator.state_dict()
     assert continued['update'] == 4 and continued['modules']['neck']['estimates'] == 4
     assert ('loss_scaler' in other.state_dict()) is amp
