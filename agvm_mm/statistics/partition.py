@@ -107,8 +107,8 @@ def _require_real(named: Iterable[tuple[str, nn.Parameter]]) -> None:
         if parameter.is_complex():
             raise ValueError(
                 f'the trainable parameter {name!r} is complex ({parameter.dtype}) and AGVM '
-                'measures real gradients: make its real view (torch.view_as_real) the parameter, freeze it, '
-                'or set optim_wrapper.agvm=None.'
+                'measures real gradients: make its real view (torch.view_as_real) the parameter, '
+                'freeze it, or set optim_wrapper.agvm=None.'
             )
 
 
