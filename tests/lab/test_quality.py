@@ -170,7 +170,7 @@ def test_the_anchor_is_the_configs_unless_given(tmp_path, monkeypatch, agvm, opt
         (['--ranks', 2, '--settle-at', 300], '--samples is 256; allowed is .* at least 300'),
         (['--horizon', 32], '--horizon is 32; allowed is a whole number, at least 33'),
         (['--levels', 1, 8], '--levels is 1; allowed is a whole number, at least 2'),
-        (['--out', 'QUALITY/out.json'], 'whose folder cannot be made'),
+        (['--out', 'QUALITY/out.json'], 'QUALITY/out.json cannot be written: Not a directory'),
         (['--anchor', 'trunk'], "the anchor is 'trunk'; allowed is backbone, head, with --anchor"),
     ],
 )
@@ -180,7 +180,7 @@ def test_the_tool_refuses_before_it_trains(tmp_path, monkeypatch, args, words):
     (tmp_path / 'QUALITY').write_text('a file')
     monkeypatch.chdir(tmp_path)
     parse(tool, monkeypatch, write_config(tmp_path), *args)
-    with pytest.raises(LaunchError, match=words):
+    with pytest.raises(ValueError, match=words):
         tool.main()
 
 

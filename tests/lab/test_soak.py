@@ -103,16 +103,15 @@ def test_memory_before_it_has_settled_does_not_count():
     assert _failed(records) == []
 
 
-def test_the_folder_of_the_findings_is_made_before_the_run(tmp_path: Path, monkeypatch, capsys):
-    tool, out = load_tool('lab.soak'), tmp_path / 'new' / 'soak.json'
-
-    def run(*_: Any) -> Any:
-        raise tool.SoakError(f'the folder is there: {out.parent.is_dir()}')
-
-    monkeypatch.setattr(tool, 'run', run)
+def test_a_foreign_file_of_findings_is_refused_before_the_run(tmp_path: Path, monkeypatch, capsys):
+    tool, out = load_tool('lab.soak'), tmp_path / 'soak.json'
+    out.write_text('mine')
+    monkeypatch.setattr(tool, 'run', lambda *_: pytest.fail('it runs'))
     monkeypatch.setattr('sys.argv', ['soak.py', '--out', str(out)])
-    assert tool.main() == 1
-    assert 'the folder is there: True' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='soak.json'):
+        with tool.exit_with_sentence():
+            tool.main()
+    assert out.read_text() == 'mine'
 
 
 @needs_loss_scaler

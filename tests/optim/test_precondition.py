@@ -127,7 +127,7 @@ def test_d_follows_a_checkpoint_that_is_loaded_later(name):
 
 @pytest.mark.parametrize('name', ['SGD', 'Rprop'])
 def test_an_optimizer_without_second_moment_is_refused_with_the_list(name):
-    model = ReplayNet(dict(backbone=4), torch.zeros(4))
+    model = ReplayNet(dict(backbone=4, neck=4), torch.zeros(8))
     config = dict(
         type='AGVMOptimWrapper',
         optimizer=dict(type=name, lr=0.1),
