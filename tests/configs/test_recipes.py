@@ -16,8 +16,8 @@ from recipes import AGVM_PATHS, PATHS, Recipe, every_agvm_recipe, every_recipe, 
 
 import agvm_mm  # noqa: F401  registers the components
 from agvm_mm.kfac import KFACSettings
-from agvm_mm.parts import AGVMSettings
-from agvm_mm.parts.clip_window import split_adaptive, split_window
+from agvm_mm.parts import AGVMSettings, UnitClipPart
+from agvm_mm.parts.clip_window import split_window
 
 pytestmark = pytest.mark.configs
 
@@ -104,7 +104,7 @@ def updates_per_epoch(recipe: Recipe) -> int:
 
 
 def delay(recipe: Recipe) -> int:
-    """Updates from the end of the warm-up to the first factor."""
+    """Updates from the end of the warm-up to the first scaled one."""
     return min(100, updates_per_epoch(recipe) // 2)
 
 
@@ -135,8 +135,9 @@ class TestRules:
         assert wrapper.type == 'AGVM{}OptimWrapper'.format('Amp' if '-amp' in path.stem else '')
         assert OPTIM_WRAPPERS.get(wrapper.type) is not None
         assert (wrapper.agvm is not None) == recipe.method.startswith('agvm-')
-        clipping, _ = split_window(wrapper.get('clip_grad'))  # raises on a bad window
-        _, adaptive = split_adaptive(clipping)  # and on a bad option
+        clipping = wrapper.get('clip_grad')
+        split_window(clipping)  # raises on a bad window
+        adaptive = UnitClipPart.from_config(clipping)  # and on a bad option
         assert (adaptive is not None) == recipe.method.endswith('-agc')
 
     @every_recipe

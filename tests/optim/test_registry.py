@@ -124,10 +124,10 @@ def test_modulated_is_a_group_a_module_with_scaled_rates(name):
     """Bit for bit; measuring alone is the plain wrapper; schedulers see the base rate."""
     _, plain, _ = _train(name, None)
     wrapper, modulated, steps = _train(name, {})
-    factors = wrapper.part(AGVMPart).scales(wrapper.updates)
-    assert factors[0] == 1.0 and max(abs(factor - 1) for factor in factors) > 0.01
+    scales = wrapper.part(AGVMPart).scales(wrapper.updates)
+    assert scales[0] == 1.0 and max(abs(scale - 1) for scale in scales) > 0.01
     last = {i: rate for rate, positions in steps[-1][0] for i in positions}
-    assert [last[i] for i in range(3)] == pytest.approx([LR * factor for factor in factors])
+    assert [last[i] for i in range(3)] == pytest.approx([LR * scale for scale in scales])
     assert [float(group['lr']) for group in wrapper.optimizer.param_groups] == [LR]
     assert _same(modulated, _replay(name, steps))
     assert _same(modulated, plain) is (name in WITHOUT_RATE)
