@@ -14,6 +14,7 @@ from agvm_mm.launch.runner import TrainOptions, build_runner, prepare_training
 
 pytestmark = pytest.mark.usefixtures('quick_start')
 
+MODULES = dict(weight=['conv.weight'], bias=['conv.bias'])
 BY_ITERATION = dict(type='CheckpointHook', by_epoch=False, interval=4)
 
 
@@ -28,7 +29,7 @@ def wrapper(counts: int = 2, **keys: Any) -> dict[str, Any]:
         type='AGVMOptimWrapper',
         optimizer=optimizer,
         accumulative_counts=counts,
-        agvm=dict(anchor='conv', interval=1),
+        agvm=dict(modules=MODULES, anchor='weight', interval=1),
         **keys,
     )
 
