@@ -112,9 +112,9 @@ def test_a_functional_convolution() -> None:
     for functional in (True, False):
         network = Convolutions(functional).double()
         kfac = kfac_of(network)
-        with kfac.capture(0, 1, 3):
+        with kfac.around_backward(0, 1, 3):
             network(images).square().sum().backward()
-        kfac.step({})
+        kfac.step(0, {})
         found.append((kfac.left, [layer.solved for layer in kfac.layers]))
     reason = 'used without a call of their module, as by F.linear or F.conv2d'
     names = ('second.weight', 'second.bias')
@@ -176,10 +176,10 @@ class TestBruteForce:
         network, batch = OddNet(kinds).double().train(), odd_batch(seed, range(8), DOUBLE)
         state = copy.deepcopy(network.state_dict())
         kfac = kfac_of(network, solver='eigen')
-        with kfac.capture(0, 1, 8):
+        with kfac.around_backward(0, 1, 8):
             network(**batch)['loss'].backward()
         kept = {name: copy.deepcopy(p.grad) for name, p in network.named_parameters()}
-        kfac.step({})
+        kfac.step(0, {})
         torch.manual_seed(seed)
         twin = OddNet(kinds).double().train()
         twin.load_state_dict(state)
