@@ -9,6 +9,7 @@ from typing import Any
 
 import torch.distributed as dist
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
@@ -101,14 +102,28 @@ def prepare_testing(cfg: Config, checkpoint: str) -> list[Note]:
 def build_runner(cfg: Config, notes: list[Note]) -> Any:
     """Build the Runner that ``cfg`` asks for and log the notes (on rank 0, as any log line).
 
-    A :class:`.run_length.RunLengthHook` compares its lengths with the config's.
+    A :class:`.run_length.RunLengthHook` compares its lengths with the config's, and an
+    :class:`OwnConfigHook` keeps the config where the wrapper looks for its total batch.
     """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(OwnConfigHook())
     runner.register_hook(RunLengthHook())
     for note in notes:
         print_log(note.text, logger='current', level=note.level)
     return runner
+
+
+class OwnConfigHook(Hook):
+    """Keeps this run's config in the message hub, where a resume puts that of the run before."""
+
+    def before_run(self, runner: Any) -> None:
+        """Keep the config, which MMEngine has just entered."""
+        self._config = runner.message_hub.get_info('cfg')
+
+    def before_train(self, runner: Any) -> None:
+        """Put it back."""
+        runner.message_hub.update_info('cfg', self._config)
 
 
 def leave_process_group() -> None:
