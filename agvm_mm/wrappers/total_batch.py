@@ -66,12 +66,12 @@ def check_applied_here(hub: MessageHub, accumulative_counts: int) -> None:
         print_log(
             f'Resumed with another batch: the run before made updates of {TOTAL_BATCH}='
             f'{cfg.get(TOTAL_BATCH)} images ({_shares(*before)}), and this run has '
-            f'{_shares(ranks, accumulative_counts, " and ")}; start it with agvm_mm\'s '
-            'tools/train.py, or set optim_wrapper.accumulative_counts and the lengths yourself.',
+            f'{_shares(ranks, accumulative_counts)}; start it with the tools/train.py of agvm_mm, '
+            'or set optim_wrapper.accumulative_counts and the lengths yourself.',
             logger='current',
             level=logging.WARNING,
         )
 
 
-def _shares(ranks: int, accumulative_counts: int, joined: str = ', ') -> str:
-    return f'{counted(ranks, "rank")}{joined}accumulative_counts={accumulative_counts}'
+def _shares(ranks: int, accumulative_counts: int) -> str:
+    return f'{counted(ranks, "rank")} with accumulative_counts={accumulative_counts}'

@@ -311,9 +311,9 @@ def test_another_launcher_resumes_with_another_batch(halfway: Path, tmp_path: Pa
     (line,) = other_batches(tmp_path / 'after')
     assert line.partition('WARNING - ')[2] == (
         'Resumed with another batch: the run before made updates of total_batch_size=4 images '
-        '(1 rank, accumulative_counts=2), and this run has 1 rank and accumulative_counts=1; start '
-        "it with agvm_mm's tools/train.py, or set optim_wrapper.accumulative_counts and the "
-        'lengths yourself.'
+        '(1 rank with accumulative_counts=2), and this run has 1 rank with accumulative_counts=1; '
+        'start it with the tools/train.py of agvm_mm, or set optim_wrapper.accumulative_counts '
+        'and the lengths yourself.'
     )
 
 
