@@ -130,7 +130,7 @@ def refuse_foreign(checkpoint: str | Path, where: str) -> None:
     allow_own_checkpoints()
     try:
         found = _foreign(path)
-    except Exception as error:  # any bytes may stand there, and torch checks none
+    except Exception as error:  # the file may hold any bytes, and torch checks none
         raise _unusable(path, 'torch cannot read it as one', where) from error
     if found is not None:
         raise LaunchError(

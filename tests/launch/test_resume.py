@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
 import launch_toy
@@ -260,6 +262,25 @@ def test_without_the_flag_the_config_decides(tmp_path: Path) -> None:
     cfg.resume, cfg.load_from = 'other.pth', None
     with pytest.raises(LaunchError, match='other.pth cannot be resumed'):
         start(cfg, None)
+
+
+def test_the_latest_checkpoint_is_looked_up_and_read_once(
+    work_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+
+    def record(of: Callable[..., Any]) -> Callable[..., Any]:
+        def read(path: Any, *args: Any, **kwargs: Any) -> Any:
+            reads.append(Path(path).name)
+            return of(path, *args, **kwargs)
+
+        return read
+
+    monkeypatch.setattr(Path, 'read_text', record(Path.read_text))
+    monkeypatch.setattr('agvm_mm.launch.checkpoint.ZipFile', record(ZipFile))
+    cfg = Config(dict(work_dir=str(work_dir), launcher='none'))
+    assert prepare_training(cfg, TrainOptions(resume='auto')) == []
+    assert sorted(reads) == ['iter_110.pth', 'last_checkpoint']
 
 
 def test_remote_and_directory_checkpoints_are_left_to_mmengine(tmp_path: Path) -> None:
