@@ -24,7 +24,7 @@ REFUSING = (
     'unreduced',
     'wrapper',
 )
-# What the table does not quote: a value, a checkpoint, a batch. The list may only shrink.
+# Refusals of a value or a checkpoint, which are not about a combination and so not in the table.
 ELSEWHERE = (
     'allowed is a dict such as dict(max_norm=35)',
     'the checkpoint holds AGVM state of version',

@@ -14,7 +14,7 @@ from torch import nn
 
 from agvm_mm import AGVMOptimWrapper
 from agvm_mm.distributed import ProcessGroupCommunicator
-from agvm_mm.kfac import KFAC, KFACSettings
+from agvm_mm.kfac import KFAC, KFACSettings, count_traffic
 from agvm_mm.parts import KFACPart
 
 DTYPES = [(torch.float32, 1e-6), (torch.float64, 1e-12)]
@@ -154,7 +154,7 @@ def _count(rank: int, half: bool, max_size: int) -> tuple[dict[str, int], Any]:
         with kfac.around_backward(0, 1, 2):
             loss.backward()
         kfac.step(update, {})
-    return counting.bytes, kfac.traffic()
+    return counting.bytes, count_traffic(kfac)
 
 
 # Of MixedNet: rows of A and G, groups; channels of the norms.
