@@ -164,5 +164,5 @@ def test_rank_0_reports(
     machine = title.removeprefix('tiny, 3 images a rank, ').removesuffix(', 4 rounds')
     expected = numbers(options, machine, COSTS, COUNTS)
     written = json.loads(out.read_text())
-        assert written.pop('format') == 'agvm_mm benchmark 1'
-        assert written == json.loads(json.dumps(expected))
+    assert written.pop('format') == 'agvm_mm benchmark 1'
+    assert written == json.loads(json.dumps(expected))
