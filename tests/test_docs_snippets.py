@@ -19,7 +19,7 @@ from torch import nn
 
 from agvm_mm.compat import has_compiled_ops
 from agvm_mm.models.nfnet import NFResNet
-from agvm_mm.optimizers import precondition
+from agvm_mm.optimizers import second_moments
 
 CODE = blocks_of(PAGES, 'python')
 PROGRAMS = [
@@ -47,7 +47,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
     )
     monkeypatch.setitem(sys.modules, 'timm', timm)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(precondition, '_REGISTRY', dict(precondition._REGISTRY))
+    monkeypatch.setattr(second_moments, '_REGISTRY', dict(second_moments._REGISTRY))
     (tmp_path / 'checkpoints').mkdir()
     yield dict(MyAdam=MyAdam)
 

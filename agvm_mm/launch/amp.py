@@ -8,7 +8,11 @@ from mmengine.device import get_device
 from .errors import LaunchError
 from .naming import type_name, with_type_name
 
-AMP_OF = {'OptimWrapper': 'AmpOptimWrapper', 'AGVMOptimWrapper': 'AGVMAmpOptimWrapper'}
+AMP_OF = {
+    'OptimWrapper': 'AmpOptimWrapper',
+    'AGVMOptimWrapper': 'AGVMAmpOptimWrapper',
+    'PartsOptimWrapper': 'PartsAmpOptimWrapper',
+}
 
 
 def require_gpu_for_amp(cfg: Config) -> None:

@@ -30,6 +30,7 @@ def amp(**wrapper: Any) -> Config:
         ('OptimWrapper', 'AmpOptimWrapper'),
         ('AGVMOptimWrapper', 'AGVMAmpOptimWrapper'),
         ('agvm_mm.AGVMOptimWrapper', 'agvm_mm.AGVMAmpOptimWrapper'),
+        ('PartsOptimWrapper', 'PartsAmpOptimWrapper'),
         (OptimWrapper, 'AmpOptimWrapper'),
     ],
 )
