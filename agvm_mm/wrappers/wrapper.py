@@ -238,7 +238,7 @@ class PartsMixin(OptimWrapper):
 
 @OPTIM_WRAPPERS.register_module()
 class PartsOptimWrapper(PartsMixin):
-    """MMEngine's :class:`OptimWrapper` with parts, each of them off by default.
+    """MMEngine's ``OptimWrapper`` with parts, each of them off by default.
 
     Arguments are those of :class:`PartsMixin`.
     """
@@ -256,7 +256,7 @@ class _LossScaled(PartsMixin, AmpOptimWrapper):
 
 @OPTIM_WRAPPERS.register_module()
 class PartsAmpOptimWrapper(_LossScaled):
-    """MMEngine's :class:`AmpOptimWrapper` with parts, each of them off by default.
+    """MMEngine's ``AmpOptimWrapper`` with parts, each of them off by default.
 
     Arguments are those of :class:`PartsMixin`.
     """
@@ -267,14 +267,14 @@ AGVM_DEFAULTS: Mapping[str, Any] = MappingProxyType({'agvm': {}, 'join_groups': 
 
 @OPTIM_WRAPPERS.register_module()
 class AGVMOptimWrapper(PartsMixin):
-    """:class:`PartsOptimWrapper` with AGVM on and groups of equal options joined by default."""
+    """``PartsOptimWrapper`` that measures with AGVM and joins equal groups by default."""
 
     part_defaults = AGVM_DEFAULTS
 
 
 @OPTIM_WRAPPERS.register_module()
 class AGVMAmpOptimWrapper(_LossScaled):
-    """:class:`PartsAmpOptimWrapper` with AGVM on and groups of equal options joined by default."""
+    """``PartsAmpOptimWrapper`` that measures with AGVM and joins equal groups by default."""
 
     part_defaults = AGVM_DEFAULTS
 
