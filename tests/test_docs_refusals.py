@@ -19,7 +19,7 @@ REFUSING = [
     for path in sorted((PACKAGE / room).glob('*.py'))
     if re.search(r'^ +raise ', path.read_text(), re.MULTILINE)
 ]
-# What the table does not quote: a value, a checkpoint.
+# Refusals of a value or a checkpoint, which are not about a combination and so not in the table.
 ELSEWHERE = (
     'allowed is a dict such as dict(max_norm=35)',
     'the checkpoint holds AGVM state of version',

@@ -1,9 +1,8 @@
 """K-FAC: gradients preconditioned by the Fisher matrix of each layer, distributed over ranks."""
 
-from .distribution import Traffic
 from .layer import KFACLayer
 from .preconditioner import KFAC
-from .report import describe, scalars
+from .report import Traffic, count_traffic, describe, scalars
 from .settings import KFACSettings
 
-__all__ = ['KFAC', 'KFACLayer', 'KFACSettings', 'Traffic', 'describe', 'scalars']
+__all__ = ['KFAC', 'KFACLayer', 'KFACSettings', 'Traffic', 'count_traffic', 'describe', 'scalars']

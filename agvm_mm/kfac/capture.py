@@ -66,7 +66,7 @@ class Capture:
             )
 
     @property
-    def complete(self) -> bool:
+    def whole(self) -> bool:
         """Whether all passes of the update were seen: not after a resume in mid-update."""
         return self._passes == self._count > 0
 
@@ -83,7 +83,7 @@ class Capture:
         count: int,
         images: int,
         loss_scale: float | Tensor,
-        complete: Callable[[KFACLayer], None] | None,
+        send: Callable[[KFACLayer], None] | None,
     ) -> Iterator[None]:
         """Around backward pass ``index`` of the ``count`` of this update, over ``images`` images.
 
@@ -92,7 +92,7 @@ class Capture:
             count: passes in the update; each one's loss is divided by it.
             images: of this rank in this pass; a mean over them is the loss.
             loss_scale: what the loss was multiplied by for mixed precision.
-            complete: called in the last pass with every layer whose sums are complete.
+            send: called in the last pass with every layer whose sums are complete.
         """
         if index == 0:
             self.reset()
@@ -101,10 +101,10 @@ class Capture:
             yield
             return
         handles = []
-        if complete is not None and index + 1 == count:
+        if send is not None and index + 1 == count:
             handles = [
                 layer.parameters[0].register_post_accumulate_grad_hook(
-                    lambda _, layer=layer: complete(layer)
+                    lambda _, layer=layer: send(layer)
                 )
                 for layer in self._layers
                 if layer.due and layer.parameters[0].requires_grad

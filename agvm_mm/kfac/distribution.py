@@ -1,15 +1,13 @@
-"""A layer's factors over the ranks: who owns them, how they are sent, and the bytes of it all."""
+"""A layer's factors over the ranks: who owns them and how they are sent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .modules import ModuleHelper, Shape
-from .solve import solution_shapes
+from .modules import Shape
 
 
 def inversion_cost(shapes: Sequence[Shape]) -> int:
@@ -56,51 +54,6 @@ def split_packed(vector: Tensor, shapes: Sequence[Shape]) -> Sequence[Tensor]:
     """The part of each factor in a packed vector."""
     parts: Sequence[Tensor] = vector.split([_packed_size(shape) for shape in shapes])
     return parts
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """What distributing K-FAC costs, in bytes.
-
-    Attributes:
-        factors: packed factors of all layers, what one measurement sends towards their owners.
-        factors_full: the same without packing, in full precision.
-        control: the small vectors that accompany a measurement.
-        gradients: preconditioned gradients, what every update sends from the owners.
-        memory: factors and their inverses on the rank that holds most.
-        memory_alone: the same on a single process.
-    """
-
-    factors: int
-    factors_full: int
-    control: int
-    gradients: int
-    memory: int
-    memory_alone: int
-
-
-def count_traffic(
-    helpers: Sequence[ModuleHelper], owners: Sequence[int], ranks: int, half: bool, solver: str
-) -> Traffic:
-    """Payload of each collective, not what the library makes of it on the wire."""
-    shapes = [helper.shapes for helper in helpers]
-    item = [helper.dtype.itemsize for helper in helpers]
-    full = [size * full_size(one) for size, one in zip(item, shapes)]
-    held = [
-        bytes_ + size * full_size(solution_shapes(one, solver))
-        for bytes_, size, one in zip(full, item, shapes)
-    ]
-    by_rank = [sum(h for h, o in zip(held, owners) if o == rank) for rank in range(ranks)]
-    numbers = sum(p.numel() for helper in helpers for p in helper.parameters)
-    scales = sum(map(len, shapes)) if half else 0
-    return Traffic(
-        factors=sum(packed_size(one) * (2 if half else size) for one, size in zip(shapes, item)),
-        factors_full=sum(full),
-        control=8 * (1 + len(helpers) + 1 + 2 * len(helpers) + scales),
-        gradients=numbers * max(item),
-        memory=max(by_rank),
-        memory_alone=sum(held),
-    )
 
 
 def _packed_size(shape: Shape) -> int:

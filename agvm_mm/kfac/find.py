@@ -99,7 +99,7 @@ def _reason(
     for key in ('weight', 'bias'):
         if getattr(module, key, None) is not None and key not in module._parameters:
             origin = [name for name in module._parameters if name.startswith(f'{key}_')]
-            return f'a {key} computed from {", ".join(origin)}'
+            return f'a {key} computed from {", ".join(origin) or "no parameter"}'
     if any(covers(prefix, name) for prefix in settings.exclude for name in own):
         return 'excluded'
     if any(uses[id(p)] > 1 for p in own.values()):
@@ -108,13 +108,13 @@ def _reason(
     if not module.weight.requires_grad or (bias is not None and not bias.requires_grad):
         return 'frozen in part'
     if kind is NormHelper:
-        return _unit_reason(module, settings)
+        return _norm_reason(module, settings)
     if isinstance(module, nn.Conv2d):
         return _conv_reason(module, settings)
     return None
 
 
-def _unit_reason(module: nn.Module, settings: KFACSettings) -> str | None:
+def _norm_reason(module: nn.Module, settings: KFACSettings) -> str | None:
     if not settings.norms:
         return 'norms=False'
     if module.bias is None or getattr(module, 'weight', None) is None:

@@ -175,9 +175,19 @@ class KFACLayer:
         Args:
             state: of the layer.
             same_solver: whether a solution in it is of the run's own kind.
+
+        Raises:
+            ValueError: factors of another size.
         """
         if 'factors' not in state:
             return
+        found, wanted = state['factors'].numel(), packed_size(self.helper.shapes)
+        if found != wanted:
+            raise ValueError(
+                f'the checkpoint holds factors of {found} numbers for the layer {self.name!r} and '
+                f'this run has {wanted} ({WHERE}.max_size={self._settings.max_size}); resume with '
+                f'the model and the {WHERE}.max_size of the run that wrote the checkpoint.'
+            )
         self.clock.load_state_dict(state)
         self.measured = True
         if self.owned:
@@ -188,21 +198,6 @@ class KFACLayer:
         if self.owned:
             self.solution = [self._own(part) for part in state['solution']]
         self.solved, self.fresh = True, False
-
-    def require_same(self, state: Mapping[str, Any]) -> None:
-        """Refuse factors of another size.
-
-        Raises:
-            ValueError: as another ``max_size`` makes them.
-        """
-        wanted = packed_size(self.helper.shapes)
-        found = state['factors'].numel() if 'factors' in state else wanted
-        if found != wanted:
-            raise ValueError(
-                f'the checkpoint holds factors of {found} numbers for the layer {self.name!r} and '
-                f'this run has {wanted} ({WHERE}.max_size={self._settings.max_size}); resume with '
-                f'the model and the {WHERE}.max_size of the run that wrote the checkpoint.'
-            )
 
     def _collect(self, own: Tensor | None, size: int, communicator: Communicator) -> Tensor:
         vector = self._zeros(size) if own is None else own.reshape(-1).clone()

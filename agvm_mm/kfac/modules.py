@@ -49,9 +49,9 @@ class ModuleHelper(ABC):
         """Whether the gradient has a column for the bias."""
         return len(self.parameters) == 2
 
-    @abstractmethod
     def context(self, inputs: Tensor) -> Any:
         """What :meth:`add` will need of a call's input, kept until the gradient arrives."""
+        return inputs
 
     @abstractmethod
     def add(self, sums: list[Tensor], context: Any, gradient: Tensor) -> int:
@@ -100,7 +100,7 @@ class KroneckerHelper(ModuleHelper):
     groups = 1
 
     def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
-        """See :class:`ModuleHelper`."""
+        """A summed over the positions of an image, G averaged."""
         return [sums[0] / images, sums[1] / positions]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
@@ -132,12 +132,8 @@ class LinearHelper(KroneckerHelper):
         super().__init__(name, module, max_size)
         self._set_shapes(module.in_features, module.out_features)
 
-    def context(self, inputs: Tensor) -> Tensor:
-        """See :class:`ModuleHelper`."""
-        return inputs
-
     def add(self, sums: list[Tensor], context: Any, gradient: Tensor) -> int:
-        """See :class:`ModuleHelper`."""
+        """Every row of the inputs is a position."""
         columns = factors.linear_columns(context)
         factors.add_outer(sums[0], factors.with_ones(columns) if self.has_bias else columns)
         factors.add_outer(sums[1], factors.linear_columns(gradient))
@@ -155,11 +151,11 @@ class ConvHelper(KroneckerHelper):
         self._set_shapes(inputs // self.groups * kernel, outputs // self.groups)
 
     def context(self, inputs: Tensor) -> Tensor:
-        """See :class:`ModuleHelper`; one image without a batch dimension is a batch of one."""
+        """One image without a batch dimension is a batch of one."""
         return inputs if inputs.ndim == 4 else inputs[None]
 
     def add(self, sums: list[Tensor], context: Any, gradient: Tensor) -> int:
-        """See :class:`ModuleHelper`."""
+        """Every pixel of the outputs is a position."""
         if not len(context):  # an image batch without a region of interest
             return 0
         for columns in factors.patches(self.module, context):
@@ -181,12 +177,12 @@ class NormHelper(ModuleHelper):
         self.shapes = [(self.parameters[0].numel(), 2, 2)]
 
     def context(self, inputs: Tensor) -> tuple[Tensor, Statistics]:
-        """See :class:`ModuleHelper`; a vector by itself, which a LayerNorm takes, is one sample."""
+        """The input and its statistics; a vector by itself, as a LayerNorm takes, is one sample."""
         inputs = inputs if inputs.ndim > 1 else inputs[None]
         return inputs, statistics(self.module, inputs)
 
     def add(self, sums: list[Tensor], context: Any, gradient: Tensor) -> int:
-        """See :class:`ModuleHelper`."""
+        """Every sample is a position."""
         if not len(gradient):
             return 0
         gradient = gradient if gradient.ndim > 1 else gradient[None]
@@ -195,7 +191,7 @@ class NormHelper(ModuleHelper):
         return len(gradient)
 
     def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
-        """See :class:`ModuleHelper`."""
+        """The block of every channel, averaged over images."""
         return [sums[0] / images]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
@@ -203,5 +199,5 @@ class NormHelper(ModuleHelper):
         return torch.stack(list(parts), 1)[..., None]
 
     def split(self, matrix: Tensor) -> list[Tensor]:
-        """See :class:`ModuleHelper`."""
+        """Scale and shift."""
         return [matrix[:, 0], matrix[:, 1]]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..distributed import Communicator
 from .capture import Capture
-from .distribution import Traffic, assign, count_traffic, inversion_cost
+from .distribution import assign, inversion_cost
 from .find import find_layers
 from .layer import KFACLayer
 from .measurement import Measurement
@@ -96,16 +96,6 @@ class KFAC:
         """Whether any layer has factors."""
         return any(layer.measured for layer in self.layers)
 
-    def traffic(self) -> Traffic:
-        """Bytes on the wire and in memory."""
-        return count_traffic(
-            [layer.helper for layer in self.layers],
-            [layer.owner for layer in self.layers],
-            self.ranks,
-            self.settings.half and self.ranks > 1,
-            self.settings.solver,
-        )
-
     def before_update(self, update: int) -> None:
         """Decide what the coming update measures; a run without factors measures all of them."""
         self.release()
@@ -122,8 +112,8 @@ class KFAC:
         last = index + 1 == count
         if last:
             self._measurement.begin()
-        complete = self._measurement.send if last and self.overlaps else None
-        return self._capture.around_backward(index, count, images, loss_scale, complete)
+        send = self._measurement.send if last and self.overlaps else None
+        return self._capture.around_backward(index, count, images, loss_scale, send)
 
     @torch.no_grad()
     def step(
@@ -139,7 +129,7 @@ class KFAC:
         Returns:
             Whether the factors were measured.
         """
-        measured = self._capture.complete and self._measure(update)
+        measured = self._capture.whole and self._measure(update)
         self._capture.reset()
         self._solve(update)
         plain, new = self._precondition()
@@ -259,5 +249,3 @@ class KFAC:
                 'model and the kfac options (norms, grouped, exclude) of the run that wrote the '
                 'checkpoint.'
             )
-        for layer in self.layers:
-            layer.require_same(state['layers'][layer.name])

@@ -4,14 +4,61 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..checks import counted
+from .distribution import full_size, packed_size
 from .preconditioner import KFAC
+from .solve import solution_shapes
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What distributing K-FAC costs, in bytes.
+
+    Attributes:
+        factors: packed factors of all layers, what one measurement sends towards their owners.
+        factors_full: the same without packing, in full precision.
+        control: the small vectors that accompany a measurement.
+        gradients: preconditioned gradients, what every update sends from the owners.
+        memory: factors and their inverses on the rank that holds most.
+        memory_alone: the same on a single process.
+    """
+
+    factors: int
+    factors_full: int
+    control: int
+    gradients: int
+    memory: int
+    memory_alone: int
+
+
+def count_traffic(kfac: KFAC) -> Traffic:
+    """Payload of each collective, not what the library makes of it on the wire."""
+    half, layers = kfac.settings.half and kfac.ranks > 1, len(kfac.layers)
+    packed = full = numbers = scales = 0
+    held = [0] * kfac.ranks
+    for layer in kfac.layers:
+        shapes, item = layer.helper.shapes, layer.helper.dtype.itemsize
+        packed += packed_size(shapes) * (2 if half else item)
+        full += full_size(shapes) * item
+        solution = full_size(solution_shapes(shapes, kfac.settings.solver))
+        held[layer.owner] += (full_size(shapes) + solution) * item
+        numbers += sum(p.numel() for p in layer.parameters)
+        scales += len(shapes) if half else 0
+    return Traffic(
+        factors=packed,
+        factors_full=full,
+        control=8 * (1 + layers + 1 + 2 * layers + scales),
+        gradients=numbers * max(layer.helper.dtype.itemsize for layer in kfac.layers),
+        memory=max(held),
+        memory_alone=sum(held),
+    )
 
 
 def describe(kfac: KFAC) -> str:
     """Layers, what is left out and why, bytes."""
-    settings, traffic = kfac.settings, kfac.traffic()
+    settings, traffic = kfac.settings, count_traffic(kfac)
     helpers = [layer.helper for layer in kfac.layers]
     kinds = Counter(type(helper.module).__name__ for helper in helpers)
     diagonal = sum(len(shape) == 2 for helper in helpers for shape in helper.shapes)

@@ -129,6 +129,7 @@ class PartsMixin(OptimWrapper):
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Back-propagate with every part watching."""
+        self._require_bound()
         self._this = self._pass(self._images.take())
         with ExitStack() as around:
             for part in self._parts.values():

@@ -39,38 +39,6 @@ def results(path: Path) -> dict[str, dict[str, Any]]:
 FASTER, NORM_FREE = ('faster-rcnn_r18', 'scenes'), ('faster-rcnn_nf-r18', 'scenes')
 RULES = [path for path in PATHS if recipe_of(path).method in ('sgd-linear', 'sgd-sqrt')]
 SEARCHED = [path for path in PATHS if path not in RULES]
-# Measured before results held the learning rate they were trained with. A recipe that is measured
-# again leaves the list; none may enter it.
-WITHOUT_RATE = {
-    'faster-rcnn_r18_fpn_adamw_16xb8-32it_scenes',
-    'faster-rcnn_r18_fpn_adamw_2xb8-256it_scenes',
-    'faster-rcnn_r18_fpn_adamw_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_adan_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_agvm-adamw_16xb8-32it_scenes',
-    'faster-rcnn_r18_fpn_agvm-adamw_2xb8-256it_scenes',
-    'faster-rcnn_r18_fpn_agvm-adamw_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_agvm-adan_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_agvm-sgd-agc_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_agvm-sgd_16xb8-32it_scenes',
-    'faster-rcnn_r18_fpn_agvm-sgd_2xb8-256it_scenes',
-    'faster-rcnn_r18_fpn_agvm-sgd_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_lamb_16xb8-32it_scenes',
-    'faster-rcnn_r18_fpn_lamb_2xb8-256it_scenes',
-    'faster-rcnn_r18_fpn_lamb_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_lars_16xb8-32it_scenes',
-    'faster-rcnn_r18_fpn_lars_2xb8-256it_scenes',
-    'faster-rcnn_r18_fpn_lars_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_sgd-agc_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_sgd-linear_16xb8-32it_scenes',
-    'faster-rcnn_r18_fpn_sgd-linear_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_sgd-sqrt_16xb8-32it_scenes',
-    'faster-rcnn_r18_fpn_sgd-sqrt_8xb8-64it_scenes',
-    'faster-rcnn_r18_fpn_sgd_16xb8-32it_bccd',
-    'faster-rcnn_r18_fpn_sgd_16xb8-32it_scenes',
-    'faster-rcnn_r18_fpn_sgd_2xb8-256it_bccd',
-    'faster-rcnn_r18_fpn_sgd_2xb8-256it_scenes',
-    'faster-rcnn_r18_fpn_sgd_8xb8-64it_scenes',
-}
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
@@ -161,10 +129,3 @@ def test_results_are_those_of_the_rate_in_the_file(path: Path) -> None:
     for name, result in results(path).items():
         if 'lr' in result:
             assert result['lr'] == pytest.approx(rate), name
-
-
-def test_results_hold_the_rate_they_were_trained_with() -> None:
-    """All but the first ones."""
-    silent = {path.stem for path in PATHS if any('lr' not in r for r in results(path).values())}
-    assert silent - WITHOUT_RATE == set(), 'results without their learning rate'
-    assert WITHOUT_RATE - silent == set(), 'measured again: take them off the list'

@@ -31,9 +31,9 @@ def measured_factors(
     """After one backward pass and measurement, before the gradients are replaced."""
     kfac = kfac_of(network, **settings)
     loss = loss_of(network(inputs))
-    with kfac.capture(0, 1, len(inputs) if images is None else images):
+    with kfac.around_backward(0, 1, len(inputs) if images is None else images):
         loss.backward()
-    assert kfac._measure()
+    assert kfac._measure(0)
     kfac._capture.reset()
     return kfac
 

@@ -41,6 +41,10 @@ def _linear(**options: Any) -> nn.Linear:
     return nn.Linear(SIZE, SIZE, **options)
 
 
+def _convolution() -> nn.Conv2d:
+    return nn.Conv2d(1, SIZE, 2)
+
+
 def _patched() -> nn.Module:
     module = _linear()
     module.forward = MethodType(_replaced, module)
@@ -70,6 +74,13 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], str | None]] = {
     'on single images': (_linear, None),
     'norm of single images': (lambda: nn.LayerNorm(SIZE), None),
     'hooked': (_doubled, None),
+    'sequence': (_linear, None),
+    'convolution': (_convolution, None),
+    'functional convolution': (_convolution, 'used without a call of their module'),
+    'weight norm of a convolution': (
+        lambda: weight_norm(_convolution()),
+        'computed from weight_g, weight_v',
+    ),
     'functional': (_linear, 'used without a call of their module'),
     'weight norm': (lambda: weight_norm(_linear()), 'computed from weight_g, weight_v'),
     'spectral norm': (lambda: spectral_norm(_linear()), 'computed from weight_orig'),
@@ -90,14 +101,21 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], str | None]] = {
 }
 
 
-def call(kind: str, module: nn.Module, values: Tensor) -> Tensor:
-    """One use of a layer of that kind."""
+def call(kind: str, module: nn.Module, values: Tensor, inplace: bool) -> Tensor:
+    """One use of a layer of that kind, with activations in place where one follows."""
+    images = values.reshape(-1, 1, 2, 2)
     if kind == 'keyword':
         output: Tensor = module(input=values)
     elif kind == 'functional':
         output = functional.linear(values, module.weight, module.bias)
     elif kind == 'twice':
         output = module(torch.tanh(module(values)))
+    elif kind == 'sequence':  # whose output is a view
+        output = functional.relu(module(values[:, None]), inplace)[:, 0]
+    elif kind == 'functional convolution':
+        output = functional.conv2d(images, module.weight, module.bias).flatten(1)
+    elif kind.endswith('convolution'):
+        output = functional.relu(module(images), inplace).flatten(1)
     elif kind.endswith('single images'):
         output = torch.stack([module(value) for value in values])
     else:
@@ -108,16 +126,17 @@ def call(kind: str, module: nn.Module, values: Tensor) -> Tensor:
 class OddNet(BaseModel):
     """Layers of the given kinds one after the other, each with a residual connection."""
 
-    def __init__(self, kinds: list[str]) -> None:
+    def __init__(self, kinds: list[str], inplace: bool = True) -> None:
         super().__init__()
         self.kinds = kinds
+        self.inplace = inplace
         self.layers = nn.ModuleList([KINDS[kind][0]() for kind in kinds])
         self.head = nn.Linear(SIZE, 2)
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
         values = inputs
         for kind, layer in zip(self.kinds, self.layers):
-            values = torch.tanh(values + call(kind, layer, values))
+            values = torch.tanh(values + call(kind, layer, values, self.inplace))
         return dict(loss=(self.head(values) - data_samples).square().sum(1).mean())
 
 

@@ -55,7 +55,7 @@ class TestLinear:
         layer = linear_case()
         kfac = measured_factors(layer, INPUTS, half_square, damping=2.5e-4)
         close(pi_ratio(*kfac.layers[0].factors), [0.23431167445160245])
-        kfac.step({})
+        kfac.step(0, {})
         close(
             torch.cat([layer.weight.grad, layer.bias.grad[:, None]], 1),
             [
@@ -141,7 +141,7 @@ class TestConvolution:
 
     def test_preconditioned_gradient(self) -> None:
         layer, kfac = self.measured(damping=2.5e-4)
-        kfac.step({})
+        kfac.step(0, {})
         close(
             layer.weight.grad.reshape(-1),
             [0.9652067968563873, 1.1616180404064664, 1.5544405275066282, 1.7508517710567197],
@@ -188,7 +188,7 @@ class TestNorm:
         hidden = shifted / (variance.reshape(1, 2, 1, 1) + layer.eps).sqrt()
         grads = torch.stack([(upstream * hidden).sum((2, 3)), upstream.sum((2, 3))], -1)
         close(kfac.layers[0].factors[0], torch.einsum('nci,ncj->cij', grads, grads) / 3, 1e-12)
-        kfac.step({})
+        kfac.step(0, {})
         assert layer.weight.grad.isfinite().all() and layer.weight.grad[0] != 0
 
 

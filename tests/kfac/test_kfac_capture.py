@@ -142,9 +142,9 @@ class TestCalls:
         kfac = kfac_of(network)
         empty = torch.zeros(0, 3, 5, 5)
         loss = network.fc(torch.zeros(0, 3)).sum() + network.norm(network.conv(empty)).sum()
-        with kfac.capture(0, 1, 2):
+        with kfac.around_backward(0, 1, 2):
             loss.backward()
-        kfac.step({})
+        kfac.step(0, {})
         assert kfac.skipped == 0 and not any(layer.solved for layer in kfac.layers)
         assert all(p.grad.isfinite().all() for p in network.parameters())
 
@@ -158,7 +158,7 @@ class TestCalls:
         layer = nn.Linear(3, 2).double()
         kfac = kfac_of(layer)
         for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-            with kfac.capture(0, 1, 1):
+            with kfac.around_backward(0, 1, 1):
                 twin(randn(1, 3)).sum().backward()
             assert kfac.layers[0].sums is None
 
@@ -190,7 +190,7 @@ class TestGroups:
         assert torch.allclose(diagonal[0], a[0].diagonal()) and torch.equal(other, g)
         for kfac in (dense, small):
             kfac.layers[0].factors[0] = diagonal if kfac is small else torch.diag(diagonal[0])[None]
-            kfac.step({})
+            kfac.step(0, {})
         ours, theirs = small.layers[0].helper.matrix(), dense.layers[0].helper.matrix()
         assert torch.allclose(ours, theirs)
 
@@ -247,10 +247,10 @@ class TestLeftAlone:
     def test_their_gradients_are_not_touched(self) -> None:
         network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)).double()
         kfac = kfac_of(network, exclude=['1.'])
-        with kfac.capture(0, 1, 4):
+        with kfac.around_backward(0, 1, 4):
             network(randn(4, 3)).square().sum().backward()
         before = [p.grad.clone() for p in network.parameters()]
-        kfac.step({})
+        kfac.step(0, {})
         changed = [not torch.equal(p.grad, old) for p, old in zip(network.parameters(), before)]
         assert changed == [True, True, False, False]
 
@@ -260,9 +260,9 @@ class TestLeftAlone:
         network.add_module('attention', attention)
         kfac = kfac_of(network)
         values = network[0](torch.randn(2, 3, 4))
-        with kfac.capture(0, 1, 2):
+        with kfac.around_backward(0, 1, 2):
             attention(values, values, values)[0].square().sum().backward()
-        kfac.step({})
+        kfac.step(0, {})
         assert kfac.layers[0].solved
         assert 'attention.out_proj.weight' in kfac.left
 

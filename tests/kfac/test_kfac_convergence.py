@@ -85,15 +85,15 @@ def k_fac_contraction(problem: Problem, steps: int) -> list[float]:
     rate = NOISE**2 / 2 / len(problem.network)
     kfac = kfac_of(problem.network, damping=1e-16)
     errors = [problem.error()]
-    for _ in range(steps):
+    for update in range(steps):
+        kfac.before_update(update)
         problem.network.zero_grad()
         loss = problem.loss()
-        with kfac.capture(0, 1, len(problem.inputs)):
+        with kfac.around_backward(0, 1, len(problem.inputs)):
             loss.backward()
-        kfac.step({})
+        kfac.step(update, {})
         for p in problem.network.parameters():
             p.data -= rate * p.grad
-        kfac.advance()
         errors.append(problem.error())
     return [after / before for before, after in zip(errors, errors[1:])]
 

@@ -14,6 +14,7 @@ from ranks import run_ranks
 
 from agvm_mm.distributed import ProcessGroupCommunicator
 from agvm_mm.hooks import KFACStateHook
+from agvm_mm.parts import KFACPart
 from agvm_mm.wrappers import AGVMOptimWrapper
 
 
@@ -55,7 +56,7 @@ def _sends_early(rank: int, backend: str) -> tuple[bool, bool]:
         concurrent = ProcessGroupCommunicator(dist.group.WORLD).concurrent
     finally:
         dist.get_backend = real
-    kfac = _trained(rank).kfac.kfac
+    kfac = _trained(rank).part(KFACPart).preconditioner
     kfac.communicator.concurrent = concurrent
     return concurrent, kfac.overlaps
 

@@ -112,9 +112,9 @@ def test_a_functional_convolution() -> None:
     for functional in (True, False):
         network = Convolutions(functional).double()
         kfac = kfac_of(network)
-        with kfac.capture(0, 1, 3):
+        with kfac.around_backward(0, 1, 3):
             network(images).square().sum().backward()
-        kfac.step({})
+        kfac.step(0, {})
         found.append((kfac.left, [layer.solved for layer in kfac.layers]))
     reason = 'used without a call of their module, as by F.linear or F.conv2d'
     names = ('second.weight', 'second.bias')
@@ -128,7 +128,7 @@ class TestBruteForce:
         """Inputs and outputs of every call of every layer, by retained gradients."""
         calls: dict[str, list[Any]] = {}
         for name, module in network.named_modules():
-            if isinstance(module, (nn.Linear, nn.LayerNorm, nn.GroupNorm)):
+            if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm)):
 
                 def note(_: Any, args: Any, kwargs: Any, output: Tensor, name: str = name) -> None:
                     output.retain_grad()
@@ -144,17 +144,18 @@ class TestBruteForce:
         preconditioned = [i for i, kind in enumerate(kinds) if KINDS[kind][1] is None]
         for name in [*(f'layers.{i}' for i in preconditioned), 'head']:
             module = network.get_submodule(name)
-            size = module.weight.shape[-1]
-            xs = torch.cat([x.detach().reshape(-1, size) for x, _ in calls[name]])
-            gs = images * torch.cat([y.grad.reshape(-1, y.shape[-1]) for _, y in calls[name]])
+            outputs, is_norm = len(module.weight), module.weight.ndim == 1
+            inputs = outputs if is_norm else module.weight[0].numel()
+            xs = torch.cat([x.detach().reshape(-1, inputs) for x, _ in calls[name]])
+            gs = images * torch.cat([y.grad.reshape(-1, outputs) for _, y in calls[name]])
             if module.bias is not None:
                 xs = torch.cat([xs, xs.new_ones(len(xs), 1)], 1)
-            if not isinstance(module, nn.Linear):
+            if is_norm:
                 normal = copy.deepcopy(module)
                 normal.weight.data.fill_(1), normal.bias.data.fill_(0)
                 bare = type(module).forward(normal, xs[:, :-1]).detach()
                 weight, bias = module.weight.grad.clone(), module.bias.grad.clone()
-                for c in range(size):
+                for c in range(outputs):
                     rows = torch.stack([gs[:, c] * bare[:, c], gs[:, c]], 1)
                     block = rows.T @ rows / images + 16 * damping * torch.eye(2, dtype=DOUBLE)
                     pair = torch.stack([weight[c], bias[c]])
@@ -166,8 +167,8 @@ class TestBruteForce:
             matrix = torch.cat([part.reshape(len(g), -1) for part in parts], 1)
             dense = torch.kron(g, a) + damping * torch.eye(matrix.numel(), dtype=DOUBLE)
             solved = torch.linalg.solve(dense, matrix.reshape(-1)).reshape(matrix.shape)
-            columns = module.weight.shape[1]
-            new[name] = [solved[:, :columns], solved[:, columns:].reshape(-1)]
+            weight = solved[:, :inputs].reshape(module.weight.shape)
+            new[name] = [weight, solved[:, inputs:].reshape(-1)]
         return new
 
     def check(self, seed: int) -> None:
@@ -176,12 +177,12 @@ class TestBruteForce:
         network, batch = OddNet(kinds).double().train(), odd_batch(seed, range(8), DOUBLE)
         state = copy.deepcopy(network.state_dict())
         kfac = kfac_of(network, solver='eigen')
-        with kfac.capture(0, 1, 8):
+        with kfac.around_backward(0, 1, 8):
             network(**batch)['loss'].backward()
         kept = {name: copy.deepcopy(p.grad) for name, p in network.named_parameters()}
-        kfac.step({})
+        kfac.step(0, {})
         torch.manual_seed(seed)
-        twin = OddNet(kinds).double().train()
+        twin = OddNet(kinds, inplace=False).double().train()
         twin.load_state_dict(state)
         expected = self.expected(kinds, twin, batch)
         for name, parameter in network.named_parameters():

@@ -37,10 +37,10 @@ class TestNormDamping:
         kfac = kfac_of(network, **settings)
         loss = 2 * network.norm(tensor([[1.0], [0.0]])).sum() / 2
         loss = loss + network.linear(tensor([[1.0], [1.0]])).sum() / 2
-        with kfac.capture(0, 1, 2):
+        with kfac.around_backward(0, 1, 2):
             loss.backward()
         assert [float(p.grad) for p in network.parameters()] == [1, 2, 1]
-        kfac.step({})
+        kfac.step(0, {})
         return [float(p.grad) for p in network.parameters()]
 
     def test_only_norm_layers_get_the_multiple(self) -> None:
@@ -70,7 +70,7 @@ def test_precision_is_that_of_the_inversion(precision: str, right: bool) -> None
         layer, torch.ones(3, 2), lambda out: out.sum() / 3, damping=1e-12, precision=precision
     )
     assert kfac.layers[0].factors[0].dtype == torch.float32
-    kfac.step({})
+    kfac.step(0, {})
     found = kfac.layers[0].apply([torch.tensor([[1.0, 0.0]])])
     assert found is not None and found.dtype == torch.float32
     d = 1e-6

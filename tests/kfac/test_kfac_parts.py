@@ -85,11 +85,11 @@ class TestSchedule:
         kfac = kfac_of(network, momentum=0.9, stale_threshold=0.05)
         count = 0
         for update in range(40):
+            kfac.before_update(update)
             count += kfac.due
-            with kfac.capture(0, 1, 64):
+            with kfac.around_backward(0, 1, 64):
                 (network(inputs) * (growth**update * 1e-8)).sum().backward()
-            kfac.step({})
-            kfac.advance()
+            kfac.step(update, {})
         assert count == expected and kfac.skipped == 0
 
 
@@ -98,11 +98,11 @@ def test_factors_are_moving_averages() -> None:
     network = nn.Linear(1, 1, bias=False)
     kfac = kfac_of(network, momentum=0.9)
     found = []
-    for value, slope in ((1.0, 1.0), (2.0, 3.0)):
-        with kfac.capture(0, 1, 4):
+    for update, (value, slope) in enumerate([(1.0, 1.0), (2.0, 3.0)]):
+        kfac.before_update(update)
+        with kfac.around_backward(0, 1, 4):
             (slope * network(torch.full((4, 1), value))).mean().backward()
-        kfac.step({})
-        kfac.advance()
+        kfac.step(update, {})
         found.append([float(factor) for factor in kfac.layers[0].factors])
     assert found == [pytest.approx([1.0, 1.0]), pytest.approx([1.3, 1.8])]
 
@@ -126,10 +126,10 @@ class TestSolve:
         for limit in (None, 1e-4):
             network.zero_grad()
             kfac = kfac_of(network, kl_clip=limit)
-            with kfac.capture(0, 1, 8, loss_scale=1024.0):
+            with kfac.around_backward(0, 1, 8, loss_scale=1024.0):
                 (1024 * network(inputs).square().sum() / 8).backward()
             plain = kfac.layers[0].helper.matrix() / 1024
-            kfac.step({id(p): 0.5 for p in network.parameters()}, 1024.0)
+            kfac.step(0, {id(p): 0.5 for p in network.parameters()}, 1024.0)
             steps[limit] = kfac.layers[0].helper.matrix() / 1024, plain, kfac.scale
         free, gradient, one = steps[None]
         bound, _, scale = steps[1e-4]
@@ -143,7 +143,7 @@ def test_weights_are_only_shrunk() -> None:
     network[0].weight.data.fill_(1.0)  # length sqrt(32) against a bound of sqrt(16)
     network[1].weight.data.fill_(0.1)  # 0.4 against 2
     network[2].weight.data.fill_(9.0)
-    kfac_of(network, rescale_weights=True).advance()
+    kfac_of(network, rescale_weights=True).after_step()
     assert network[0].weight.norm().item() == pytest.approx(4.0)
     assert torch.equal(network[1].weight.data, torch.full((2, 8), 0.1))
     assert torch.equal(network[2].weight.data, torch.full((2,), 9.0))

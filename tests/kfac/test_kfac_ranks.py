@@ -14,7 +14,7 @@ from torch import nn
 
 from agvm_mm import AGVMOptimWrapper
 from agvm_mm.distributed import ProcessGroupCommunicator
-from agvm_mm.kfac import KFAC, KFACSettings
+from agvm_mm.kfac import KFAC, KFACSettings, count_traffic
 from agvm_mm.parts import KFACPart
 
 DTYPES = [(torch.float32, 1e-6), (torch.float64, 1e-12)]
@@ -92,11 +92,11 @@ def _when_sent(rank: int, **settings: Any) -> tuple[list[int | None], int]:
     kfac = KFAC(network, KFACSettings(**settings), noting)
     for index in range(2):
         loss = network(torch.randn(2, 3, 9, 9), torch.tensor([0, rank]))['loss']
-        with kfac.capture(index, 2, 2):
+        with kfac.around_backward(index, 2, 2):
             noting.inside = index
             loss.backward()
             noting.inside = None
-    kfac.step({})
+    kfac.step(0, {})
     return noting.started, len(kfac.layers)
 
 
@@ -148,13 +148,13 @@ def _count(rank: int, half: bool, max_size: int) -> tuple[dict[str, int], Any]:
     network, counting = MixedNet().train(), _Counting()
     settings = KFACSettings(statistics_interval=2, inverse_interval=2, half=half, max_size=max_size)
     kfac = KFAC(network, settings, counting)
-    for _ in range(2):  # the second update measures nothing
+    for update in range(2):  # the second measures nothing
+        kfac.before_update(update)
         loss = network(torch.randn(2, 3, 9, 9), torch.tensor([0, rank]))['loss']
-        with kfac.capture(0, 1, 2):
+        with kfac.around_backward(0, 1, 2):
             loss.backward()
-        kfac.step({})
-        kfac.advance()
-    return counting.bytes, kfac.traffic()
+        kfac.step(update, {})
+    return counting.bytes, count_traffic(kfac)
 
 
 # Of MixedNet: rows of A and G, groups; channels of the norms.

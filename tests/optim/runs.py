@@ -40,8 +40,10 @@ class ThreePartNet(BaseModel):
         self.head = nn.Linear(8, 4)
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
-        scores = self.head(self.neck(self.backbone(inputs)).mean((2, 3)))
-        return dict(loss=nn.functional.cross_entropy(scores, data_samples))
+        features = self.neck(self.backbone(inputs))
+        self.computed_in = features.dtype  # bfloat16 or float16 under autocast
+        scores = self.head(features.mean((2, 3)))
+        return dict(loss=nn.functional.cross_entropy(scores.float(), data_samples))
 
 
 @DATASETS.register_module()

@@ -10,10 +10,11 @@ import torch
 import torch._dynamo  # what DistributedDataParallel imports, before the ranks are forked
 from cpu_amp import on_cpu
 from mmengine.logging import MessageHub
-from mmengine.model import BaseModel, MMDistributedDataParallel
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from networks import ReplayNet
 from ranks import run_ranks
+from runs import ThreePartNet, data
 from torch import Tensor, nn
 
 import agvm_mm  # noqa: F401
@@ -23,28 +24,8 @@ ESTIMATORS = pytest.mark.parametrize('estimator', ['all_pairs', 'half_split'])
 SIZES = dict(backbone=8, neck=8)
 
 
-class Net(BaseModel):
-    """Layers that autocast computes in bfloat16, in three modules."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.backbone = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU())
-        self.neck = nn.Conv2d(8, 8, 3)
-        self.head = nn.Linear(8, 4)
-
-    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
-        features = self.neck(self.backbone(inputs))
-        self.computed_in = features.dtype
-        scores = self.head(features.mean((2, 3)))
-        return dict(loss=nn.functional.cross_entropy(scores.float(), data_samples))
-
-
 def _data(step: int) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(step)
-    return dict(
-        inputs=torch.randn(2, 3, 8, 8, generator=generator),
-        data_samples=torch.randint(0, 4, (2,), generator=generator),
-    )
+    return data(0, step)
 
 
 def _config(amp: bool = True, agvm: dict[str, Any] | None = None, **config: Any) -> dict[str, Any]:
@@ -63,9 +44,9 @@ def _build(model: nn.Module, config: dict[str, Any]) -> Any:
         return build_optim_wrapper(model, copy.deepcopy(config))
 
 
-def _net(config: dict[str, Any]) -> tuple[Net, Any]:
+def _net(config: dict[str, Any]) -> tuple[ThreePartNet, Any]:
     torch.manual_seed(0)
-    model = Net()
+    model = ThreePartNet()
     return model, _build(model, config)
 
 

@@ -16,10 +16,11 @@ import pytest
 import torch
 import torch._dynamo  # what DistributedDataParallel imports, before the ranks are forked
 from cpu_amp import on_cpu
-from mmengine.model import BaseModel, MMDistributedDataParallel
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from ranks import run_ranks
-from torch import Tensor, nn
+from runs import ThreePartNet, data
+from torch import Tensor
 
 import agvm_mm  # noqa: F401
 from agvm_mm.parts import AGVMPart
@@ -47,31 +48,9 @@ CONSTRUCTORS = {
 }
 
 
-class Net(BaseModel):
-    """Convolutions and a classifier in three modules."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.backbone = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU())
-        self.neck = nn.Conv2d(8, 8, 3)
-        self.head = nn.Linear(8, 4)
-
-    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
-        scores = self.head(self.neck(self.backbone(inputs)).mean((2, 3)))
-        return dict(loss=nn.functional.cross_entropy(scores, data_samples))
-
-
-def _data(rank: int, step: int) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(1000 * rank + step)
-    return dict(
-        inputs=torch.randn(2, 3, 8, 8, generator=generator),
-        data_samples=torch.randint(0, 4, (2,), generator=generator),
-    )
-
-
 def _build(config: dict[str, Any]) -> tuple[Any, Any]:
     torch.manual_seed(0)
-    model = MMDistributedDataParallel(Net())
+    model = MMDistributedDataParallel(ThreePartNet())
     with on_cpu(config['type']):
         wrapper = build_optim_wrapper(model, copy.deepcopy(config))
     return model, wrapper
@@ -80,7 +59,7 @@ def _build(config: dict[str, Any]) -> tuple[Any, Any]:
 def _train(model: Any, wrapper: Any, rank: int, start: int, stop: int, total: int) -> Tensor:
     wrapper.initialize_count_status(model, start, total)
     for step in range(start, stop):
-        model.train_step(_data(rank, step), wrapper)
+        model.train_step(data(rank, step), wrapper)
     return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
 
 

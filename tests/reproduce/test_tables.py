@@ -10,7 +10,6 @@ from logs import evaluation, train_line, write_run
 
 from agvm_runs.reproduce import TABLES, rows_of
 from agvm_runs.reproduce.commands import Hardware
-from agvm_runs.reproduce.figures import Source
 from agvm_runs.reproduce.recipes import METHODS, parse_recipe
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -59,10 +58,6 @@ def test_figures_are_those_of_their_sources(published: bool, expected: dict) -> 
         if figure.source.published == published
     }
     assert found == expected
-
-
-def test_only_the_secondary_source_is_not_published() -> None:
-    assert [source for source in Source if not source.published] == [Source.SECONDARY]
 
 
 def test_every_recipe_has_a_cell() -> None:
