@@ -31,7 +31,10 @@ AGVM measures what the ranks have averaged. K-FAC bounds the step that is made, 
 learning rates. Groups are joined last, in whatever the others have made of them.
 """
 
-BIND_ORDER: tuple[type[Part], ...] = (KFACPart, AGVMPart, UnitClipPart, JoinedGroupsPart)
+BIND_ORDER: tuple[type[Part], ...] = (
+    KFACPart,
+    *(kind for kind in STEP_ORDER if kind is not KFACPart),
+)
 """The parts as they meet the model: AGVM may measure in the geometry of a part before it."""
 
 UPDATES_KEY = 'updates'
