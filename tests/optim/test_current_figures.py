@@ -118,7 +118,7 @@ def test_from_the_end_of_the_estimates_on_only_factors_are_shown():
 def test_forgotten_statistics_leave_the_log():
     loop = Loop('restart', interval=2)
     loop.update(SIGNAL)
-    loop.wrapper.restart_statistics()
+    loop.wrapper.part(AGVMPart).restart()
     assert not loop.shown('neck') & MEASURED
     loop.update(SIGNAL)
     assert not loop.shown('neck') & MEASURED

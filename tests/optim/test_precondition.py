@@ -32,7 +32,7 @@ from second_moments import (
 from torch import Tensor, nn
 
 import agvm_mm  # noqa: F401
-from agvm_mm.optimizers import SecondMoment, precondition, register_second_moment
+from agvm_mm.optimizers import SecondMoment, register_second_moment, second_moments
 from agvm_mm.optimizers.second_moments import build_preconditioner, second_moment_of
 from agvm_mm.parts import AGVMPart
 
@@ -147,7 +147,7 @@ def test_a_registered_class_and_its_children_are_known(monkeypatch):
     class Child(Parent):
         pass
 
-    monkeypatch.setattr(precondition, '_REGISTRY', dict(precondition._REGISTRY))
+    monkeypatch.setattr(second_moments, '_REGISTRY', dict(second_moments._REGISTRY))
     optimizer = Child([_parameter(np.ones(2))], lr=0.1)
     with pytest.raises(ValueError, match='but Child has no registered second moment'):
         second_moment_of(optimizer)

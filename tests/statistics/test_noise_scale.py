@@ -101,9 +101,9 @@ def test_signal_and_noise_are_unbiased_for_unequal_micro_batches(kind, batches):
         collector = kind(partition_parameters(model), SingleProcess())
         parts = torch.tensor(signs).double().split(batches)
         for index, part in enumerate(parts):
-            with collector.capture(index, len(batches), images=len(part)):
+            with collector.around_backward(index, len(batches), images=len(part)):
                 (model(list(0.5 + part[:, None]))['loss_backbone'] / len(batches)).backward()
-        estimate = collector.reduce()
+        estimate = collector.estimate()
         signal.append(float(estimate.signal))
         noise.append(float(estimate.noise))
     assert sum(signal) / len(signal) == pytest.approx(0.25, rel=1e-12)

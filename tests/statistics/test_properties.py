@@ -67,9 +67,9 @@ def _measure(gradients: Tensor, sizes: list[int], estimator: str) -> VarianceEst
     model = ReplayNet(named, torch.zeros(sum(sizes), dtype=torch.float64))
     collector = build_collector(estimator, partition_parameters(model), SingleProcess())
     for k, gradient in enumerate(gradients):
-        with collector.capture(k, len(gradients), images=1):
+        with collector.around_backward(k, len(gradients), images=1):
             (sum(model([gradient], mode='loss').values()) / len(gradients)).backward()
-    estimate = collector.reduce()
+    estimate = collector.estimate()
     assert estimate is not None
     return estimate
 
