@@ -31,6 +31,7 @@ def amp(**wrapper: Any) -> Config:
         ('AGVMOptimWrapper', 'AGVMAmpOptimWrapper'),
         ('PartsOptimWrapper', 'PartsAmpOptimWrapper'),
         ('agvm_mm.AGVMOptimWrapper', 'agvm_mm.AGVMAmpOptimWrapper'),
+        ('PartsOptimWrapper', 'PartsAmpOptimWrapper'),
         (OptimWrapper, 'AmpOptimWrapper'),
     ],
 )
