@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.registry import OPTIMIZERS
 from torch.optim import Optimizer
 
-from .library import import_library
 from ..optim.precondition import SecondMoment, register_second_moment
+from .library import import_library
 
 
 def build_adan(

@@ -99,9 +99,7 @@ def _directions(params: list[Tensor], grads: list[Tensor], group: Group) -> list
     if not adapted:
         return directions
     weights = [params[i] for i in adapted]
-    decayed = torch._foreach_add(
-        [grads[i] for i in adapted], weights, alpha=group['weight_decay']
-    )
+    decayed = torch._foreach_add([grads[i] for i in adapted], weights, alpha=group['weight_decay'])
     weight_norms = torch.stack(list(torch._foreach_norm(weights)))
     norms = torch.stack(list(torch._foreach_norm([grads[i] for i in adapted])))
     norms = norms + group['weight_decay'] * weight_norms

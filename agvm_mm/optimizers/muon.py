@@ -2,10 +2,10 @@
 
 Written out, because no library has what convolutional detectors and data-parallel ranks need.
 ``torch.optim.Muon`` takes matrices alone, one after the other, and works in bfloat16 on every
-device. pytorch_optimizer 4.1 flattens a grouped convolution to one matrix, also works in bfloat16
-everywhere, writes Nesterov's momentum into ``p.grad``, batches equal shapes within a group only,
-where ``paramwise_cfg`` makes groups of one parameter, and its ``DistributedMuon`` keeps a momentum on
-one rank alone, so that the checkpoint of rank 0 lacks the others'. The rest is stepped by torch's own
+device. pytorch_optimizer 4.1 flattens a grouped convolution to one matrix, works in bfloat16
+everywhere, writes Nesterov's momentum into ``p.grad`` and batches equal shapes within a group only,
+while ``paramwise_cfg`` makes a group of each parameter. Its ``DistributedMuon`` keeps each momentum on
+one rank, so that the checkpoint of rank 0 lacks the others. The rest is stepped by torch's own
 functions (:mod:`.muon_rest`).
 """
 
@@ -119,7 +119,9 @@ class MuonOptimizer(Optimizer):
             distributed=distributed,
             maximize=maximize,
         )
-        groups = [part for group in _groups(params) for part in _split(group, defaults, others, split)]
+        groups = [
+            part for group in _groups(params) for part in _split(group, defaults, others, split)
+        ]
         super().__init__(groups, defaults)
         if split is not None:
             parameters = [p for group in self.param_groups for p in group['params']]
@@ -140,7 +142,9 @@ class MuonOptimizer(Optimizer):
         if self.defaults['distributed'] and ranks() > 1 and matrices:
             updates = _by_share(matrices, directions)
         else:
-            updates = _orthogonalized([m for m in matrices if id(m.parameter) in directions], directions)
+            updates = _orthogonalized(
+                [m for m in matrices if id(m.parameter) in directions], directions
+            )
         _apply([entry for entry in entries if id(entry[0]) in directions], updates)
         return loss
 
@@ -208,8 +212,10 @@ def computation_dtype(parameter: Tensor) -> torch.dtype:
     return torch.bfloat16 if half else torch.float32
 
 
-def _orthogonalized(matrices: Sequence[_Matrices], directions: Mapping[int, Tensor]) -> list[Tensor]:
-    """One update of each parameter's shape, in the type of the computation; equal shapes at once."""
+def _orthogonalized(
+    matrices: Sequence[_Matrices], directions: Mapping[int, Tensor]
+) -> list[Tensor]:
+    """One update of each parameter's shape, in the type of the computation; shapes in batches."""
     batches: dict[Any, list[int]] = {}
     for i, entry in enumerate(matrices):
         dtype, device = computation_dtype(entry.parameter), entry.parameter.device
@@ -226,6 +232,7 @@ def _orthogonalized(matrices: Sequence[_Matrices], directions: Mapping[int, Tens
 
 def _by_share(matrices: Sequence[_Matrices], directions: Mapping[int, Tensor]) -> list[Tensor]:
     """As :func:`_orthogonalized`, for those with a direction; this rank computes its share."""
+
     def compute(pieces: list[int]) -> list[Tensor]:
         chosen = [matrices[i] for i in pieces]
         known = [m for m in chosen if id(m.parameter) in directions]
@@ -302,9 +309,9 @@ def _layout(parameter: Tensor, group: Group, split: MuonSplit | None) -> Layout 
         return split.layouts.get(id(parameter))
     if 'use_muon' not in group:
         raise ValueError(
-            f'{WHERE}.type is MuonOptimizer and nothing says which parameters are matrices for it; '
-            "set optim_wrapper.constructor='MuonOptimWrapperConstructor', or use_muon=True or False "
-            'in every parameter group.'
+            f'{WHERE}.type is MuonOptimizer and nothing says which parameters are its matrices; '
+            "set optim_wrapper.constructor='MuonOptimWrapperConstructor', or use_muon=True or "
+            'False in every parameter group.'
         )
     if not group['use_muon']:
         return None
@@ -319,6 +326,6 @@ def _layout(parameter: Tensor, group: Group, split: MuonSplit | None) -> Layout 
 def _require_whole(parameters: Iterable[Tensor]) -> None:
     if any(hasattr(p, 'placements') for p in parameters):
         raise ValueError(
-            'MuonOptimizer was given DTensor parameters, as fully_shard and tensor parallelism make '
-            'them, of which a rank holds a shard; use MMDistributedDataParallel.'
+            'MuonOptimizer was given DTensor parameters, of which a rank holds a shard, as '
+            'fully_shard and tensor parallelism make them; use MMDistributedDataParallel.'
         )

@@ -84,11 +84,11 @@ def split_parameters(
 ) -> MuonSplit:
     """Decides for every parameter of ``model`` whether Muon steps it.
 
-    Muon's are the weights of linear layers, of convolutions (deformable and transposed ones too) and
-    of the projections of ``nn.MultiheadAttention``. Left to the other rule: prediction layers (see
-    :mod:`agvm_mm.optim.prediction_layers`), the layers that make deformable offsets and reference
-    points, and everything that is no such weight: biases, norms, gains, embeddings, positional
-    tables. A parameter that is used in two places is Muon's if it is in both.
+    Muon steps the weights of linear layers, of convolutions (deformable and transposed ones too)
+    and the projections of ``nn.MultiheadAttention``. The other rule steps prediction layers (see
+    :mod:`agvm_mm.optim.prediction_layers`), the layers that predict deformable offsets and
+    reference points, and everything that is no such weight: biases, norms, gains, embeddings,
+    positional tables. A parameter that is used in two places is Muon's if it is so in both.
 
     Args:
         model: the bare network.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def assign(costs: Sequence[int], ranks: int) -> list[int]:
-    """The rank of every piece of work: the largest first, each to the rank with the least so far."""
+    """The rank of every piece of work: the largest first, each to the rank with the least work."""
     loads = [0] * ranks
     owners = [0] * len(costs)
     for piece in sorted(range(len(costs)), key=lambda i: -costs[i]):

@@ -9,8 +9,8 @@ from optimizer_case import GRADIENTS, P1, build, close, parameters, set_gradient
 from torch import nn
 
 from agvm_mm.optim import AGVMOptimWrapper
-from agvm_mm.optimizers.adan import restart_adan
 from agvm_mm.optim.precondition import second_moment_of
+from agvm_mm.optimizers.adan import restart_adan
 
 A3 = (
     [0.9254468358269207, -2.03884495196737, 0.36292673148344556],

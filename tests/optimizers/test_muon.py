@@ -232,7 +232,10 @@ def test_the_number_of_launches_does_not_grow_with_the_tensors(name: str, most: 
         (dict(ns_coefficients=(1, 2)), r'ns_coefficients is \(1, 2\); allowed is three numbers'),
         (dict(adjust_lr='rms'), r"adjust_lr is 'rms'; allowed is 'original' or 'match_rms_adamw'"),
         (dict(rest=dict(type='Adam')), r"rest.type is 'Adam'; allowed is 'AdamW' or 'SGD'"),
-        (dict(rest=dict(momentum=0.9)), r"rest has the unknown key 'momentum'; known are lr_ratio,"),
+        (
+            dict(rest=dict(momentum=0.9)),
+            r"rest has the unknown key 'momentum'; known are lr_ratio,",
+        ),
         (dict(rest=dict(lr_ratio=-1)), r'rest.lr_ratio is -1; allowed is a number from 0 on'),
     ],
 )
@@ -249,3 +252,20 @@ def test_nobody_says_which_parameters_are_matrices() -> None:
 def test_a_vector_is_no_matrix() -> None:
     with pytest.raises(ValueError, match=r'of shape \(3,\) is in a group with use_muon=True'):
         muon(weights((3,)))
+
+
+def test_bfloat16_of_a_gpu_is_near_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU computes in, computed here."""
+    from agvm_mm.optimizers import muon as module
+
+    exact, rounded = (weights((16, 90), (90, 16), (12, 2, 3, 3), dtype=torch.float32) for _ in '12')
+    start = [p.detach().clone() for p in exact]
+    for params, dtype in ((exact, torch.float32), (rounded, torch.bfloat16)):
+        monkeypatch.setattr(module, 'computation_dtype', lambda _, dtype=dtype: dtype)
+        optimizer = muon(params, lr=0.1)
+        for step in range(3):
+            give(params, gradients(step, params))
+            optimizer.step()
+    for a, b, first in zip(exact, rounded, start):
+        assert b.dtype == torch.float32
+        assert 0 < (a - b).norm() < 0.03 * (a - first).norm()

@@ -142,7 +142,10 @@ def test_a_weight_shared_with_an_embedding_is_not_muons() -> None:
     [
         (dict(include=['nothing']), r"muon.include is 'nothing'; allowed is what a parameter name"),
         (dict(exclude='nothing'), r"muon.exclude is 'nothing'; allowed is what a parameter name"),
-        (dict(include='up', exclude='up'), r"^'up.weight' matches both optim_wrapper.paramwise_cfg"),
+        (
+            dict(include='up', exclude='up'),
+            r"^'up.weight' matches both optim_wrapper.paramwise_cfg",
+        ),
         (dict(include='gamma'), r"^'gamma' matches .*include and has 1 dimensions; Muon takes two"),
         (dict(qkv='heads'), r"qkv is 'heads'; allowed is 'whole' or 'projection' or 'head'"),
     ],
@@ -160,7 +163,9 @@ def test_a_cut_that_fits_no_layer_is_refused() -> None:
     with pytest.raises(ValueError, match=r"qkv is 'head'.*: 'qkv.weight' has no num_heads"):
         split_parameters(lonely, qkv='head')
     lonely.num_heads = 5
-    with pytest.raises(ValueError, match=r"cuts 'qkv.weight' into 15 parts, and its 24 rows cannot"):
+    with pytest.raises(
+        ValueError, match=r"cuts 'qkv.weight' into 15 parts, and its 24 rows cannot"
+    ):
         split_parameters(lonely, qkv='head')
 
 
@@ -248,7 +253,9 @@ def test_real_models_train_all_that_is_not_frozen(model: Any, batch: Any, paramw
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     pulled: set[int] = set()
     wrapper.optimizer.register_step_pre_hook(
-        lambda *_: pulled.update(id(p) for p in net.parameters() if p.grad is not None and p.grad.any())
+        lambda *_: pulled.update(
+            id(p) for p in net.parameters() if p.grad is not None and p.grad.any()
+        )
     )
     net.train_step(batch((0, 0)), wrapper)
     assert len(pulled) > 20
@@ -270,7 +277,9 @@ def test_the_report(caplog: Any) -> None:
     model.backbone[0].requires_grad_(False)
     (record,) = _log(model, caplog)
     matrices = [
-        name for name, what in EVERY_KIND.items() if isinstance(what, tuple) and name != 'backbone.0.weight'
+        name
+        for name, what in EVERY_KIND.items()
+        if isinstance(what, tuple) and name != 'backbone.0.weight'
     ]
     sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     muon = sum(sizes[name] for name in matrices)
@@ -298,7 +307,9 @@ def test_a_model_without_known_prediction_layers_is_warned_of_once(caplog: Any) 
 
 
 def test_an_unknown_option_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"paramwise_cfg.muon has the unknown key 'excludes'; know"):
+    with pytest.raises(
+        ValueError, match=r"paramwise_cfg.muon has the unknown key 'excludes'; know"
+    ):
         _wrapper(Net(), muon=dict(excludes=[]))
 
 

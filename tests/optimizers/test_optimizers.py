@@ -15,8 +15,8 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from optimizer_case import GRADIENTS, P1, P2, build, close, parameters, set_gradients, train
 from torch import Tensor, nn
 
-from agvm_mm.optimizers.lamb import LAMBOptimizer
 from agvm_mm.optim.lr_plan import LearningRatePlan
+from agvm_mm.optimizers.lamb import LAMBOptimizer
 
 library = pytest.importorskip('pytorch_optimizer', reason='LARS and Adan come from it')
 

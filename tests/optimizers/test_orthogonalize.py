@@ -15,7 +15,9 @@ CUBIC = (1.5, -0.5, 0.0)
 SHAPES = [(1, 1), (1, 9), (5, 5), (6, 8), (4, 30), (16, 144)]
 
 
-def batch(rows: int, columns: int, decay: float = 0.0, dtype: torch.dtype = torch.float64) -> Tensor:
+def batch(
+    rows: int, columns: int, decay: float = 0.0, dtype: torch.dtype = torch.float64
+) -> Tensor:
     """Three matrices whose singular values fall by ``decay`` decades."""
     generator = torch.Generator().manual_seed(rows * 100 + columns)
     left, s, right = torch.linalg.svd(
