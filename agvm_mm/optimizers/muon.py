@@ -4,8 +4,8 @@ Written out, because no library has what convolutional detectors and data-parall
 ``torch.optim.Muon`` takes matrices alone, one after the other, and works in bfloat16 on every
 device. pytorch_optimizer 4.1 flattens a grouped convolution to one matrix, works in bfloat16
 everywhere, writes Nesterov's momentum into ``p.grad`` and batches equal shapes within a group only,
-while ``paramwise_cfg`` makes a group of each parameter. Its ``DistributedMuon`` keeps each momentum on
-one rank, so that the checkpoint of rank 0 lacks the others. The rest is stepped by torch's own
+while ``paramwise_cfg`` makes a group of each parameter. Its ``DistributedMuon`` keeps each momentum
+on one rank, so that the checkpoint of rank 0 lacks the others. The rest is stepped by torch's own
 functions (:mod:`.muon_rest`).
 """
 

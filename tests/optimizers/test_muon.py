@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from mmengine.registry import OPTIMIZERS
+from tool_modules import load_tool
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import agvm_mm  # noqa: F401
 from agvm_mm.optimizers import MuonOptimizer
@@ -178,25 +178,9 @@ def test_the_rest_is_torchs_own_bit_for_bit(rest: dict, reference: Any, dtype: t
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs))
 
 
-class _Operations(TorchDispatchMode):
-    """Counts what is launched."""
-
-    VIEWS = ('view', 'reshape', 'transpose', 'split', 'unbind', 'detach', 'slice', 'diagonal')
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        if not any(word in name for word in self.VIEWS):
-            self.names.append(name)
-        return func(*args, **(kwargs or {}))
-
-
 def _launched(optimizer: torch.optim.Optimizer) -> list[str]:
     optimizer.step()
-    with _Operations() as operations:
+    with load_tool('analysis_tools/optimizer_cost.py').Launches() as operations:
         optimizer.step()
     return operations.names
 

@@ -23,6 +23,7 @@ CALLS = {
     ],
     'analysis_tools/estimator_quality.py': ['x.py', '--horizon', '1'],
     'analysis_tools/benchmark.py': ['--ranks', '1'],
+    'analysis_tools/optimizer_cost.py': ['--rounds', '0'],
     'analysis_tools/effective_batch.py': ['retinanet', '--updates', '5', '--window', '6'],
     'analysis_tools/predict_batch_size.py': ['x.py', '--check', '4', '0'],
     'analysis_tools/scaling_model.py': ['--gpus', '8', '0'],

@@ -35,32 +35,44 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     'Muon': dict(SPLIT, optimizer=dict(type='MuonOptimizer')),
     'SOAP': dict(optimizer=dict(type='SOAPOptimizer')),
 }
-VIEWS = ('view', 'reshape', 'transpose', 'split', 'unbind', 'detach', 'slice', 'select', 'diagonal')
 
 
 class Launches(TorchDispatchMode):
-    """Counts operations, views apart; a ``foreach`` call is one."""
+    """Names the operations that are made, views apart; a ``foreach`` call is one."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: list[str] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """See :class:`TorchDispatchMode`."""
-        self.count += not any(word in func.overloadpacket.__name__ for word in VIEWS)
+        aliases = [found.alias_info for found in func._schema.returns]
+        if not any(alias is not None and not alias.is_write for alias in aliases):
+            self.names.append(func.overloadpacket.__name__)
         return func(*args, **(kwargs or {}))
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--model', choices=list(MODELS_BY_NAME), default='faster-rcnn_r50')
+    parser.add_argument(
+        '--model',
+        choices=list(MODELS_BY_NAME),
+        default='faster-rcnn_r50',
+        help='what is trained; default %(default)s',
+    )
     parser.add_argument('--images', type=int, default=2, help='in the batch')
     parser.add_argument('--size', type=int, default=320, help="pixels of an image's side")
     parser.add_argument('--rounds', type=int, default=10, help='of which each times every step')
-    parser.add_argument('--optimizers', nargs='+', choices=OPTIMIZERS, default=list(OPTIMIZERS))
+    parser.add_argument(
+        '--optimizers',
+        nargs='+',
+        choices=list(OPTIMIZERS),
+        default=list(OPTIMIZERS),
+        help='beside SGD; default all',
+    )
     parser.add_argument('--out', type=Path, help='JSON file for all numbers')
     return parser.parse_args()
 
@@ -127,7 +139,7 @@ def _cpu_time(call: Callable[[], Any]) -> float:
 def _flops(call: Callable[[], Any]) -> int:
     with FlopCounterMode(display=False) as counter:
         call()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def _row(
@@ -146,7 +158,7 @@ def _row(
         ratio=f'{ratio:.2f}',
         modelled=f'{1 + own / flops:.2f}',
         gflop=f'{own / 1e9:.0f}',
-        operations=str(launches.count),
+        operations=str(len(launches.names)),
         state=f'{state / weights:.1f}',
     )
 
