@@ -320,5 +320,12 @@ def test_a_sharded_model_is_refused() -> None:
     class MMFullyShardedDataParallel(FullyShardedDataParallel):
         pass
 
-    with pytest.raises(ValueError, match='wrapped in MMFullyShardedDataParallel, which leaves'):
+    with pytest.raises(ValueError, match='Parallel, which leaves a rank no whole matrix; use'):
         _wrapper(MMFullyShardedDataParallel())
+
+
+def test_parameters_in_shards_are_refused() -> None:
+    model = Net()
+    model.fc_cls.weight.placements = ()
+    with pytest.raises(ValueError, match='was given DTensor parameters, of which a rank holds'):
+        _wrapper(model)

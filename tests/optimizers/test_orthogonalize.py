@@ -12,6 +12,7 @@ from agvm_mm.optimizers.orthogonalize import cost, gram_cost, orthogonalize, pla
 
 JORDAN = (3.4445, -4.7750, 2.0315)
 CUBIC = (1.5, -0.5, 0.0)
+HALVED = [4, 512]
 SHAPES = [(1, 1), (1, 9), (5, 5), (6, 8), (4, 30), (16, 144)]
 
 
@@ -40,7 +41,11 @@ def oracle(matrices: Tensor, steps: int, coefficients: tuple[float, ...]) -> Ten
 
 @pytest.mark.parametrize('shape', SHAPES)
 @pytest.mark.parametrize('steps', [1, 2, 5, 6])
-def test_equals_the_polynomial_of_the_singular_values(shape: tuple[int, int], steps: int) -> None:
+@pytest.mark.parametrize('halved', HALVED)
+def test_equals_the_polynomial_of_the_singular_values(
+    shape: tuple[int, int], steps: int, halved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, 'HALVED', halved)
     matrices = batch(*shape, decay=1.0)
     found = orthogonalize(matrices, steps)
     torch.testing.assert_close(found, oracle(matrices, steps, JORDAN), rtol=0, atol=1e-10)
@@ -65,10 +70,12 @@ def test_jordans_five_steps_are_within_their_band_of_the_orthogonal_factor(
 
 
 @pytest.mark.parametrize('decay', [0.0, 2.0, 4.0])
-@pytest.mark.parametrize('shape', [(64, 64), (64, 576)])
+@pytest.mark.parametrize('shape', [(64, 64), (65, 576)])
+@pytest.mark.parametrize('halved', HALVED)
 def test_both_iterations_agree(
-    shape: tuple[int, int], decay: float, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int], decay: float, halved: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, 'HALVED', halved)
     matrices = batch(*shape, decay)
     exact = oracle(matrices, 5, JORDAN)
 
@@ -79,7 +86,7 @@ def test_both_iterations_agree(
         return float((found - exact).norm() / exact.norm())
 
     assert error(torch.float64, True) < 1e-11 and error(torch.float64, False) < 1e-11
-    assert error(torch.float32, True) < 5e-4 and error(torch.float32, False) < 5e-5
+    assert error(torch.float32, True) < 1e-3 and error(torch.float32, False) < 5e-5
     # As exact as the plain one, because it begins anew.
     assert error(torch.bfloat16, True) < 1.5 * error(torch.bfloat16, False) + 0.02
 
@@ -124,7 +131,11 @@ def test_equals_the_librarys_iteration() -> None:
 
 @pytest.mark.parametrize('shape', [(8, 8), (8, 10), (8, 16), (8, 72)])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-def test_the_cost_is_that_of_the_products(shape: tuple[int, int], dtype: torch.dtype) -> None:
+@pytest.mark.parametrize('halved', HALVED)
+def test_the_cost_is_that_of_the_products(
+    shape: tuple[int, int], dtype: torch.dtype, halved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, 'HALVED', halved)
     matrices = batch(*shape, dtype=dtype)
     with FlopCounterMode(display=False) as counter:
         orthogonalize(matrices)
