@@ -36,9 +36,12 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     'SOAP': dict(optimizer=dict(type='SOAPOptimizer')),
 }
 
+# What the host does alone: reading counters, comparing types, marking a profile.
+ON_HOST = ('_local_scalar_dense', 'promote_types', '_record_function')
+
 
 class Launches(TorchDispatchMode):
-    """Names the operations that are made, views apart; a ``foreach`` call is one."""
+    """Names the operations that are launched, views apart; a ``foreach`` call is one."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -48,9 +51,11 @@ class Launches(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """See :class:`TorchDispatchMode`."""
+        name = func.overloadpacket.__name__
         aliases = [found.alias_info for found in func._schema.returns]
-        if not any(alias is not None and not alias.is_write for alias in aliases):
-            self.names.append(func.overloadpacket.__name__)
+        view = any(alias is not None and not alias.is_write for alias in aliases)
+        if not view and not name.startswith(ON_HOST):
+            self.names.append(name)
         return func(*args, **(kwargs or {}))
 
 
