@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -24,12 +24,13 @@ from torch.optim import Optimizer
 from ..checks import any_of, is_count, is_number, is_one_of, require
 from .buckets import Entry, Group, buckets, gradients, with_gradients
 from .closure import Closure, evaluate
+from .matrices import Matrices, by_share, orthogonalized, shape_of
+from .muon_groups import WHERE, cut_groups
 from .muon_rest import rest_options, step_rest
-from .muon_split import Layout, MuonSplit
-from .orthogonalize import COEFFICIENTS, cost, orthogonalize
-from .share import computed_by_share, ranks
+from .muon_split import MuonSplit
+from .orthogonalize import COEFFICIENTS
+from .share import ranks
 
-WHERE = 'optim_wrapper.optimizer'
 ADJUST = ('original', 'match_rms_adamw')
 
 
@@ -119,10 +120,7 @@ class MuonOptimizer(Optimizer):
             distributed=distributed,
             maximize=maximize,
         )
-        groups = [
-            part for group in _groups(params) for part in _split(group, defaults, others, split)
-        ]
-        super().__init__(groups, defaults)
+        super().__init__(cut_groups(params, defaults, others, split), defaults)
         if split is not None:
             parameters = [p for group in self.param_groups for p in group['params']]
             print_log(split.report(parameters, defaults['rest']), logger='current')
@@ -137,12 +135,12 @@ class MuonOptimizer(Optimizer):
         step_rest(with_gradients(rest), self.state, maximize)
         directions = self._directions(with_gradients(muon), maximize)
         # Every trained matrix has its place in the collective, so that the ranks cannot disagree.
-        entries = [(p, group) for group in muon for p in group['params'] if p.requires_grad]
-        matrices = [_Matrices.of(p, group) for p, group in entries]
+        entries = [(p, group) for group in muon for p in group['params'] if _is_trained(p)]
+        matrices = [Matrices.of(p, group) for p, group in entries]
         if self.defaults['distributed'] and ranks() > 1 and matrices:
-            updates = _by_share(matrices, directions)
+            updates = by_share(matrices, directions)
         else:
-            updates = _orthogonalized(
+            updates = orthogonalized(
                 [m for m in matrices if id(m.parameter) in directions], directions
             )
         _apply([entry for entry in entries if id(entry[0]) in directions], updates)
@@ -160,94 +158,10 @@ class MuonOptimizer(Optimizer):
                     self.state[p]['momentum_buffer'] = torch.zeros_like(gradient)
             buffers = [self.state[p]['momentum_buffer'] for p, _ in bucket]
             torch._foreach_lerp_(buffers, current, 1 - group['momentum'])
-            ahead = torch._foreach_lerp(current, buffers, group['momentum'])
-            chosen = ahead if group['nesterov'] else buffers
-            found.update((id(p), direction) for (p, _), direction in zip(bucket, chosen))
+            if group['nesterov']:
+                buffers = list(torch._foreach_lerp(current, buffers, group['momentum']))
+            found.update((id(p), direction) for (p, _), direction in zip(bucket, buffers))
         return found
-
-
-class _Matrices(NamedTuple):
-    """A weight as matrices with the shorter side first.
-
-    Args:
-        parameter: The weight.
-        shape: (blocks, rows, columns) of it as it lies in memory.
-        options: Steps, coefficients and eps of the iteration.
-    """
-
-    parameter: Tensor
-    shape: tuple[int, int, int]
-    options: tuple[int, tuple[float, ...], float]
-
-    @classmethod
-    def of(cls, parameter: Tensor, group: Group) -> _Matrices:
-        options = group['ns_steps'], tuple(group['ns_coefficients']), group['eps']
-        return cls(parameter, _shape(parameter, group['blocks']), options)
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        return min(self.shape[1:]), max(self.shape[1:])
-
-    @property
-    def cost(self) -> int:
-        dtype = computation_dtype(self.parameter)
-        return self.shape[0] * cost(*self.sides, self.options[0], dtype)
-
-    def view(self, direction: Tensor) -> Tensor:
-        """``direction`` as (blocks, shorter side, longer side)."""
-        blocks = direction.reshape(self.shape)
-        return blocks.mT if self.shape[1] > self.shape[2] else blocks
-
-    def unview(self, blocks: Tensor) -> Tensor:
-        """The inverse of :meth:`view`."""
-        restored = blocks.mT if self.shape[1] > self.shape[2] else blocks
-        return restored.reshape(self.parameter.shape)
-
-
-def computation_dtype(parameter: Tensor) -> torch.dtype:
-    """The type in which a weight's matrices are multiplied."""
-    if parameter.dtype == torch.float64:
-        return torch.float64
-    half = parameter.is_cuda and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if half else torch.float32
-
-
-def _orthogonalized(
-    matrices: Sequence[_Matrices], directions: Mapping[int, Tensor]
-) -> list[Tensor]:
-    """One update of each parameter's shape, in the type of the computation; shapes in batches."""
-    batches: dict[Any, list[int]] = {}
-    for i, entry in enumerate(matrices):
-        dtype, device = computation_dtype(entry.parameter), entry.parameter.device
-        batches.setdefault((entry.sides, entry.options, dtype, device), []).append(i)
-    updates: list[Tensor] = [torch.empty(0)] * len(matrices)
-    for (_, options, dtype, _), members in batches.items():
-        chosen = [matrices[i] for i in members]
-        views = [m.view(directions[id(m.parameter)]).to(dtype) for m in chosen]
-        batch = orthogonalize(torch.cat(views), *options)
-        for i, m, blocks in zip(members, chosen, batch.split([m.shape[0] for m in chosen])):
-            updates[i] = m.unview(blocks)
-    return updates
-
-
-def _by_share(matrices: Sequence[_Matrices], directions: Mapping[int, Tensor]) -> list[Tensor]:
-    """As :func:`_orthogonalized`, for those with a direction; this rank computes its share."""
-
-    def compute(pieces: list[int]) -> list[Tensor]:
-        chosen = [matrices[i] for i in pieces]
-        known = [m for m in chosen if id(m.parameter) in directions]
-        found = dict(zip((id(m.parameter) for m in known), _orthogonalized(known, directions)))
-        return [found.get(id(m.parameter), torch.zeros_like(m.parameter)) for m in chosen]
-
-    first = matrices[0].parameter
-    results = computed_by_share(
-        compute,
-        [m.cost for m in matrices],
-        [m.parameter.shape for m in matrices],
-        computation_dtype(first),
-        first.device,
-    )
-    return [r for m, r in zip(matrices, results) if id(m.parameter) in directions]
 
 
 def _apply(entries: Sequence[Entry], updates: Sequence[Tensor]) -> None:
@@ -264,7 +178,7 @@ def _apply(entries: Sequence[Entry], updates: Sequence[Tensor]) -> None:
 
 def _scale(parameter: Tensor, group: Group) -> float:
     """What multiplies the rate for a weight's shape."""
-    _, outputs, inputs = _shape(parameter, group['blocks'])
+    _, outputs, inputs = shape_of(parameter, group['blocks'])
     if group['transposed']:
         outputs, inputs = inputs, outputs
     if group['adjust_lr'] == 'original':
@@ -272,60 +186,5 @@ def _scale(parameter: Tensor, group: Group) -> float:
     return 0.2 * math.sqrt(max(outputs, inputs))
 
 
-def _shape(parameter: Tensor, blocks: int) -> tuple[int, int, int]:
-    rows = len(parameter) // blocks
-    return blocks, rows, parameter.numel() // len(parameter)
-
-
-def _groups(params: Any) -> list[Group]:
-    listed = list(params)
-    return listed if listed and isinstance(listed[0], dict) else [dict(params=listed)]
-
-
-def _split(
-    group: Group, defaults: Group, rest: Mapping[str, Any], split: MuonSplit | None
-) -> list[Group]:
-    """One group for every layout among the parameters of ``group``, and one for the rest."""
-    given = group['params']
-    parameters = [given] if isinstance(given, Tensor) else list(given)
-    _require_whole(parameters)
-    layouts = [_layout(p, group, split) for p in parameters]
-    parts = []
-    for layout in sorted({layout for layout in layouts if layout is not None}):
-        chosen = [p for p, own in zip(parameters, layouts) if own == layout]
-        parts.append({**group, 'params': chosen, 'use_muon': True, **layout._asdict()})
-    others = [p for p, own in zip(parameters, layouts) if own is None]
-    if others or not parts:
-        options = {**defaults, **rest, **group}
-        options['lr'] *= options.pop('lr_ratio')
-        options['weight_decay'] *= options.pop('decay_ratio')
-        parts.append({**options, 'params': others, 'use_muon': False, **Layout()._asdict()})
-    return parts
-
-
-def _layout(parameter: Tensor, group: Group, split: MuonSplit | None) -> Layout | None:
-    """How Muon reads a parameter; None for the rest."""
-    if split is not None:
-        return split.layouts.get(id(parameter))
-    if 'use_muon' not in group:
-        raise ValueError(
-            f'{WHERE}.type is MuonOptimizer and nothing says which parameters are its matrices; '
-            "set optim_wrapper.constructor='MuonOptimWrapperConstructor', or use_muon=True or "
-            'False in every parameter group.'
-        )
-    if not group['use_muon']:
-        return None
-    if parameter.ndim < 2:
-        raise ValueError(
-            f'a parameter of shape {tuple(parameter.shape)} is in a group with use_muon=True; Muon '
-            'takes weights of two and more dimensions.'
-        )
-    return Layout(group.get('blocks', 1), group.get('transposed', False))
-
-
-def _require_whole(parameters: Iterable[Tensor]) -> None:
-    if any(hasattr(p, 'placements') for p in parameters):
-        raise ValueError(
-            'MuonOptimizer was given DTensor parameters, of which a rank holds a shard, as '
-            'fully_shard and tensor parallelism make them; use MMDistributedDataParallel.'
-        )
+def _is_trained(parameter: Tensor) -> bool:
+    return parameter.requires_grad or parameter.grad is not None

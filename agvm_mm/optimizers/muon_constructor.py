@@ -8,10 +8,11 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 from torch import nn
 
 from ..checks import require_known
+from .muon import MuonOptimizer
 from .muon_split import EXCLUDED, PREDICTION, WHERE, split_parameters
 
 KEYS = ('constructor', 'include', 'exclude', 'qkv')
@@ -51,6 +52,7 @@ class MuonOptimWrapperConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """The optimizer wrapper for ``model``."""
+        self._require_muon()
         network = getattr(model, 'module', model)
         _require_whole(model)
         split = split_parameters(network, **self._muon)
@@ -70,6 +72,15 @@ class MuonOptimWrapperConstructor:
             )
         )
         return constructor(model)
+
+    def _require_muon(self) -> None:
+        given = self._wrapper['optimizer'].get('type')
+        kind = OPTIMIZERS.get(given) if isinstance(given, str) else given
+        if not (isinstance(kind, type) and issubclass(kind, MuonOptimizer)):
+            raise ValueError(
+                f'optim_wrapper.optimizer.type is {given!r}; allowed with '
+                "constructor='MuonOptimWrapperConstructor' is 'MuonOptimizer'."
+            )
 
 
 def _require_whole(model: nn.Module) -> None:

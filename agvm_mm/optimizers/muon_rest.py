@@ -37,7 +37,9 @@ def rest_options(rest: Mapping[str, Any] | None) -> dict[str, Any]:
         value = options.get(name, 0)
         require(is_number(value) and value >= 0, name, value, 'a number from 0 on', WHERE)
     if kind == 'AdamW':
-        options['betas'] = tuple(options['betas'])
+        options['betas'] = betas = tuple(options['betas'])
+        two = len(betas) == 2 and all(is_number(beta) and 0 <= beta < 1 for beta in betas)
+        require(two, 'betas', betas, 'two numbers in [0, 1)', WHERE)
     return dict(options, type=kind)
 
 

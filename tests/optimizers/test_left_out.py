@@ -77,6 +77,6 @@ def test_schedule_free_averages_by_the_rate_of_a_group(name: str) -> None:
     optimizer = getattr(library, name)(params)
     plan = LearningRatePlan(optimizer, {id(p): module for module, p in enumerate(params)})
     set_gradients(params, 0)
-    with pytest.raises(RuntimeError, match='changed it differently for two modules of one group'):
-        with plan.scaled([1.0, 3.0]):
-            optimizer.step()
+    sentence = 'changed it differently for two modules of one group'
+    with pytest.raises(RuntimeError, match=sentence), plan.scaled([1.0, 3.0]):
+        optimizer.step()

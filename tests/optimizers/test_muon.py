@@ -220,6 +220,10 @@ def test_the_number_of_launches_does_not_grow_with_the_tensors(name: str, most: 
             dict(rest=dict(momentum=0.9)),
             r"rest has the unknown key 'momentum'; known are lr_ratio,",
         ),
+        (
+            dict(rest=dict(betas=[0.9])),
+            r'rest.betas is \(0.9,\); allowed is two numbers in \[0, 1\)',
+        ),
         (dict(rest=dict(lr_ratio=-1)), r'rest.lr_ratio is -1; allowed is a number from 0 on'),
     ],
 )
@@ -240,7 +244,7 @@ def test_a_vector_is_no_matrix() -> None:
 
 def test_bfloat16_of_a_gpu_is_near_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU computes in, computed here."""
-    from agvm_mm.optimizers import muon as module
+    from agvm_mm.optimizers import matrices as module
 
     exact, rounded = (weights((16, 90), (90, 16), (12, 2, 3, 3), dtype=torch.float32) for _ in '12')
     start = [p.detach().clone() for p in exact]

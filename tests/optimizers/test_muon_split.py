@@ -313,6 +313,12 @@ def test_an_unknown_option_is_refused() -> None:
         _wrapper(Net(), muon=dict(excludes=[]))
 
 
+def test_another_optimizer_is_refused() -> None:
+    config = dict(constructor='MuonOptimWrapperConstructor', optimizer=dict(type='AdamW', lr=0.1))
+    with pytest.raises(ValueError, match=r"optimizer.type is 'AdamW'; allowed with constructor="):
+        build_optim_wrapper(Net(), config)
+
+
 def test_a_sharded_model_is_refused() -> None:
     class FullyShardedDataParallel(nn.Module):
         """Stands for torch's and its subclasses, which are known by this name."""

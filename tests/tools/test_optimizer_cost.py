@@ -16,8 +16,9 @@ pytest.importorskip('pytorch_optimizer')
 
 def test_the_table(monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path) -> None:
     tool, out = load_tool('analysis_tools/optimizer_cost.py'), tmp_path / 'cost.json'
-    arguments = '--model tiny --size 64 --rounds 1 --optimizers SGD LAMB Muon --out'.split()
-    monkeypatch.setattr('sys.argv', ['optimizer_cost.py', *arguments, str(out)])
+    sizes = ['--model', 'tiny', '--size', '64', '--rounds', '1']
+    chosen = ['--optimizers', 'SGD', 'LAMB', 'Muon', '--out', str(out)]
+    monkeypatch.setattr('sys.argv', ['optimizer_cost.py', *sizes, *chosen])
     tool.main()
     rows = json.loads(out.read_text())['rows']
     assert [*rows] == ['SGD', 'LAMB', 'Muon']
