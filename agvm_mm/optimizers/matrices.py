@@ -58,7 +58,8 @@ def computation_dtype(parameter: Tensor) -> torch.dtype:
     """The type in which a weight's matrices are multiplied."""
     if parameter.dtype == torch.float64:
         return torch.float64
-    half = parameter.is_cuda and torch.cuda.is_bf16_supported()
+    # Older GPUs emulate bfloat16, slower than float32.
+    half = parameter.is_cuda and torch.cuda.get_device_capability(parameter.device) >= (8, 0)
     return torch.bfloat16 if half else torch.float32
 
 
