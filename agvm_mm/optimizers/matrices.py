@@ -86,7 +86,9 @@ def by_share(matrices: Sequence[Matrices], directions: Mapping[int, Tensor]) -> 
         chosen = [matrices[i] for i in pieces]
         known = [m for m in chosen if id(m.parameter) in directions]
         found = dict(zip((id(m.parameter) for m in known), orthogonalized(known, directions)))
-        return [found.get(id(m.parameter), torch.zeros_like(m.parameter)) for m in chosen]
+        rest = (m.parameter for m in chosen if id(m.parameter) not in found)
+        found.update((id(p), torch.zeros_like(p)) for p in rest)
+        return [found[id(m.parameter)] for m in chosen]
 
     first = matrices[0].parameter
     results = computed_by_share(
