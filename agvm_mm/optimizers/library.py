@@ -1,4 +1,4 @@
-"""Where LARS and Adan come from.
+"""Where LARS, Adan and SOAP come from.
 
 They and LAMB are registered as ``LARSOptimizer``, ``AdanOptimizer``, ``LAMBOptimizer``: the bare
 names may already be taken in MMEngine's registry (bitsandbytes brings its ``LARS`` and ``LAMB``) or
