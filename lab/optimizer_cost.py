@@ -12,9 +12,6 @@ from statistics import mean
 from typing import Any
 
 import torch
-from agvm_mm.analysis.benchmark.models import MODELS_BY_NAME, build_batch, build_model
-from agvm_mm.launch.bounds import require_at_least
-from agvm_mm.markdown import markdown_table
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 from torch.optim import Optimizer
@@ -22,7 +19,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import agvm_mm  # noqa: F401  registers the optimizers
+from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import exit_with_sentence
+from agvm_runs.markdown import markdown_table
+from agvm_runs.work_dir import require_own, write_own
+
+from .cost.models import MODELS_BY_NAME, build_batch, build_model
+
+FORMAT = 'agvm_mm optimizer cost 1'
 
 RATE = dict(lr=1e-9, weight_decay=1e-4)  # so small that the work never changes
 SPLIT = dict(constructor='MuonOptimWrapperConstructor')
@@ -85,6 +89,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run it."""
     args = parse_args()
+    if args.out is not None:
+        require_own(args.out, FORMAT)
     require_at_least(args, {'images': 1, 'size': 32, 'rounds': 1})
     model = build_model(args.model)
     batch = build_batch((0,), args.images, args.size)
@@ -117,7 +123,8 @@ def main() -> None:
     ]
     print(markdown_table(head, [[name, *row.values()] for name, row in rows.items()]))
     if args.out is not None:
-        args.out.write_text(json.dumps(dict(rows=rows, seconds=seconds, flops=flops), indent=1))
+        content = dict(format=FORMAT, rows=rows, seconds=seconds, flops=flops)
+        write_own(args.out, json.dumps(content, indent=1) + '\n', FORMAT)
 
 
 def _build(model: nn.Module, name: str) -> Optimizer:
