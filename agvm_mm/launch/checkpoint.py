@@ -120,12 +120,11 @@ def refuse_foreign(checkpoint: str | Path, where: str) -> None:
     Raises:
         LaunchError: it does, the first function or class is named; or torch cannot read it.
     """
-    if os.environ.get(OPT_OUT, '0').lower() in ('1', 'y', 'yes', 'true'):
+    trusted = os.environ.get(OPT_OUT, '0').lower() in ('1', 'y', 'yes', 'true')
+    if trusted or not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
         return
     path = os.path.expanduser(checkpoint)
     if not is_local_checkpoint(str(checkpoint)) or not os.path.isfile(path):
-        return
-    if not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
         return
     allow_own_checkpoints()
     try:

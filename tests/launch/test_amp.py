@@ -31,7 +31,6 @@ def amp(**wrapper: Any) -> Config:
         ('AGVMOptimWrapper', 'AGVMAmpOptimWrapper'),
         ('PartsOptimWrapper', 'PartsAmpOptimWrapper'),
         ('agvm_mm.AGVMOptimWrapper', 'agvm_mm.AGVMAmpOptimWrapper'),
-        ('PartsOptimWrapper', 'PartsAmpOptimWrapper'),
         (OptimWrapper, 'AmpOptimWrapper'),
     ],
 )
