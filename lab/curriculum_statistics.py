@@ -18,13 +18,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from agvm_mm.curriculum import CurriculumHook
-from agvm_mm.launch.bounds import require_at_least
+from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
-from agvm_mm.launch.naming import type_name
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 from agvm_mm.parts import AGVMPart
-from agvm_mm.statistics import FactorConfig, VarianceEstimate
-from agvm_runs.work_dir import require_own, write_own
+from agvm_mm.statistics import ScaleConfig, VarianceEstimate
+from agvm_runs.work_dir import require_own, type_name, write_own
 
 from .curves.carry_over import errors
 
@@ -113,7 +112,7 @@ def main() -> None:
     stages = kept.stages
     changes = [i for i in range(1, len(stages)) if stages[i] != stages[i - 1]]
     names = list(runner.optim_wrapper.part(AGVMPart).partition.names)
-    config = FactorConfig(anchor=names.index('backbone'), momentum=args.momentum)
+    config = ScaleConfig(anchor=names.index('backbone'), momentum=args.momentum)
     found = errors(kept.estimates, changes, config, args.horizon)
     rows = [row(estimate) for estimate in kept.estimates]
     result = dict(format=FORMAT, modules=names, changes=changes, errors=found, estimates=rows)

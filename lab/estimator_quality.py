@@ -1,4 +1,4 @@
-"""Spread of phi, settling of the factors, and very many samples, on a detector's own gradients."""
+"""Spread of phi, settling of the scales, and very many samples, on a detector's own gradients."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.analysis.predict.gradients import GradientSource
 from agvm_mm.analysis.predict.small_batch import agvm_keys
 from agvm_mm.analysis.predict.stream import measure_levels
-from agvm_mm.launch.bounds import require_at_least
+from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.parts.settings import AGVMSettings
-from agvm_mm.statistics import FactorConfig
+from agvm_mm.statistics import ScaleConfig
 from agvm_mm.statistics.constants import AVERAGES
 from agvm_runs.work_dir import require_own, write_own
 
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--checkpoint', help='weights to load')
     parser.add_argument('--train', type=int, default=0, help='updates of --images before measuring')
     parser.add_argument('--images', type=int, default=1, help='in a sample gradient')
-    parser.add_argument('--anchor', help="module whose factor is 1; default: the config's")
+    parser.add_argument('--anchor', help="module whose scale is 1; default: the config's")
     parser.add_argument('--samples', type=int, default=256, help='K; 4 K P bytes of memory')
     parser.add_argument('--ranks', nargs='+', type=int, default=[2, 4, 8, 16, 32], help='the N')
     parser.add_argument(
@@ -66,7 +66,7 @@ def check(args: argparse.Namespace) -> None:
     # Of the cut samples half make one estimate and half another.
     samples = max(2 * max(args.ranks), args.settle_at)
     least = {'images': 1, 'train': 0, 'ranks': 2, 'samples': samples, 'draws': 1, 'settle_at': 2}
-    least |= {'horizon': least_horizon(FactorConfig.momentum), 'streams': 1, 'levels': 2}
+    least |= {'horizon': least_horizon(ScaleConfig.momentum), 'streams': 1, 'levels': 2}
     require_at_least(args, least)
     try:
         if args.out is not None:
@@ -110,13 +110,13 @@ def spreads(gram: torch.Tensor, names: tuple[str, ...], args: argparse.Namespace
 
 
 def settling(gram: torch.Tensor, names: tuple[str, ...], args: argparse.Namespace) -> Any:
-    """Estimates until the factors have settled, printed and returned."""
+    """Estimates until the scales have settled, printed and returned."""
     generator = torch.Generator().manual_seed(args.seed)
-    print(f'\nEstimates until a factor stays within 5 % of its limit, N = {args.settle_at}')
+    print(f'\nEstimates until a scale stays within 5 % of its limit, N = {args.settle_at}')
     found = []
     for estimator in ESTIMATORS:
         for average in AVERAGES:
-            config = FactorConfig(anchor=names.index(args.anchor), average=average)
+            config = ScaleConfig(anchor=names.index(args.anchor), average=average)
             found.append(
                 settle(
                     gram,
@@ -137,21 +137,19 @@ def settling(gram: torch.Tensor, names: tuple[str, ...], args: argparse.Namespac
 
 
 def many(source: GradientSource, args: argparse.Namespace) -> Any:
-    """Phi and factors at every level, printed and returned."""
+    """Phi and scales at every level, printed and returned."""
     names = source.partition.names
-    config = FactorConfig(anchor=names.index(args.anchor))
+    config = ScaleConfig(anchor=names.index(args.anchor))
     found = measure_levels(
         source.gradients(max(args.levels)), source.partition, sorted(args.levels), config
     )
-    print(
-        f'\n{"N":>5} {"module":<20} {"phi":>8} {"predicted":>9} {"factor":>7} {"noise scale":>12}'
-    )
+    print(f'\n{"N":>5} {"module":<20} {"phi":>8} {"predicted":>9} {"scale":>7} {"noise scale":>12}')
     for level in found:
-        rows = zip(names, level.phi, level.predicted, level.factors, level.noise_scale)
-        for name, phi, predicted, factor, scale in rows:
+        rows = zip(names, level.phi, level.predicted, level.scales, level.noise_scale)
+        for name, phi, predicted, scale, noise_scale in rows:
             print(
-                f'{level.samples:>5} {name:<20} {phi:>8.4f} {predicted:>9.4f} {factor:>7.3f} '
-                f'{scale * args.images:>12.1f}'
+                f'{level.samples:>5} {name:<20} {phi:>8.4f} {predicted:>9.4f} {scale:>7.3f} '
+                f'{noise_scale * args.images:>12.1f}'
             )
     return [asdict(level) for level in found]
 

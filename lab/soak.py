@@ -4,7 +4,7 @@
 
 Losses become NaN on one rank, batches lose their objects, and all ranks are killed and started
 again from the last checkpoint, as the seed wants it. The exit code is 1 if the ranks' weights
-differ, memory grows, or factors and counters are not what they should be.
+differ, memory grows, or scales and counters are not what they should be.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HELP = {
     '--ranks': 'processes',
     '--images': 'of a rank in an update',
     '--save': 'updates between checkpoints',
-    '--check': 'updates between looks at weights, memory and factors',
+    '--check': 'updates between looks at weights, memory and scales',
     '--kills': 'of all ranks, in the first half of the run',
     '--nan': 'share of updates with a NaN loss on one rank',
     '--empty': 'share of updates in which ranks see no object',

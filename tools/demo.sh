@@ -16,4 +16,4 @@ echo "[demo 2/3] training on two processes: two to five minutes; the log is in $
 bash "$ROOT/tools/dist_train.sh" "$CONFIG" 2 --work-dir "$OUT"
 echo '[demo 3/3] drawing the curves'
 "$PYTHON" "$ROOT/tools/analysis_tools/plot_variance.py" "$OUT" \
-    --quantities phi factor --out "$OUT/variance"
+    --quantities phi scale --out "$OUT/variance"

@@ -8,8 +8,8 @@ With :math:`x = 1/\varphi - 1` and :math:`\delta = 1.96\, \mathrm{se} / \varphi^
    \mu_i \exp\left(\pm \frac{1.96}{2} \sqrt{\frac{\mathrm{se}_a^2}{\varphi_a^2}
                    + \frac{\mathrm{se}_i^2}{\varphi_i^2}}\right) .
 
-The factor has a band where it is the ratio of the two phi that were logged: not where it is
-clamped, and not with ``average='factor'``, whose factor has a history of its own.
+The scale has a band where it is the ratio of the two phi that were logged: not where it is
+clamped, and not with ``average='scale'``, whose scale has a history of its own.
 
 Source: :mod:`agvm_mm.statistics.precision`.
 """
@@ -27,7 +27,7 @@ Ends = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 """Iterations, lower ends, upper ends; NaN where there is no band."""
 
 EMPTY = Series([], [], [])
-TOLERANCE = 1e-3  # relative; between a factor and the ratio that it was made of
+TOLERANCE = 1e-3  # relative; between a scale and the ratio that it was made of
 
 
 def band(history: History, quantity: str, module: str) -> Series:
@@ -35,13 +35,13 @@ def band(history: History, quantity: str, module: str) -> Series:
 
     Args:
         history: of a run.
-        quantity: 'phi', 'noise_scale' or 'factor'; others have none.
+        quantity: 'phi', 'noise_scale' or 'scale'; others have none.
         module: whose.
 
     Returns:
         Rows (iteration, lower, upper); empty where the run did not log what it takes.
     """
-    of = {'phi': _phi, 'noise_scale': _noise_scale, 'factor': _factor}.get(quantity)
+    of = {'phi': _phi, 'noise_scale': _noise_scale, 'scale': _scale}.get(quantity)
     if of is None:
         return EMPTY
     with np.errstate(all='ignore'):  # of hostile values; those rows are left out
@@ -69,24 +69,24 @@ def _noise_scale(history: History, module: str) -> Ends:
     return scale.steps, scale.values * x / (x + reach), high
 
 
-def _factor(history: History, module: str) -> Ends:
+def _scale(history: History, module: str) -> Ends:
     anchor = anchor_of(history)
     if anchor is None or module == anchor:
         return EMPTY.steps, EMPTY.values, EMPTY.values
-    factor = _column(history, 'factor', module)
+    scale = _column(history, 'scale', module)
     (phi_a, phi), (error_a, error) = (
-        [_column(history, quantity, name).at(factor.steps) for name in (anchor, module)]
+        [_column(history, quantity, name).at(scale.steps) for name in (anchor, module)]
         for quantity in ('phi', 'phi_se')
     )
     ratio = np.sqrt(np.where(np.minimum(phi_a, phi) > 0, phi_a / phi, np.nan))
-    near = np.abs(factor.values - ratio) <= TOLERANCE * np.maximum(np.abs(factor.values), ratio)
+    near = np.abs(scale.values - ratio) <= TOLERANCE * np.maximum(np.abs(scale.values), ratio)
     spread = np.exp(NORMAL_95 / 2 * np.hypot(error_a / phi_a, error / phi))
     spread = np.where(near, spread, np.nan)
-    return factor.steps, factor.values / spread, factor.values * spread
+    return scale.steps, scale.values / spread, scale.values * spread
 
 
 def anchor_of(history: History) -> str | None:
-    """The module whose factor is always 1; None where that fits none or several."""
-    curves = history.curves.get('factor', {})
+    """The module whose scale is always 1; None where that fits none or several."""
+    curves = history.curves.get('scale', {})
     fixed = [name for name, curve in curves.items() if (curve.values == 1).all()]
     return fixed[0] if len(fixed) == 1 else None

@@ -18,7 +18,7 @@ from .style import colour, logarithmic, marker, save
 LABELS = {
     'phi': 'normalised variance φ',
     'noise_scale': 'noise scale (images)',
-    'factor': 'learning-rate factor μ',
+    'scale': 'learning-rate scale μ',
     'lr': 'learning rate',
 }
 MARK = 'agvm_mm figure of variances'

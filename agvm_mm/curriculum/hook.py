@@ -45,7 +45,7 @@ class CurriculumHook(Hook):
         budget: compute of the run over that of the config at full size; None for the preset's.
         whole_epochs: in an epoch-based run switch at the ends of epochs, rounded as in the
             published scripts (:mod:`.published`).
-        statistics: what becomes of AGVM's averages and factors where the size of the images
+        statistics: what becomes of AGVM's averages and scales where the size of the images
             changes, 'carry' or 'restart'.
 
     Raises:

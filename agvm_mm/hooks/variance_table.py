@@ -25,7 +25,7 @@ class VarianceTableHook(Hook):
     """Prints, after every ``interval`` epochs and at the end, one row a module.
 
     Columns: trainable parameters; phi, the averaged normalised variance; the noise scale in
-    images; the factor; the learning rate of the coming step.
+    images; the scale; the learning rate of the coming step.
 
     Args:
         interval: epochs between two tables; None for the end of training alone.
@@ -64,7 +64,7 @@ def render(title: str, rows: Sequence[ModuleRow]) -> str:
     """The table as text."""
     table = Table(title=title)
     table.add_column('module')
-    for column in ('parameters', 'phi', 'noise scale (images)', 'factor', 'lr'):
+    for column in ('parameters', 'phi', 'noise scale (images)', 'scale', 'lr'):
         table.add_column(column, justify='right')
     for row in rows:
         table.add_row(

@@ -15,21 +15,21 @@ from ..gradients import BlockPreconditioner, Collector, build_collector
 from ..optimizers.parameterwise import is_parameterwise
 from ..optimizers.second_moments import build_preconditioner
 from ..statistics import (
-    FactorConfig,
-    FactorState,
     ModulePartition,
+    ScaleConfig,
+    ScaleState,
     VarianceEstimate,
     counted,
-    init_factors,
+    init_scales,
     partition_parameters,
-    update_factors,
+    update_scales,
 )
 from . import report
 from .learning_rates import LearningRatePlan, split_warning
 from .part import Part, Pass, Run
 from .settings import WHERE, AGVMSettings
 
-STATE_VERSION = 4
+STATE_VERSION = 5
 SHOWN = 6  # parts of a model in a sentence
 
 
@@ -61,7 +61,7 @@ class AGVMPart(Part):
     partition: ModulePartition
     collector: Collector
     plan: LearningRatePlan
-    state: FactorState
+    state: ScaleState
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.settings = AGVMSettings.from_dict(values)
@@ -108,7 +108,7 @@ class AGVMPart(Part):
         if settings.apply and self.plan.splits_groups and not is_parameterwise(run.optimizer):
             run.log.say(split_warning(run.optimizer), warning=True)
         low, high = settings.clamp
-        self._config = FactorConfig(
+        self._config = ScaleConfig(
             anchor=anchor,
             average=settings.averaging,
             momentum=float(settings.momentum),
@@ -116,19 +116,22 @@ class AGVMPart(Part):
             eps=float(settings.eps),
         )
         self._log = run.log
-        self.restart()
+        self._forget()
         run.log.say(report.start(settings, partition, communicator.size, run.accumulation))
 
     def restart(self) -> None:
         """Forget averages and scales, because the gradients are about to change in kind."""
-        self.state = init_factors(len(self.partition))
-        self.renewed = torch.zeros(len(self.partition), dtype=torch.bool)
+        self._forget()
         self._log.drop(report.outdated(self.partition.names, {}))
+
+    def _forget(self) -> None:
+        self.state = init_scales(len(self.partition))
+        self.renewed = torch.zeros(len(self.partition), dtype=torch.bool)
 
     def scales(self, update: int) -> list[float]:
         """The multiplier of each module's learning rate on ``update``."""
         if self.settings.applies_at(update):
-            scales: list[float] = self.state.factors.tolist()  # element by element is slow
+            scales: list[float] = self.state.scales.tolist()  # element by element is slow
             return scales
         return [1.0] * len(self.partition)
 
@@ -187,7 +190,7 @@ class AGVMPart(Part):
             text = report.without_anchor(self.settings.anchor, this.update)
             self._log.say(text, warning=True)
         self.renewed = counted(estimate, self._config)
-        self.state = update_factors(self.state, estimate, self._config)
+        self.state = update_scales(self.state, estimate, self._config)
         for observe in self.observers:
             observe(this.update, estimate)
 
@@ -211,7 +214,7 @@ class AGVMPart(Part):
                 f'the checkpoint holds AGVM state of version {state.get("version")!r}, this '
                 f'release reads {STATE_VERSION}: resume with the release that wrote it.'
             )
-        self.state = FactorState.from_dict(state['modules'], self.partition.names)
+        self.state = ScaleState.from_dict(state['modules'], self.partition.names)
         self.skipped = int(state['skipped'])
         self.images = float(state['images'])
 

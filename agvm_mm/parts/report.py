@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..checks import counted
-from ..statistics import FactorState, ModulePartition
+from ..statistics import ModulePartition, ScaleState
 from .settings import AGVMSettings
 
 QUANTITIES = ('phi', 'phi_se', 'noise_scale')
@@ -33,7 +33,7 @@ class ModuleRow:
 
 def rows(
     partition: ModulePartition,
-    state: FactorState,
+    state: ScaleState,
     scales: Sequence[float],
     rates: Sequence[float],
 ) -> list[ModuleRow]:
@@ -102,7 +102,7 @@ def learning_rates(
 
 
 def estimate(
-    names: Sequence[str], state: FactorState, phi_error: Tensor, renewed: Tensor
+    names: Sequence[str], state: ScaleState, phi_error: Tensor, renewed: Tensor
 ) -> dict[str, float]:
     """Every scale, and phi, its standard error and the noise scale where they were just measured.
 
@@ -118,7 +118,7 @@ def estimate(
         'phi': (state.phi, renewed),
         'phi_se': (phi_error, renewed),
         'noise_scale': (state.noise_scale, renewed),
-        'factor': (state.factors, torch.ones_like(renewed)),
+        'scale': (state.scales, torch.ones_like(renewed)),
     }
     return {
         f'agvm/{key}/{name}': value

@@ -24,13 +24,13 @@ class AGVMSettings:
     """Keys of ``agvm``; lengths are counted in optimizer updates, from 0.
 
     Args:
-        anchor: the module whose factor is 1.
+        anchor: the module whose scale is 1.
         modules: None for the model's top-level children, or ``{name: [prefixes]}``.
         estimator: 'all_pairs' or 'half_split'.
-        average: 'moments' or 'factor'; None picks 'moments' for all_pairs, 'factor' for half_split.
+        average: 'moments' or 'scale'; None picks 'moments' for all_pairs, 'scale' for half_split.
         interval: estimate on every update that is a multiple of it.
-        begin: first update that may estimate; factors apply from here on.
-        end: no estimate from this update on, the factors are held; None for never.
+        begin: first update that may estimate; scales apply from here on.
+        end: no estimate from this update on, the scales are held; None for never.
         momentum: weight of the past in the moving average, in [0, 1).
         clamp: bounds on the ratio of normalised variances, before the square root.
         eps: added to both normalised variances.
@@ -120,7 +120,7 @@ class AGVMSettings:
     @property
     def averaging(self) -> str:
         """The order of averaging in force."""
-        return self.average or ('moments' if self.estimator == 'all_pairs' else 'factor')
+        return self.average or ('moments' if self.estimator == 'all_pairs' else 'scale')
 
     def estimates_at(self, update: int) -> bool:
         """Whether ``update`` is an estimation step."""
@@ -131,7 +131,7 @@ class AGVMSettings:
         )
 
     def applies_at(self, update: int) -> bool:
-        """Whether the factors scale the learning rates of ``update``."""
+        """Whether learning rates are scaled on ``update``."""
         return self.apply and update >= self.begin
 
 

@@ -1,7 +1,6 @@
-"""The maths of AGVM: modules, moments, normalised variance, factors. Needs torch alone."""
+"""The maths of AGVM: modules, moments, normalised variance, scales. Needs torch alone."""
 
 from .estimate import VarianceEstimate
-from .factors import FactorConfig, FactorState, counted, init_factors, update_factors
 from .moments import (
     cosine_estimate,
     moment_estimate,
@@ -11,21 +10,22 @@ from .moments import (
     signal,
 )
 from .partition import ModulePartition, default_partition, partition_parameters
+from .scales import ScaleConfig, ScaleState, counted, init_scales, update_scales
 
 __all__ = [
-    'FactorConfig',
-    'FactorState',
+    'ScaleConfig',
+    'ScaleState',
     'ModulePartition',
     'VarianceEstimate',
     'cosine_estimate',
     'counted',
     'default_partition',
-    'init_factors',
+    'init_scales',
     'moment_estimate',
     'noise',
     'noise_scale',
     'normalised_variance',
     'partition_parameters',
     'signal',
-    'update_factors',
+    'update_scales',
 ]

@@ -21,7 +21,7 @@ from .accumulate import accumulation
 from .binding import bind, unwrapped
 from .images import ImageCounter
 from .log import MessageHubLog
-from .total_batch import require_applied_here
+from .total_batch import check_applied_here
 from .unreduced import UnreducedParameters
 
 STEP_ORDER: tuple[type[Part], ...] = (AGVMPart, KFACPart, UnitClipPart, JoinedGroupsPart)
@@ -119,7 +119,7 @@ class PartsMixin(OptimWrapper):
         """As in MMEngine; meets the model if no runner has done so before."""
         if not self._launch_checked:
             self._launch_checked = True
-            require_applied_here(self.message_hub)
+            check_applied_here(self.message_hub, self._accumulative_counts)
         if not self._bound:
             self._meet(model, self.message_hub.get_info('iter', 0))
         with super().optim_context(model):

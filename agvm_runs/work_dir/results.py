@@ -19,7 +19,7 @@ from .files import FileError, read_json, read_lines, write_own
 from .scalars import LARGEST, find_scalars, is_training, module_curve, parse_lines
 
 NO_SCORES = ('step', 'time', 'data_time')
-CURVES = ('phi', 'noise_scale', 'factor')
+CURVES = ('phi', 'noise_scale', 'scale')
 
 
 def distil(work_dir: Path, **facts: Any) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from agvm_mm.statistics import (
-    FactorConfig,
+    ScaleConfig,
     VarianceEstimate,
-    init_factors,
+    init_scales,
     partition_parameters,
-    update_factors,
+    update_scales,
 )
 
 
@@ -41,7 +41,7 @@ class AuthorsScheme:
         self._model = model
         self._optimizer = optimizer
         self._partition = partition_parameters(model.module)
-        self._state = init_factors(len(self._partition))
+        self._state = init_scales(len(self._partition))
         self._size, self._rank = dist.get_world_size(), dist.get_rank()
         half = self._size // 2
         groups = [
@@ -90,7 +90,7 @@ class AuthorsScheme:
         dist.broadcast(found, src=0)
         phi = torch.tensor([value.item() for value in found], dtype=torch.float64)
         estimate = VarianceEstimate(phi, torch.ones_like(phi), self._size, 0)
-        self._state = update_factors(self._state, estimate, FactorConfig(average='factor'))
+        self._state = update_scales(self._state, estimate, ScaleConfig(average='scale'))
 
     def _cosines(self, gradients: list[tuple[int, Tensor]], means: list[Tensor]) -> Tensor:
         """1 - cosine of every module, from the flat means of both halves."""
@@ -112,9 +112,9 @@ class AuthorsScheme:
             {
                 **groups[0],
                 'params': [p for p, owner in zip(parameters, owners) if owner == module],
-                'lr': groups[0]['lr'] * float(factor),
+                'lr': groups[0]['lr'] * float(scale),
             }
-            for module, factor in enumerate(self._state.factors)
+            for module, scale in enumerate(self._state.scales)
         ]
         self._optimizer.step()
         self._optimizer.param_groups = groups

@@ -21,7 +21,7 @@ class Options:
         ranks: processes, at least 2.
         images: of a rank in an update.
         save: updates between two checkpoints.
-        check: updates between two looks at weights, memory and factors.
+        check: updates between two looks at weights, memory and scales.
         kills: how often all ranks are killed; always in the first half of the run.
         nan: share of the updates in which the loss of one rank is not a number.
         empty: share of the updates in which some ranks, or all, see no object.

@@ -103,7 +103,7 @@ class SoakHook(Hook):
 
 
 def observe(runner: Runner, life: int) -> dict[str, Any]:
-    """Weights as a checksum, memory, factors and counters after an update."""
+    """Weights as a checksum, memory, scales and counters after an update."""
     state = runner.optim_wrapper.state_dict()['agvm']
     return {
         'update': runner.iter + 1,
@@ -112,7 +112,7 @@ def observe(runner: Runner, life: int) -> dict[str, Any]:
         'memory': resident_memory(),
         'skipped': state['skipped'],
         'estimates': max(int(module['estimates']) for module in state['modules'].values()),
-        'factors': {name: module['factor'] for name, module in state['modules'].items()},
+        'scales': {name: module['scale'] for name, module in state['modules'].items()},
     }
 
 

@@ -13,7 +13,7 @@ from .launch import Records
 from .plan import CLAMP, Options, draw_plan
 
 SETTLED = 200  # updates after a start from which on memory should stay what it is
-ROUNDING = 1e-9  # of the bounds of a factor
+ROUNDING = 1e-9  # of the bounds of a scale
 
 Record = dict[str, Any]
 
@@ -62,7 +62,7 @@ def judge(
         _equal_weights(options, records),
         *_memory(records, growth),
         _skipped(records, plan.skipped),
-        _factors(records),
+        _scales(records),
         *([] if reference is None else [_as_without_kills(records, reference)]),
     ]
 
@@ -121,17 +121,17 @@ def _skipped(records: Records, expected: int) -> Finding:
     return Finding('estimates skipped', text, counts == {expected})
 
 
-def _factors(records: Records) -> Finding:
-    values = [factor for rank in records for entry in rank for factor in entry['factors'].values()]
+def _scales(records: Records) -> Finding:
+    values = [scale for rank in records for entry in rank for scale in entry['scales'].values()]
     low, high = (math.sqrt(bound) for bound in CLAMP)
     inside = all(low - ROUNDING <= value <= high + ROUNDING for value in values)
     text = f'{min(values):.3f} to {max(values):.3f}, bounds {low:.3f} to {high:.3f}'
-    return Finding('factors', text, inside)
+    return Finding('scales', text, inside)
 
 
 def _as_without_kills(records: Records, reference: Records) -> Finding:
     last, other = records[0][-1], reference[0][-1]
-    keys = ('update', 'weights', 'factors', 'skipped', 'estimates')
+    keys = ('update', 'weights', 'scales', 'skipped', 'estimates')
     different = [key for key in keys if last[key] != other[key]]
     text = f'other {", ".join(different)}' if different else 'bit for bit the same'
     return Finding('the end without the kills', text, not different)

@@ -1,1 +1,1 @@
-"""How good an estimate is: spread, theory, settling of the factors, and very many samples."""
+"""How good an estimate is: spread, theory, settling of the scales, and very many samples."""

@@ -1,4 +1,4 @@
-"""How many estimates until a factor has arrived, for both orders of averaging."""
+"""How many estimates until a scale has arrived, for both orders of averaging."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agvm_mm.statistics import FactorConfig, VarianceEstimate, init_factors, update_factors
-from agvm_mm.statistics.factors import target_factors
+from agvm_mm.statistics import ScaleConfig, VarianceEstimate, init_scales, update_scales
+from agvm_mm.statistics.scales import target_scales
 
 from .gram import all_pairs, half_split
 
@@ -21,9 +21,9 @@ class Settling:
 
     Args:
         estimator: 'all_pairs' or 'half_split'.
-        average: 'moments' or 'factor'.
-        limit: factor of each module after endlessly many estimates, (M,).
-        estimates: median number of estimates until each factor stays within the band, (M,);
+        average: 'moments' or 'scale'.
+        limit: scale of each module after endlessly many estimates, (M,).
+        estimates: median number of estimates until each scale stays within the band, (M,);
             the horizon where it does not arrive.
     """
 
@@ -34,7 +34,7 @@ class Settling:
 
 
 def least_horizon(momentum: float) -> int:
-    """Estimates over which an average of this momentum reaches: a settled factor stays as long."""
+    """Estimates over which an average of this momentum reaches: a settled scale stays as long."""
     return round(1 / (1 - momentum))
 
 
@@ -42,13 +42,13 @@ def settle(
     gram: Tensor,
     samples: int,
     estimator: str,
-    config: FactorConfig,
+    config: ScaleConfig,
     horizon: int,
     streams: int,
     generator: torch.Generator,
     band: float = 0.05,
 ) -> Settling:
-    """Draw streams of estimates at one state of the weights and follow the factors.
+    """Draw streams of estimates at one state of the weights and follow the scales.
 
     Args:
         gram: (M, K, K).
@@ -66,7 +66,7 @@ def settle(
     hold = least_horizon(config.momentum)
     if horizon < hold:
         raise ValueError(
-            f'{horizon} estimates are too few to see a factor settle at momentum '
+            f'{horizon} estimates are too few to see a scale settle at momentum '
             f'{config.momentum:g}: at least {hold} are needed (--horizon).'
         )
     drawn = [_stream(gram, samples, estimator, horizon, generator) for _ in range(streams)]
@@ -93,28 +93,28 @@ def _stream(
     return [VarianceEstimate(n, d, samples, 0) for n, d in zip(numerators, denominators)]
 
 
-def _limit(streams: list[list[VarianceEstimate]], config: FactorConfig) -> Tensor:
+def _limit(streams: list[list[VarianceEstimate]], config: ScaleConfig) -> Tensor:
     """What the average tends to: the mean target, or the target of the mean parts."""
     every = [estimate for stream in streams for estimate in stream]
-    if config.average == 'factor':
-        return torch.stack([target_factors(estimate.phi, config) for estimate in every]).mean(0)
+    if config.average == 'scale':
+        return torch.stack([target_scales(estimate.phi, config) for estimate in every]).mean(0)
     numerator = torch.stack([estimate.numerator for estimate in every]).mean(0)
     denominator = torch.stack([estimate.denominator for estimate in every]).mean(0)
-    return target_factors(numerator / denominator, config)
+    return target_scales(numerator / denominator, config)
 
 
-def _follow(stream: list[VarianceEstimate], config: FactorConfig) -> Tensor:
-    """Factors after every estimate, shape (horizon, M)."""
-    state = init_factors(len(stream[0].numerator))
-    factors = []
+def _follow(stream: list[VarianceEstimate], config: ScaleConfig) -> Tensor:
+    """Scales after every estimate, shape (horizon, M)."""
+    state = init_scales(len(stream[0].numerator))
+    scales = []
     for estimate in stream:
-        state = update_factors(state, estimate, config)
-        factors.append(state.factors)
-    return torch.stack(factors)
+        state = update_scales(state, estimate, config)
+        scales.append(state.scales)
+    return torch.stack(scales)
 
 
 def _arrival(inside: Tensor, hold: int) -> Tensor:
-    """First estimate after which a factor stays inside for ``hold`` estimates, from 1; (M,)."""
+    """First estimate after which a scale stays inside for ``hold`` estimates, from 1; (M,)."""
     windows = inside.unfold(0, hold, 1).all(-1)
     first = windows.to(torch.int8).argmax(0) + 1
     return torch.where(windows.any(0), first, len(inside))

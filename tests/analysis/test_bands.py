@@ -11,14 +11,14 @@ from agvm_mm.analysis.history import History
 from agvm_mm.analysis.plot import LABELS, figure_of
 
 
-def _history(factor: float = math.sqrt(0.9 / 0.4)) -> History:
+def _history(scale: float = math.sqrt(0.9 / 0.4)) -> History:
     return History(
         'run $x_',
         {
             'phi': {'backbone': [(10, 0.9)], 'neck': [(5, 0.3), (10, 0.4)]},
             'phi_se': {'backbone': [(10, 0.05)], 'neck': [(10, 0.02)]},
             'noise_scale': {'backbone': [(10, 36.0)], 'neck': [(10, 2.0)]},
-            'factor': {'backbone': [(10, 1.0)], 'neck': [(10, factor)]},
+            'scale': {'backbone': [(10, 1.0)], 'neck': [(10, scale)]},
             'lr': {'backbone': [(10, 0.1)], 'neck': [(10, 0.1)]},
         },
     )
@@ -39,18 +39,18 @@ def test_the_noise_scale_has_that_of_phi():
     assert math.isinf(high) and low < 36
 
 
-def test_the_factor_has_both_errors():
-    ((_, low, high),) = band(_history(), 'factor', 'neck')
+def test_the_scale_has_both_errors():
+    ((_, low, high),) = band(_history(), 'scale', 'neck')
     expected = 1.95996 / 2 * math.hypot(0.05 / 0.9, 0.02 / 0.4)
     assert math.log(high / 1.5) == pytest.approx(expected, rel=1e-4)
     assert math.log(1.5 / low) == pytest.approx(expected, rel=1e-4)
 
 
-def test_none_for_the_anchor_a_clamped_factor_and_the_learning_rate():
+def test_none_for_the_anchor_a_clamped_scale_and_the_learning_rate():
     history = _history()
     assert anchor_of(history) == 'backbone'
-    assert band(history, 'factor', 'backbone') == band(history, 'lr', 'neck') == []
-    assert band(_history(factor=1.2), 'factor', 'neck') == []
+    assert band(history, 'scale', 'backbone') == band(history, 'lr', 'neck') == []
+    assert band(_history(scale=1.2), 'scale', 'neck') == []
 
 
 def test_none_in_a_run_without_standard_errors():

@@ -25,7 +25,7 @@ def _entry(step: int, phi: float) -> dict[str, float]:
         'step': step,
         'loss': 1.0,
         'agvm/phi/roi_head.bbox_head': phi,
-        'agvm/factor/roi_head.bbox_head': 1.5,
+        'agvm/scale/roi_head.bbox_head': 1.5,
         'agvm/roi_head.bbox_head.lr': 0.02,
         'agvm/noise_scale/neck': float('inf'),
     }
@@ -68,7 +68,7 @@ def test_a_kept_result_has_the_curves_of_its_work_directory(tmp_path):
     write_result(tmp_path / 'run_seed0.json', distil(tmp_path / 'run'))
     kept, logged = read_history(tmp_path / 'run_seed0.json'), read_history(tmp_path / 'run')
     assert kept.name == 'run_seed0'
-    for quantity in ('phi', 'factor'):
+    for quantity in ('phi', 'scale'):
         assert kept.curves[quantity] == logged.curves[quantity]
     assert kept.curves['noise_scale'] == {'neck': []}
 

@@ -41,7 +41,7 @@ RESULT: dict[str, Any] = {
     'seed': 0,
     'scores': {'coco/bbox_mAP': 0.3, 'mIoU': 0.4},
     'loss': [[1, 2.0], [2, 1.0]],
-    'modules': {'phi': {'neck': [[1, 0.5], [2, 0.4]]}, 'factor': {'neck': [[1, 1.1]]}},
+    'modules': {'phi': {'neck': [[1, 0.5], [2, 0.4]]}, 'scale': {'neck': [[1, 1.1]]}},
 }
 CONFIG = {
     'train_dataloader': {'batch_size': 4},
@@ -84,7 +84,7 @@ def _entry(step: int) -> dict[str, Any]:
     entry = train_line(1, step)
     for module in ('backbone', 'neck'):
         entry |= {f'agvm/phi/{module}': 0.5, f'agvm/phi_se/{module}': 0.01}
-        entry |= {f'agvm/factor/{module}': 1.0, f'agvm/noise_scale/{module}': 9.0}
+        entry |= {f'agvm/scale/{module}': 1.0, f'agvm/noise_scale/{module}': 9.0}
     return entry
 
 

@@ -37,13 +37,13 @@ Runtime environment:
 """
 
 
-def _entry(step: int, factor: float = 1.5, **more: float) -> dict[str, Any]:
+def _entry(step: int, scale: float = 1.5, **more: float) -> dict[str, Any]:
     entry = {'iter': step, 'step': step, 'epoch': 1, 'loss': 3.0 / step, 'loss_cls': 1.0 / step}
-    for module, value in (('backbone', 1.0), ('neck', factor)):
+    for module, value in (('backbone', 1.0), ('neck', scale)):
         entry |= {
             f'agvm/phi/{module}': 0.5,
             f'agvm/phi_se/{module}': 0.01,
-            f'agvm/factor/{module}': value,
+            f'agvm/scale/{module}': value,
             f'agvm/{module}.lr': 0.02 * value,
         }
     return entry | more
@@ -106,7 +106,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path):
 
 def test_hostile_names_stay_text(tmp_path):
     folder = tmp_path / 'a"><script>b'
-    entry = _entry(10) | {f'agvm/phi/{EVIL}': 0.5, f'agvm/factor/{EVIL}': 1.1, f'loss_{EVIL}': 1.0}
+    entry = _entry(10) | {f'agvm/phi/{EVIL}': 0.5, f'agvm/scale/{EVIL}': 1.1, f'loss_{EVIL}': 1.0}
     log = LOG.replace('2.13.0', EVIL) + f'WARNING - AGVM: gradients were not finite {EVIL}'
     settings = f'anchor={EVIL!r}, estimator={EVIL!r}, modules={{{EVIL!r}: [{EVIL!r}]}}'
     _work_dir(folder, [entry], settings, evil=EVIL, log=log)
@@ -147,8 +147,8 @@ def test_no_warning_without_a_cause(tmp_path):
     ('more', 'change', 'log', 'words'),
     [
         ('momentum=0.97', {}, LOG, '3 estimates are fewer than the 33'),
-        ("average='factor', momentum=0.9", {}, LOG, '1 still weighs 73%'),
-        ('momentum=0.5', {'factor': math.sqrt(10)}, LOG, 'factor of neck lay at the clamp (3.162)'),
+        ("average='scale', momentum=0.9", {}, LOG, '1 still weighs 73%'),
+        ('momentum=0.5', {'scale': math.sqrt(10)}, LOG, 'scale of neck lay at the clamp (3.162)'),
         ('momentum=0.5', {'loss': math.nan}, LOG, 'loss was not finite at iteration 20'),
         ('momentum=0.5', {'agvm/phi_se/neck': 0.3}, LOG, 'no signal of neck'),
         (

@@ -16,7 +16,7 @@ from agvm_mm.analysis.predict.forecast import FORMAT, Plan, pooled, read, run, w
 from agvm_mm.analysis.predict.render import errors, tables, verdict
 from agvm_mm.analysis.predict.window import Window, summarise
 from agvm_mm.parts import AGVMSettings
-from agvm_mm.statistics import FactorConfig, VarianceEstimate, moment_estimate
+from agvm_mm.statistics import ScaleConfig, VarianceEstimate, moment_estimate
 from agvm_mm.statistics.precision import NORMAL_95
 
 NAN = float('nan')
@@ -82,16 +82,16 @@ def test_no_signal_has_no_upper_bound():
     assert math.isinf(scale[1]) and math.isinf(high[1])
 
 
-def test_factors_have_the_clamp_and_the_anchor():
-    config = FactorConfig(anchor=0, clamp=(0.5, 10.0))
-    factor, low, high = _window([0.9, 0.5, 0.01], [0.01, 0.05, 0.001]).factors_at(8, config)
-    assert factor[0] == low[0] == high[0] == 1
-    assert float(factor[1]) == pytest.approx(math.sqrt(0.9 / 0.5), rel=1e-5)
-    assert low[1] < factor[1] < high[1]
-    assert float(factor[2]) == pytest.approx(math.sqrt(10)) == float(high[2])
-    # First order: se(log factor) = sqrt((0.05 / 0.5)^2 + (0.01 / 0.9)^2) / 2.
+def test_scales_have_the_clamp_and_the_anchor():
+    config = ScaleConfig(anchor=0, clamp=(0.5, 10.0))
+    scale, low, high = _window([0.9, 0.5, 0.01], [0.01, 0.05, 0.001]).scales_at(8, config)
+    assert scale[0] == low[0] == high[0] == 1
+    assert float(scale[1]) == pytest.approx(math.sqrt(0.9 / 0.5), rel=1e-5)
+    assert low[1] < scale[1] < high[1]
+    assert float(scale[2]) == pytest.approx(math.sqrt(10)) == float(high[2])
+    # First order: se(log scale) = sqrt((0.05 / 0.5)^2 + (0.01 / 0.9)^2) / 2.
     error = math.hypot(0.1, 0.01 / 0.9) / 2
-    assert math.log(float(high[1] / factor[1])) == pytest.approx(1.966 * error, rel=0.01)
+    assert math.log(float(high[1] / scale[1])) == pytest.approx(1.966 * error, rel=0.01)
 
 
 def _result(phi: list[float], error: list[float]) -> dict:
@@ -208,7 +208,7 @@ def test_the_tool_on_a_detector(tmp_path):
     first, second = result['seeds']
     assert first['updates'] == [3, 5] and first['estimates'] != second['estimates']
     assert [(e['batch'], e['blocks']) for e in first['measured']] == [(4, 4), (8, 2)]
-    assert 'Predicted phi and factor' in printed and 'At batch 64' in printed
+    assert 'Predicted phi and scale' in printed and 'At batch 64' in printed
     again = run_tool('analysis_tools/predict_batch_size.py', out, '--batch', 64)
     assert again.strip() and again.strip() in printed
     assert figure.with_suffix('.png').read_bytes().startswith(b'\x89PNG')

@@ -104,7 +104,7 @@ def updates_per_epoch(recipe: Recipe) -> int:
 
 
 def delay(recipe: Recipe) -> int:
-    """Updates from the end of the warm-up to the first factor."""
+    """Updates from the end of the warm-up to the first scaled one."""
     return min(100, updates_per_epoch(recipe) // 2)
 
 

@@ -28,7 +28,7 @@ COMMON = {
     'optim_wrapper.optimizer.weight_decay': 1e-4,
     'optim_wrapper.agvm.anchor': 'backbone',
     'optim_wrapper.agvm.estimator': 'half_split',
-    'optim_wrapper.agvm.average': 'factor',
+    'optim_wrapper.agvm.average': 'scale',
     'optim_wrapper.agvm.momentum': 0.97,
     'optim_wrapper.agvm.interval': 10,
     'optim_wrapper.agvm.clamp': (0.5, 10.0),

@@ -55,10 +55,10 @@ def test_the_table_holds_what_the_modulator_knows():
     assert cells[:2] == ['backbone', '1,000'] and cells[2] == f'{phi[0]:.3f}'
     assert cells[4:] == ['1.000', '0.1']
     cells = _cells(render('title', rows), 'neck')
-    factor = wrapper.part(AGVMPart).scales(wrapper.updates)[1]
+    scale = wrapper.part(AGVMPart).scales(wrapper.updates)[1]
     noise_scale = 0.5 * 2 * phi[1] / (1 - phi[1])
     assert cells[3] == f'{noise_scale:.1f}'
-    assert cells[4] == f'{factor:.3f}' and cells[5] == f'{0.1 * factor:.3g}'
+    assert cells[4] == f'{scale:.3f}' and cells[5] == f'{0.1 * scale:.3g}'
 
 
 def test_what_was_not_measured_is_a_dash():

@@ -13,7 +13,7 @@ from networks import ReplayNet
 from ranks import run_ranks
 from torch.nn.parallel import DistributedDataParallel
 
-from agvm_mm.statistics.factors import FactorConfig, target_factors
+from agvm_mm.statistics.scales import ScaleConfig, target_scales
 from lab.cost.arms import PLAIN
 from lab.cost.authors import AuthorsScheme
 from lab.cost.host_reads import count_host_reads
@@ -72,13 +72,13 @@ def _authors(rank: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     scheme = AuthorsScheme(model, optimizer)
     data = dict(inputs=[_gradient(rank)])
     scheme.step(data, True)
-    factors, step = scheme._state.factors, -model.module.flat()
+    scales, step = scheme._state.scales, -model.module.flat()
     scheme.step(data, False)
-    return factors, step, torch.cat([p.grad for p in model.parameters()])
+    return scales, step, torch.cat([p.grad for p in model.parameters()])
 
 
 @pytest.mark.parametrize('size', [2, 4])
-def test_the_authors_scheme_gives_their_factors_and_the_mean_gradient(size):
+def test_the_authors_scheme_gives_their_scales_and_the_mean_gradient(size):
     gradients = torch.stack([_gradient(rank) for rank in range(size)])
     first, second = gradients[: size // 2].mean(0), gradients[size // 2 :].mean(0)
     parts = list(SIZES.values())
@@ -86,14 +86,14 @@ def test_the_authors_scheme_gives_their_factors_and_the_mean_gradient(size):
         torch.nn.functional.cosine_similarity(a, b, dim=0)
         for a, b in zip(first.split(parts), second.split(parts))
     ]
-    config = FactorConfig()
-    target = target_factors(1 - torch.stack(cosines).double(), config)
+    config = ScaleConfig()
+    target = target_scales(1 - torch.stack(cosines).double(), config)
     expected = config.momentum + (1 - config.momentum) * target
     mean = gradients.mean(0)
     scale = torch.cat([torch.full((n,), float(f)) for n, f in zip(parts, expected)])
-    for factors, step, gradient in run_ranks(_authors, size):
-        torch.testing.assert_close(factors, expected, rtol=1e-5, atol=0)
-        assert abs(float(factors[1]) - 1) > 1e-3
+    for scales, step, gradient in run_ranks(_authors, size):
+        torch.testing.assert_close(scales, expected, rtol=1e-5, atol=0)
+        assert abs(float(scales[1]) - 1) > 1e-3
         torch.testing.assert_close(step, mean * scale, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(gradient, mean, rtol=1e-5, atol=1e-6)
 
@@ -158,7 +158,7 @@ def test_the_authors_scheme_reduces_every_tensor(counted):
     ranks, counts, _ = counted
     plain, other, count = counts[PLAIN, False], counts[AUTHORS, False], counts[AUTHORS, True]
     assert other.bytes == plain.bytes and other.collectives == 90
-    # Twice the gradient in reductions, the mean of a half from two ranks, the factors.
+    # Twice the gradient in reductions, the mean of a half from two ranks, the scales.
     assert count.bytes == plain.bytes * (2 + 2 / ranks) + 4 * MODULES
     assert count.collectives == 2 * 90 + 2 / ranks + 1
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from agvm_mm.statistics import FactorConfig, VarianceEstimate
+from agvm_mm.statistics import ScaleConfig, VarianceEstimate
 from lab.curves.carry_over import errors, settled
 
-CONFIG = FactorConfig(anchor=0, momentum=0.97)
+CONFIG = ScaleConfig(anchor=0, momentum=0.97)
 
 
 def stream(phis: list[float], each: int, noise: float) -> list[VarianceEstimate]:
@@ -38,7 +38,7 @@ def test_a_stage_that_is_too_short_is_left_out() -> None:
     assert [row['estimate'] for row in errors(estimates, [60, 120], CONFIG, 59)] == [60, 120]
 
 
-def test_settled_factors_are_those_of_the_stage() -> None:
+def test_settled_scales_are_those_of_the_stage() -> None:
     estimates = stream([0.1, 0.9], 200, 0.0)
     assert torch.allclose(
         settled(estimates, 200, 400, CONFIG)[1],

@@ -16,14 +16,15 @@ from agvm_mm.analysis.predict.gradients import GradientSource
 from agvm_mm.analysis.predict.stream import measure_levels
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.statistics import (
-    FactorConfig,
     ModulePartition,
+    ScaleConfig,
     VarianceEstimate,
-    init_factors,
+    init_scales,
     partition_parameters,
-    update_factors,
+    update_scales,
 )
-from agvm_mm.statistics.factors import target_factors
+from agvm_mm.statistics.scales import target_scales
+from agvm_runs.work_dir.files import FileError
 from lab.quality.gram import all_pairs, gram_matrices, half_split
 from lab.quality.settling import settle
 from lab.quality.spread import NoiseMoments, measure, noise_moments, theory
@@ -105,28 +106,28 @@ def test_too_few_samples_are_refused():
 
 
 def test_settling_of_noiseless_estimates_is_that_of_the_averages():
-    """With one and the same estimate, moments arrive at once and factors as 1 - 0.9^k."""
+    """With one and the same estimate, moments arrive at once and scales as 1 - 0.9^k."""
     phi = torch.tensor([0.4, 0.1], dtype=torch.float64)
     gram = torch.stack([_gram_of(value, 8) for value in phi.tolist()])
     arrivals = {}
-    for average in ('moments', 'factor'):
-        config = FactorConfig(average=average, momentum=0.9)
+    for average in ('moments', 'scale'):
+        config = ScaleConfig(average=average, momentum=0.9)
         found = settle(gram, 8, 'all_pairs', config, 80, 2, torch.Generator().manual_seed(0))
         arrivals[average] = found.estimates
-        assert found.limit == pytest.approx(target_factors(phi, config).tolist(), rel=1e-9)
+        assert found.limit == pytest.approx(target_scales(phi, config).tolist(), rel=1e-9)
     assert arrivals['moments'] == [1, 1]
-    state, config = init_factors(2), FactorConfig(average='factor', momentum=0.9)
-    count, limit = 0, target_factors(phi, config)
-    while not bool(((state.factors / limit - 1).abs() <= 0.05).all()):
+    state, config = init_scales(2), ScaleConfig(average='scale', momentum=0.9)
+    count, limit = 0, target_scales(phi, config)
+    while not bool(((state.scales / limit - 1).abs() <= 0.05).all()):
         estimate = VarianceEstimate(phi, torch.ones_like(phi), 8, 0)
-        state, count = update_factors(state, estimate, config), count + 1
-    assert arrivals['factor'] == [1, count]
+        state, count = update_scales(state, estimate, config), count + 1
+    assert arrivals['scale'] == [1, count]
 
 
 def test_streams_shorter_than_the_average_reaches_are_refused():
     gram = _gram_of(0.4, 8).unsqueeze(0)
     for horizon, momentum, least in ((32, 0.97, 33), (9, 0.9, 10)):
-        config = FactorConfig(momentum=momentum)
+        config = ScaleConfig(momentum=momentum)
         with pytest.raises(
             ValueError, match=f'^{horizon} estimates are too few.* at least {least}'
         ):
@@ -170,7 +171,7 @@ def test_the_anchor_is_the_configs_unless_given(tmp_path, monkeypatch, agvm, opt
         (['--ranks', 2, '--settle-at', 300], '--samples is 256; allowed is .* at least 300'),
         (['--horizon', 32], '--horizon is 32; allowed is a whole number, at least 33'),
         (['--levels', 1, 8], '--levels is 1; allowed is a whole number, at least 2'),
-        (['--out', 'QUALITY/out.json'], 'whose folder cannot be made'),
+        (['--out', 'QUALITY/out.json'], 'out.json cannot be written: Not a directory'),
         (['--anchor', 'trunk'], "the anchor is 'trunk'; allowed is backbone, head, with --anchor"),
     ],
 )
@@ -180,7 +181,7 @@ def test_the_tool_refuses_before_it_trains(tmp_path, monkeypatch, args, words):
     (tmp_path / 'QUALITY').write_text('a file')
     monkeypatch.chdir(tmp_path)
     parse(tool, monkeypatch, write_config(tmp_path), *args)
-    with pytest.raises(LaunchError, match=words):
+    with pytest.raises((LaunchError, FileError), match=words):
         tool.main()
 
 
@@ -199,7 +200,7 @@ def _gram_of(phi: float, samples: int) -> torch.Tensor:
 
 def test_levels_are_estimates_of_consecutive_blocks():
     gradients = _gradients(12)
-    config = FactorConfig()
+    config = ScaleConfig()
     levels = measure_levels(iter(gradients), _partition(), [3, 12], config)
     assert [(level.samples, level.blocks) for level in levels] == [(3, 4), (12, 1)]
     gram = gram_matrices(iter(gradients), 12, _partition())
@@ -207,8 +208,8 @@ def test_levels_are_estimates_of_consecutive_blocks():
         found = [all_pairs(module, groups) for module in gram]
         phi = [float(e.numerator.sum() / e.denominator.sum()) for e in found]
         assert level.phi == pytest.approx(phi, rel=1e-5)
-        factors = target_factors(torch.tensor(level.phi, dtype=torch.float64), config)
-        assert level.factors == pytest.approx(factors.tolist(), rel=1e-9)
+        scales = target_scales(torch.tensor(level.phi, dtype=torch.float64), config)
+        assert level.scales == pytest.approx(scales.tolist(), rel=1e-9)
     # The first level predicts itself, and at four times the batch phi(4 N) = 1 / (1 + 4 x).
     assert levels[0].predicted == pytest.approx(levels[0].phi)
     expected = [1 / (1 + 4 * (1 / phi - 1)) for phi in levels[0].phi]

@@ -12,6 +12,7 @@ from cpu_amp import needs_loss_scaler
 from launcher import run_tool
 from tool_modules import load_tool
 
+from agvm_runs.work_dir.files import FileError
 from lab.faults import launch
 from lab.faults.plan import Options, draw_plan
 from lab.faults.summary import judge, markdown
@@ -26,7 +27,7 @@ def _records(**changes: Any) -> list[list[dict[str, Any]]]:
     def record(update: int, life: int) -> dict[str, Any]:
         return dict(
             update=update, life=life, weights=f'w{update}', memory=2**20 * 500,
-            skipped=plan.skipped, estimates=update // 2, factors={'backbone': 1.0, 'neck': 3.0},
+            skipped=plan.skipped, estimates=update // 2, scales={'backbone': 1.0, 'neck': 3.0},
         )  # fmt: skip
 
     ranks = [
@@ -76,8 +77,8 @@ def test_a_run_without_a_flaw():
         (dict(weights='NaN'), 'weights finite and bit for bit equal'),
         (dict(memory=2**20 * 530), 'resident memory of rank 1'),
         (dict(skipped=0), 'estimates skipped'),
-        (dict(factors={'neck': 3.2}), 'factors'),
-        (dict(factors={'neck': float('nan')}), 'factors'),
+        (dict(scales={'neck': 3.2}), 'scales'),
+        (dict(scales={'neck': float('nan')}), 'scales'),
     ],
 )
 def test_a_flaw_is_found(changes, point):
@@ -103,16 +104,13 @@ def test_memory_before_it_has_settled_does_not_count():
     assert _failed(records) == []
 
 
-def test_the_folder_of_the_findings_is_made_before_the_run(tmp_path: Path, monkeypatch, capsys):
-    tool, out = load_tool('lab.soak'), tmp_path / 'new' / 'soak.json'
-
-    def run(*_: Any) -> Any:
-        raise tool.SoakError(f'the folder is there: {out.parent.is_dir()}')
-
-    monkeypatch.setattr(tool, 'run', run)
+def test_findings_that_cannot_be_written_are_refused_before_the_run(tmp_path: Path, monkeypatch):
+    tool, out = load_tool('lab.soak'), tmp_path / 'file' / 'soak.json'
+    out.parent.write_text('no folder')
+    monkeypatch.setattr(tool, 'run', lambda *_: pytest.fail('it runs'))
     monkeypatch.setattr('sys.argv', ['soak.py', '--out', str(out)])
-    assert tool.main() == 1
-    assert 'the folder is there: True' in capsys.readouterr().err
+    with pytest.raises(FileError, match='soak.json cannot be written: Not a directory'):
+        tool.main()
 
 
 @needs_loss_scaler

@@ -81,7 +81,7 @@ def test_faults_happen_where_they_are_planned_and_are_written_down(tmp_path: Pat
         assert last['weights'] == weights.hexdigest()
         assert last['skipped'] == plan.skipped
         assert last['estimates'] == 10 - plan.skipped
-        assert list(last['factors']) == list(SIZES) and last['factors']['backbone'] == 1.0
+        assert list(last['scales']) == list(SIZES) and last['scales']['backbone'] == 1.0
         assert last['memory'] is None or last['memory'] > 2**20
 
 
@@ -90,7 +90,7 @@ def test_the_record_after_a_line_that_was_cut_off_is_whole(tmp_path: Path) -> No
     hook._name = tmp_path / 'rank0'
     (tmp_path / 'rank0.jsonl').write_text('{"update": 5, "li')
     model = ReplayNet(SIZES, torch.zeros(10))
-    state = dict(skipped=0, modules=dict(backbone=dict(estimates=2.0, factor=1.0)))
+    state = dict(skipped=0, modules=dict(backbone=dict(estimates=2.0, scale=1.0)))
     wrapper = SimpleNamespace(state_dict=lambda: dict(agvm=state))
     runner: Any = SimpleNamespace(model=model, optim_wrapper=wrapper, iter=9)
     hook.after_train_iter(runner)

@@ -58,8 +58,8 @@ def _train(
     return weights, wrapper.part(AGVMPart).state_dict()
 
 
-def _factors(state: dict[str, Any]) -> torch.Tensor:
-    return torch.tensor([m['factor'] for m in state['modules'].values()], dtype=torch.float64)
+def _scales(state: dict[str, Any]) -> torch.Tensor:
+    return torch.tensor([m['scale'] for m in state['modules'].values()], dtype=torch.float64)
 
 
 @pytest.mark.parametrize('estimator', ['all_pairs', 'half_split'])
@@ -72,11 +72,11 @@ def test_one_process_with_eight_micro_batches_equals_eight_processes(estimator, 
         run_ranks(_train, ranks, ranks, estimator, 8 // ranks, 3, dtype)[0] for ranks in (1, 4, 8)
     ]
     (weights, state), *others = runs
-    assert _factors(state).max() > 1.05
+    assert _scales(state).max() > 1.05
     for other_weights, other_state in others:
         difference = (other_weights - weights).norm() / weights.norm()
         assert difference <= tolerance, float(difference)
-        relative = (_factors(other_state) / _factors(state) - 1).abs().max()
+        relative = (_scales(other_state) / _scales(state) - 1).abs().max()
         assert relative <= tolerance, float(relative)
         assert other_state['images'] == state['images'] == 8
 
@@ -94,7 +94,7 @@ def _replay(
         gradient = 0.5 + torch.randn(40, generator=generator, dtype=torch.float64)
         model.train_step(dict(inputs=[gradient]), wrapper)
         state = wrapper.part(AGVMPart).state_dict()
-        history.append((wrapper.updates, state['modules']['neck']['estimates'], _factors(state)))
+        history.append((wrapper.updates, state['modules']['neck']['estimates'], _scales(state)))
     return history
 
 
@@ -168,4 +168,4 @@ def test_a_module_used_on_some_ranks_counts_zero_on_the_others():
     neck = state['modules']['neck']
     assert neck['numerator'] / neck['denominator'] == pytest.approx(float(2 * (a - b) / a))
     assert state['modules']['head']['estimates'] == 0
-    assert state['modules']['head']['factor'] == 1.0
+    assert state['modules']['head']['scale'] == 1.0

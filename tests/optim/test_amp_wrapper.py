@@ -81,12 +81,12 @@ def _scaled(init_scale: float, estimator: str, precondition: bool) -> dict[str, 
 @pytest.mark.parametrize('precondition', [False, True], ids=['gradient', 'preconditioned'])
 @ESTIMATORS
 def test_the_loss_scale_changes_no_bit(estimator, precondition):
-    """Powers of two: factors, averages, weights and what is logged; the gradients are float32."""
+    """Powers of two: scales, averages, weights and what is logged; the gradients are float32."""
     small, large = (_scaled(scale, estimator, precondition) for scale in (1.0, 65536.0))
     assert small['state'] == large['state']
     assert torch.equal(small['weights'], large['weights'])
     assert small['logged'] == large['logged'] and len(small['logged']['train/agvm/phi/neck']) > 2
-    assert abs(small['state']['modules']['neck']['factor'] - 1) > 0.01
+    assert abs(small['state']['modules']['neck']['scale'] - 1) > 0.01
 
 
 def test_the_averages_hold_unscaled_moments():
@@ -95,7 +95,7 @@ def test_the_averages_hold_unscaled_moments():
     model, wrapper = _net(_config(amp=False))
     plain = _train(model, wrapper)['modules']
     for module in plain:
-        for key in ('numerator', 'denominator', 'scale'):
+        for key in ('numerator', 'denominator', 'unit'):
             assert scaled[module][key] == pytest.approx(plain[module][key], rel=0.1)
 
 
@@ -120,9 +120,9 @@ def _overflow(rank: int, size: float, estimator: str) -> list[dict[str, Any]]:
         history.append(
             dict(
                 state=wrapper.part(AGVMPart).state_dict(),
-                factors=wrapper.part(AGVMPart).scales(wrapper.updates),
+                scales=wrapper.part(AGVMPart).scales(wrapper.updates),
                 weights=_weights(model),
-                scale=wrapper.loss_scaler.get_scale(),
+                loss_scale=wrapper.loss_scaler.get_scale(),
             )
         )
     return history
@@ -133,13 +133,13 @@ def _overflow(rank: int, size: float, estimator: str) -> list[dict[str, Any]]:
 def test_an_overflow_on_one_rank_skips_estimate_and_step_on_both(size, estimator):
     first, second = run_ranks(_overflow, 2, size, estimator)
     for a, b in zip(first, second):
-        assert a['state'] == b['state'] and a['factors'] == b['factors']
-        assert torch.equal(a['weights'], b['weights']) and a['scale'] == b['scale']
+        assert a['state'] == b['state'] and a['scales'] == b['scales']
+        assert torch.equal(a['weights'], b['weights']) and a['loss_scale'] == b['loss_scale']
     before, at, after = first[1:4]
     assert at['state']['skipped'] == 1 and at['state']['modules'] == before['state']['modules']
-    assert at['factors'] == before['factors'] and abs(at['factors'][1] - 1) > 0.01
+    assert at['scales'] == before['scales'] and abs(at['scales'][1] - 1) > 0.01
     assert torch.equal(at['weights'], before['weights'])
-    assert [entry['scale'] for entry in first] == [65536.0, 65536.0, 32768.0, 32768.0, 32768.0]
+    assert [entry['loss_scale'] for entry in first] == [65536.0, 65536.0, 32768.0, 32768.0, 32768.0]
     assert not torch.equal(after['weights'], at['weights']) and after['weights'].isfinite().all()
     assert after['state']['modules']['neck']['estimates'] == 3
     assert after['state']['skipped'] == 1
@@ -160,9 +160,9 @@ def test_the_gradient_is_measured_before_it_is_unscaled_and_clipped(estimator):
     """Prescribed gradients, so that the clipped steps do not change the next measurement."""
     agvm = dict(estimator=estimator)
     (plain, far), (clipped, near) = (_clipped(c, agvm) for c in (None, dict(max_norm=0.1)))
-    assert clipped == plain and abs(plain['modules']['neck']['factor'] - 1) > 0.01
+    assert clipped == plain and abs(plain['modules']['neck']['scale'] - 1) > 0.01
     assert near.norm() < 0.2 * far.norm()
-    # Three steps of length 0.1 at lr 0.1 and factors of at most sqrt(10): really clipped.
+    # Three steps of length 0.1 at lr 0.1 and scales of at most sqrt(10): really clipped.
     assert 0 < near.norm() < 3 * 0.1 * 0.1 * 10**0.5
 
 

@@ -1,7 +1,7 @@
-"""half_split with average='factor' against the authors' algorithm, step by step.
+"""half_split with average='scale' against the authors' algorithm, step by step.
 
 Two oracles: the algorithm written down in numpy here (any number of ranks), and recordings of
-the authors' unmodified hook on 2, 4 and 8 ranks: gradients, weights and factors of every iteration.
+the authors' unmodified hook on 2, 4 and 8 ranks: gradients, weights and scales of every iteration.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _recipe(interval: int = 2, start: int = 4, alpha: float = 0.9) -> dict[str, 
 
 
 def _train(rank: int, trace: dict[str, Any], recipe: dict[str, Any]) -> tuple[Any, Any]:
-    """Weights and factors after every iteration, through the public config."""
+    """Weights and scales after every iteration, through the public config."""
     from mmengine.model import MMDistributedDataParallel
     from mmengine.optim import build_optim_wrapper
 
@@ -46,7 +46,7 @@ def _train(rank: int, trace: dict[str, Any], recipe: dict[str, Any]) -> tuple[An
             ),
             agvm=dict(
                 estimator='half_split',
-                average='factor',
+                average='scale',
                 interval=recipe['interval'],
                 begin=recipe['start'],
                 momentum=recipe['alpha'],
@@ -56,20 +56,20 @@ def _train(rank: int, trace: dict[str, Any], recipe: dict[str, Any]) -> tuple[An
     )
     gradients = torch.from_numpy(trace['gradients'])
     wrapper.initialize_count_status(model, 0, len(gradients))
-    weights, factors = [], []
+    weights, scales = [], []
     for gradient in gradients:
         model.train_step(dict(inputs=[gradient[rank]]), wrapper)
         weights.append(model.module.flat().numpy())
-        factors.append(wrapper.part(AGVMPart).state.factors.numpy())
-    return np.stack(weights), np.stack(factors)
+        scales.append(wrapper.part(AGVMPart).state.scales.numpy())
+    return np.stack(weights), np.stack(scales)
 
 
-def _agree(trace: dict[str, Any], recipe: dict[str, Any], weights: Any, factors: Any) -> None:
+def _agree(trace: dict[str, Any], recipe: dict[str, Any], weights: Any, scales: Any) -> None:
     ranks = trace['gradients'].shape[1]
-    assert np.ptp(factors[-1]) > 0.05, 'the trace must modulate something'
-    for found_weights, found_factors in run_ranks(_train, ranks, trace, recipe):
+    assert np.ptp(scales[-1]) > 0.05, 'the trace must modulate something'
+    for found_weights, found_scales in run_ranks(_train, ranks, trace, recipe):
         np.testing.assert_allclose(found_weights, weights, rtol=0, atol=1e-10)
-        np.testing.assert_allclose(found_factors, factors, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(found_scales, scales, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize('ranks', [2, 4, pytest.param(8, marks=pytest.mark.slow)])
@@ -95,7 +95,7 @@ def _oracle(trace: dict[str, Any], recipe: dict[str, Any]) -> tuple[Any, Any]:
     """The algorithm of reference 3 in numpy, each half the mean over its own ranks."""
     splits = np.cumsum(list(trace['sizes'].values()))[:-1]
     weights, buffer = trace['initial'].copy(), np.zeros_like(trace['initial'])
-    factors = np.ones(len(trace['sizes']))
+    scales = np.ones(len(trace['sizes']))
     history = []
     for step, gradients in enumerate(trace['gradients']):
         if step >= recipe['start'] and step % recipe['interval'] == 0:
@@ -108,14 +108,14 @@ def _oracle(trace: dict[str, Any], recipe: dict[str, Any]) -> tuple[Any, Any]:
                 ]
             )
             target = np.sqrt(np.clip((phi[0] + 1e-6) / (phi + 1e-6), 0.5, 10.0))
-            factors = recipe['alpha'] * factors + (1 - recipe['alpha']) * target
+            scales = recipe['alpha'] * scales + (1 - recipe['alpha']) * target
         direction = gradients.mean(0) + recipe['weight_decay'] * weights
         buffer = direction if step == 0 else recipe['momentum'] * buffer + direction
-        applied = factors if step >= recipe['start'] else np.ones_like(factors)
+        applied = scales if step >= recipe['start'] else np.ones_like(scales)
         weights = (
             weights - recipe['lr'] * np.repeat(applied, list(trace['sizes'].values())) * buffer
         )
-        history.append((weights, factors))
+        history.append((weights, scales))
     return np.stack([w for w, _ in history]), np.stack([f for _, f in history])
 
 

@@ -219,21 +219,21 @@ class TestSwitchedOff:
 
 
 def test_the_kl_clip_bounds_the_step_that_is_made() -> None:
-    """sum over layers of <step, rate x gradient> x scale is the bound, with AGVM's factors too."""
+    """sum over layers of <step, rate x gradient> x scale is the bound, with AGVM's scales too."""
     limit = 1e-6
     model, wrapper = build(kfac=dict(KFAC, kl_clip=limit), agvm=dict(AGVM, momentum=0.0))
     wrapper.initialize_count_status(model, 0, 2 * COUNTS)
     train(model, wrapper, range(COUNTS))
-    factors = wrapper.part(AGVMPart).scales(wrapper.updates)
-    assert min(factors) < 0.9
+    scales = wrapper.part(AGVMPart).scales(wrapper.updates)
+    assert min(scales) < 0.9
     before = [p.detach().clone() for p in model.parameters()]
     gradients = _mean_gradients(model, range(COUNTS, 2 * COUNTS))
     train(model, wrapper, range(COUNTS, 2 * COUNTS))
-    factors = dict(
+    scales = dict(
         zip(wrapper.part(AGVMPart).partition.names, wrapper.part(AGVMPart).scales(wrapper.updates))
     )
     size = sum(
-        0.1 * factors[name.split('.')[0]] * float(((old - p.detach()) * g).sum())
+        0.1 * scales[name.split('.')[0]] * float(((old - p.detach()) * g).sum())
         for (name, p), old, g in zip(model.named_parameters(), before, gradients)
     )
     scale = wrapper.part(KFACPart).preconditioner.scale

@@ -97,7 +97,7 @@ def test_compiling_inside_or_outside_of_the_data_parallel_wrapper_changes_nothin
 
 
 @pytest.mark.slow
-def test_inductor_gives_the_same_factors_to_rounding():
+def test_inductor_gives_the_same_scales_to_rounding():
     config = _config('all_pairs', 2)
     weights, state = _train(_model(), config)
     torch._dynamo.reset()
@@ -106,9 +106,7 @@ def test_inductor_gives_the_same_factors_to_rounding():
     compiled_weights, compiled_state = _train(model, config)
     assert torch.allclose(weights, compiled_weights, atol=1e-5)
     for name, module in state['modules'].items():
-        assert compiled_state['modules'][name]['factor'] == pytest.approx(
-            module['factor'], rel=1e-4
-        )
+        assert compiled_state['modules'][name]['scale'] == pytest.approx(module['scale'], rel=1e-4)
 
 
 def test_importing_the_package_does_not_import_the_compiler():

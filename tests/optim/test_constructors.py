@@ -1,4 +1,4 @@
-"""Whatever made the parameter groups, every parameter is stepped with its own rate x its factor.
+"""Whatever made the parameter groups, every parameter is stepped with its own rate x its scale.
 
 Real models of MMDetection and MMSegmentation in one process with two micro-batches an update.
 """
@@ -111,6 +111,17 @@ CASES = {
     'BEiT with layer decay': _layer_decay(
         beit, 6, scope='mmseg', paramwise=dict(num_layers=4), batch=segmentation_batch
     ),
+    'Muon and its rest': Case(
+        resnet,
+        dict(
+            optimizer=dict(
+                type='MuonOptimizer', lr=1e-3, weight_decay=0.05, rest=dict(lr_ratio=0.5)
+            ),
+            constructor='MuonOptimWrapperConstructor',
+            paramwise_cfg=dict(norm_decay_mult=0.0),
+        ),
+        2,
+    ),
     'shared parameters': Case(
         rtmdet,
         dict(
@@ -152,7 +163,7 @@ def _module_of(name: str) -> str:
     return name.partition('.')[0]
 
 
-def test_every_parameter_steps_with_its_base_rate_times_the_factor_of_its_module(case):
+def test_every_parameter_steps_with_its_base_rate_times_the_scale_of_its_module(case):
     model, wrapper = _build(case, _agvm())
     optimizer = wrapper.optimizer
     groups, before = optimizer.param_groups, _settings(optimizer)
@@ -167,14 +178,14 @@ def test_every_parameter_steps_with_its_base_rate_times_the_factor_of_its_module
     _train(case, model, wrapper, 0, UPDATES)
 
     entries = wrapper.state_dict()['agvm']['modules']
-    factors = {name: entry['factor'] for name, entry in entries.items()}
-    assert max(abs(factor - 1) for factor in factors.values()) > 0.01, factors
+    scales = {name: entry['scale'] for name, entry in entries.items()}
+    assert max(abs(scale - 1) for scale in scales.values()) > 0.01, scales
     others = {id(p): _others(group) for group in groups for p in group['params']}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         rate, rest = seen[id(parameter)]
-        assert rate == pytest.approx(base[id(parameter)] * factors[_module_of(name)], rel=1e-12)
+        assert rate == pytest.approx(base[id(parameter)] * scales[_module_of(name)], rel=1e-12)
         assert rest == others[id(parameter)], name
     assert optimizer.param_groups is groups and _settings(optimizer) == before
 

@@ -12,6 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from networks import ReplayNet
 
 import agvm_mm  # noqa: F401
+from agvm_mm.parts import AGVMPart
 
 MEASURED = {'phi', 'phi_se', 'noise_scale'}
 SIGNAL = ((3.0, 0.5), (3.0, -0.5))
@@ -75,13 +76,13 @@ def test_no_noise_scale_where_there_is_no_signal_and_again_where_there_is():
     assert loop.value('noise_scale/neck') == pytest.approx(0.5 / 8.75)
 
 
-def test_a_module_without_gradient_shows_its_factor_alone():
+def test_a_module_without_gradient_shows_its_scale_alone():
     loop = Loop('gradient')
     for _ in range(2):
         loop.update(SIGNAL)
     loop.update([(math.nan, math.nan)] * 2)
-    assert loop.shown('neck') == {'factor'}
-    assert loop.shown('backbone') >= {'phi', 'noise_scale', 'factor'}
+    assert loop.shown('neck') == {'scale'}
+    assert loop.shown('backbone') >= {'phi', 'noise_scale', 'scale'}
 
 
 @pytest.mark.parametrize(
@@ -105,14 +106,14 @@ def test_between_two_estimation_steps_the_averages_stay():
     assert all(seen)
 
 
-def test_from_the_end_of_the_estimates_on_only_factors_are_shown():
+def test_from_the_end_of_the_estimates_on_only_scales_are_shown():
     loop = Loop('end', interval=2, end=3)
     seen = []
     for _ in range(5):
         loop.update(SIGNAL)
         seen.append('phi' in loop.shown('neck'))
     assert seen == [True, True, True, False, False]
-    assert loop.shown('neck') == {'factor'}
+    assert loop.shown('neck') == {'scale'}
 
 
 def test_forgotten_statistics_leave_the_log():

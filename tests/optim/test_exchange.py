@@ -64,11 +64,11 @@ def test_clipping_sees_the_groups_of_the_config(agvm: Any) -> None:
     assert [len(groups) for groups in SEEN] == [2]
 
 
-def test_with_factors_what_is_equal_after_scaling_is_joined() -> None:
+def test_with_scales_what_is_equal_after_scaling_is_joined() -> None:
     optimizer = watched()
     params = [group['params'][0] for group in optimizer.param_groups]
     plan = LearningRatePlan(optimizer, {id(p): i // 2 for i, p in enumerate(params)})
-    optimizer.param_groups[2]['lr'] = 0.5  # of the module with the factor 2
+    optimizer.param_groups[2]['lr'] = 0.5  # of the module with the scale 2
     with plan.scaled([1.0, 2.0]), joined(optimizer):
         optimizer.step()
     assert SEEN == [[(2, 1.0, 0.1), (1, 1.0, 0.0), (1, 2.0, 0.0)]]

@@ -10,7 +10,7 @@ from torch import nn
 
 from agvm_mm.parts import LearningRatePlan
 
-FACTORS = [1.0, 2.5, 0.8]
+SCALES = [1.0, 2.5, 0.8]
 
 
 def _parameters() -> list[nn.Parameter]:
@@ -46,12 +46,12 @@ def test_one_group_with_a_plan_equals_a_group_for_every_module(name):
     planned = OPTIMIZERS[name](together)
     plan = LearningRatePlan(planned, {id(p): i // 2 for i, p in enumerate(together)})
     real = OPTIMIZERS[name]([dict(params=apart[2 * m : 2 * m + 2]) for m in range(3)])
-    for group, factor in zip(real.param_groups, FACTORS):
-        group['lr'] = group['lr'] * factor
+    for group, scale in zip(real.param_groups, SCALES):
+        group['lr'] = group['lr'] * scale
     for step in range(5):
         _set_gradients(together, step)
         _set_gradients(apart, step)
-        with plan.scaled(FACTORS):
+        with plan.scaled(SCALES):
             planned.step()
         real.step()
     for a, b in zip(together, apart):
@@ -71,7 +71,7 @@ def test_the_groups_come_back_when_the_step_raises():
     assert optimizer.param_groups is groups and groups[0]['lr'] == 0.1
 
 
-def test_factors_of_one_do_not_touch_the_optimizer():
+def test_scales_of_one_do_not_touch_the_optimizer():
     optimizer = torch.optim.SGD(_parameters(), lr=0.1)
     groups = optimizer.param_groups
     with LearningRatePlan(optimizer, {}).scaled([1.0, 1.0]):
@@ -84,7 +84,7 @@ def test_a_group_added_later_is_scaled_too():
     plan = LearningRatePlan(optimizer, {id(p): i // 2 for i, p in enumerate(parameters)})
     assert len(plan.pieces()) == 1
     optimizer.add_param_group(dict(params=parameters[2:4], lr=0.2))
-    with plan.scaled(FACTORS):
+    with plan.scaled(SCALES):
         assert [g['lr'] for g in optimizer.param_groups] == pytest.approx([0.1, 0.5])
     assert plan.base_rates(3) == pytest.approx([0.1, 0.2, 0.0])
 
@@ -106,7 +106,7 @@ def test_what_the_step_writes_into_its_group_is_kept():
     plan = LearningRatePlan(optimizer, {id(p): i // 2 for i, p in enumerate(parameters)})
     for step in range(3):
         _set_gradients(parameters, step)
-        with plan.scaled(FACTORS):
+        with plan.scaled(SCALES):
             optimizer.step()
     assert optimizer.param_groups[0]['step'] == 3
 
@@ -120,7 +120,7 @@ def test_pieces_that_disagree_are_refused():
         "keeps 'step' in its parameter groups and changed it differently for two modules of one "
         'group; give every module a group of its own .*custom_keys'
     )
-    with pytest.raises(RuntimeError, match=sentence), plan.scaled(FACTORS):
+    with pytest.raises(RuntimeError, match=sentence), plan.scaled(SCALES):
         optimizer.step()
 
 
@@ -149,7 +149,7 @@ def test_state_of_the_optimizer_is_that_of_a_plain_one():
     plain = torch.optim.AdamW(copy.deepcopy(parameters), lr=0.1)
     _set_gradients(parameters, 0)
     _set_gradients(plain.param_groups[0]['params'], 0)
-    with plan.scaled(FACTORS):
+    with plan.scaled(SCALES):
         optimizer.step()
     plain.step()
     found, expected = optimizer.state_dict(), plain.state_dict()

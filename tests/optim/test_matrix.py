@@ -3,7 +3,7 @@
 On two gloo ranks with different data:
 (a) measuring alone leaves the weights bitwise those of the plain wrapper;
 (b) modulating changes them;
-(c) factors are the same on all ranks;
+(c) scales are the same on all ranks;
 (d) a run that is saved and resumed half-way ends bitwise as an uninterrupted one.
 """
 
@@ -116,8 +116,8 @@ def test_four_claims(optimizer, wrapper, constructor, estimator, counts):
     )
     first, second = run_ranks(_claims, 2, plain, dict(plain, type=f'AGVM{wrapper}', agvm=agvm))
     assert first['measured_is_plain'] and second['measured_is_plain']
-    factors = [module['factor'] for module in first['state']['modules'].values()]
-    assert max(abs(factor - 1) for factor in factors) > 0.01, factors
+    scales = [module['scale'] for module in first['state']['modules'].values()]
+    assert max(abs(scale - 1) for scale in scales) > 0.01, scales
     assert not first['modulated_is_plain']
     assert first['state'] == second['state']
     assert torch.equal(first['weights'], second['weights'])

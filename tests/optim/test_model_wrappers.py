@@ -129,7 +129,7 @@ def _squares(model: nn.Module) -> Tensor:
 def test_moments_are_those_of_the_local_gradients_and_of_the_compressed_mean(hook):
     (modules, first, b), (_, second, _) = run_ranks(_first_moments, 2, hook)
     a = (first + second) / 2
-    scales = torch.tensor([m['scale'] for m in modules.values()], dtype=torch.float64)
+    scales = torch.tensor([m['unit'] for m in modules.values()], dtype=torch.float64)
     phi = [m['numerator'] / m['denominator'] for m in modules.values()]
     assert torch.allclose(scales, a, rtol=1e-6)  # the denominator at N = 2
     assert phi == pytest.approx((2 * (a - b) / a).tolist(), rel=1e-4)
@@ -147,21 +147,21 @@ def _train(
     return weights, wrapper.state_dict().get('agvm')
 
 
-def _factors(state: dict[str, Any]) -> list[float]:
-    return [module['factor'] for module in state['modules'].values()]
+def _scales(state: dict[str, Any]) -> list[float]:
+    return [module['scale'] for module in state['modules'].values()]
 
 
 @pytest.mark.parametrize('counts', [1, 2])
 @ESTIMATORS
-def test_activation_checkpointing_gives_the_same_factors(estimator, counts):
+def test_activation_checkpointing_gives_the_same_scales(estimator, counts):
     """To rounding: without AGVM, too, it adds up the gradients of a block in another order."""
     model, saving = build_detector(resnet()), build_detector(resnet(with_cp=True))
     assert all(block.with_cp for block in saving.backbone.layer1)
     agvm = dict(interval=1, momentum=0.5, estimator=estimator)
     usual = run_ranks(_train, 2, model, agvm, counts)[0]
     first, second = run_ranks(_train, 2, saving, agvm, counts)
-    assert _factors(first[1]) == pytest.approx(_factors(usual[1]), rel=1e-4)
-    assert first[1] == second[1] and max(_factors(first[1])) > 1.02
+    assert _scales(first[1]) == pytest.approx(_scales(usual[1]), rel=1e-4)
+    assert first[1] == second[1] and max(_scales(first[1])) > 1.02
     measured = run_ranks(_train, 2, saving, dict(agvm, apply=False), counts)[0]
     assert torch.equal(measured[0], run_ranks(_train, 2, saving, None, counts)[0][0])
 

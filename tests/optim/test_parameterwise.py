@@ -121,7 +121,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 @pytest.mark.parametrize('kind', [*_classes(), GroupNormalised, Langevin])
-def test_without_factors_every_optimizer_steps_as_in_the_plain_wrapper(kind: Any) -> None:
+def test_without_scales_every_optimizer_steps_as_in_the_plain_wrapper(kind: Any) -> None:
     """``agvm=None`` and ``apply=False``, bit for bit."""
     try:
         plain = _train(kind, 'plain')

@@ -127,7 +127,7 @@ def test_d_follows_a_checkpoint_that_is_loaded_later(name):
 
 @pytest.mark.parametrize('name', ['SGD', 'Rprop'])
 def test_an_optimizer_without_second_moment_is_refused_with_the_list(name):
-    model = ReplayNet(dict(backbone=4), torch.zeros(4))
+    model = ReplayNet(dict(backbone=2, neck=2), torch.zeros(4))
     config = dict(
         type='AGVMOptimWrapper',
         optimizer=dict(type=name, lr=0.1),
@@ -225,9 +225,9 @@ def test_the_first_update_changes_nothing_and_the_second_does(estimator):
     (weights, modules), (later, measured) = found
     assert torch.equal(weights, plain[0][0])
     for module in modules.values():
-        assert module['factor'] == 1.0 and module['estimates'] == 0
+        assert module['scale'] == 1.0 and module['estimates'] == 0
         assert module['numerator'] == module['denominator'] == 0.0
-    assert measured['neck']['estimates'] == 1 and abs(measured['neck']['factor'] - 1) > 0.01
+    assert measured['neck']['estimates'] == 1 and abs(measured['neck']['scale'] - 1) > 0.01
     assert not torch.equal(later, plain[1][0])
 
 
@@ -235,10 +235,10 @@ def test_the_first_update_changes_nothing_and_the_second_does(estimator):
 def test_one_process_with_four_micro_batches_equals_four_ranks(estimator):
     agvm = dict(estimator=estimator)
     alone = _train(0, 1, 4, 4, agvm)['history']
-    assert abs(alone[-1][1]['neck']['factor'] - 1) > 0.01
+    assert abs(alone[-1][1]['neck']['scale'] - 1) > 0.01
     for ranks in (2, 4):
         together = run_ranks(_train, ranks, ranks, 4 // ranks, 4, agvm)[0]['history']
         for (weights, modules), (expected, others) in zip(together, alone):
             torch.testing.assert_close(weights, expected, rtol=1e-12, atol=1e-12)
             for name, module in modules.items():
-                assert module['factor'] == pytest.approx(others[name]['factor'], rel=1e-12)
+                assert module['scale'] == pytest.approx(others[name]['scale'], rel=1e-12)

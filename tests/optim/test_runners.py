@@ -73,10 +73,10 @@ def test_a_run_logs_and_resumes_bitwise(flexible, counts, tmp_path):
     assert _same(whole, resumed) and not _same(half['weights'], whole['weights'])
     assert whole['state']['update'] == 16 // counts
     assert whole['state']['images'] == 8 * counts
-    factors = [module['factor'] for module in whole['state']['modules'].values()]
-    assert max(abs(factor - 1) for factor in factors) > 0.02, factors
+    scales = [module['scale'] for module in whole['state']['modules'].values()]
+    assert max(abs(scale - 1) for scale in scales) > 0.02, scales
     log = next(tmp_path.glob('whole/*/vis_data/scalars.json')).read_text()
-    for name in ('phi/neck', 'factor/neck', 'neck.lr'):
+    for name in ('phi/neck', 'scale/neck', 'neck.lr'):
         assert f'"agvm/{name}":' in log
 
 

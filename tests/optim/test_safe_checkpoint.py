@@ -95,6 +95,6 @@ def test_what_the_plugin_writes_loads_as_weights_only(tmp_path: Path) -> None:
     assert all('factors' in layer for layer in ours['optimizer']['kfac']['layers'].values())
     assert {'exp_avg', 'exp_avg_diff'} & set(next(iter(ours['optimizer']['state'].values())))
     scalars = set(checkpoint['message_hub']['log_scalars'])
-    for name in ('train/agvm/factor/neck', 'train/curriculum/ratio', 'train/agc/clipped/neck'):
+    for name in ('train/agvm/scale/neck', 'train/curriculum/ratio', 'train/agc/clipped/neck'):
         assert name in scalars
     assert any(name.startswith('train/kfac/') for name in scalars)

@@ -32,7 +32,7 @@ from agvm_mm.parts.settings import AGVMSettings
         ),
         (
             dict(average='ratio'),
-            r"agvm\.average is 'ratio'; allowed is None or 'moments' or 'factor'",
+            r"agvm\.average is 'ratio'; allowed is None or 'moments' or 'scale'",
         ),
         (dict(anchor=None), r'agvm\.anchor is None'),
         (dict(modules=['backbone']), r"agvm\.modules is \['backbone'\]; allowed is None or a dict"),
@@ -55,7 +55,7 @@ def test_something_else_than_a_dict_is_refused():
 
 def test_average_follows_the_estimator():
     assert AGVMSettings().averaging == 'moments'
-    assert AGVMSettings(estimator='half_split').averaging == 'factor'
+    assert AGVMSettings(estimator='half_split').averaging == 'scale'
     assert AGVMSettings(estimator='half_split', average='moments').averaging == 'moments'
 
 

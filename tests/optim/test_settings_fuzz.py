@@ -48,7 +48,7 @@ PLAUSIBLE = {
         st.text(max_size=3), st.lists(st.text(max_size=3), max_size=2), max_size=2
     ),
     'estimator': st.sampled_from(['all_pairs', 'half_split', 'All_pairs']),
-    'average': st.sampled_from([None, 'moments', 'factor', 'moment']),
+    'average': st.sampled_from([None, 'moments', 'scale', 'moment']),
     'interval': st.integers(0, 100),
     'begin': st.integers(-1, 100),
     'end': st.one_of(st.none(), st.integers(0, 200)),
@@ -74,7 +74,7 @@ def _require_usable(found: AGVMSettings, given_values: dict[str, Any]) -> None:
     numbers = [float(n) for n in (found.momentum, found.eps, low, high)]
     assert all(math.isfinite(number) for number in numbers)
     assert 0 <= numbers[0] < 1 and numbers[1] > 0 and 0 < numbers[2] <= numbers[3]
-    assert found.averaging in ('moments', 'factor')
+    assert found.averaging in ('moments', 'scale')
     first = -(-found.begin // found.interval) * found.interval
     assert found.estimates_at(first) is (found.end is None or first < found.end)
     assert not found.estimates_at(found.begin - 1)

@@ -69,11 +69,11 @@ def test_measuring_leaves_the_weights_bitwise_those_of_the_plain_wrapper(ranks):
         measured = run_ranks(_train, ranks, config, 20, {})
         for a, b in zip(plain, measured):
             assert torch.equal(a['weights'], b['weights'])
-        factors = [m['factor'] for m in measured[0]['state']['modules'].values()]
-        assert max(factors) > 1.02, 'something must have been measured'
+        scales = [m['scale'] for m in measured[0]['state']['modules'].values()]
+        assert max(scales) > 1.02, 'something must have been measured'
 
 
-def test_factors_are_the_same_on_all_ranks_and_change_the_weights():
+def test_scales_are_the_same_on_all_ranks_and_change_the_weights():
     plain = run_ranks(_train, 2, PLAIN, 8, {})
     found = run_ranks(_train, 2, dict(type='AGVMOptimWrapper', agvm=AGVM), 8, {})
     assert found[0]['state'] == found[1]['state']
@@ -171,7 +171,7 @@ def _train_with_a_bad_rank(rank: int, value: float, estimator: str) -> list[dict
 
 @pytest.mark.parametrize('estimator', ['all_pairs', 'half_split'])
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
-def test_a_non_finite_gradient_on_one_rank_changes_no_factor(value, estimator):
+def test_a_non_finite_gradient_on_one_rank_changes_no_scale(value, estimator):
     first, second = run_ranks(_train_with_a_bad_rank, 2, value, estimator)
     assert first == second
     assert first[2]['modules'] == first[1]['modules'] and first[2]['skipped'] == 1
@@ -192,13 +192,13 @@ def _scalars(rank: int) -> dict[str, float]:
     }
 
 
-def test_phi_noise_scale_factor_and_rate_reach_the_message_hub():
+def test_phi_noise_scale_and_scaled_rate_reach_the_message_hub():
     scalars = run_ranks(_scalars, 2)[0]
     for module in ('backbone', 'neck', 'bbox_head'):
         assert 0 < scalars[f'train/agvm/phi/{module}'] < 2
-        factor = scalars[f'train/agvm/factor/{module}']
-        assert scalars[f'train/agvm/{module}.lr'] == pytest.approx(SGD['lr'] * factor)
-    assert scalars['train/agvm/factor/backbone'] == 1.0
+        scale = scalars[f'train/agvm/scale/{module}']
+        assert scalars[f'train/agvm/{module}.lr'] == pytest.approx(SGD['lr'] * scale)
+    assert scalars['train/agvm/scale/backbone'] == 1.0
     assert any(k.startswith('train/agvm/noise_scale/') for k in scalars)
     assert scalars['images'] == 4  # 2 ranks x 2 images
 

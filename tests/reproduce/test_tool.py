@@ -23,7 +23,7 @@ def work_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp('work')
     extra = {
         f'agvm/{kind}/{name}': 0.123456789
-        for kind in ('phi', 'factor', 'noise_scale')
+        for kind in ('phi', 'scale', 'noise_scale')
         for name in ('backbone', 'neck', 'rpn_head', 'roi_head.bbox_head')
     }
     for path in TABLES['faster_rcnn'].recipes(CONFIGS).values():

@@ -12,14 +12,14 @@ from networks import ReplayNet
 from agvm_mm.distributed import SingleProcess
 from agvm_mm.gradients import AllPairs, HalfSplitMicroBatches
 from agvm_mm.statistics import (
-    FactorConfig,
-    FactorState,
+    ScaleConfig,
+    ScaleState,
     VarianceEstimate,
     cosine_estimate,
-    init_factors,
+    init_scales,
     moment_estimate,
     partition_parameters,
-    update_factors,
+    update_scales,
 )
 
 SIGNAL, NOISE = 0.02, 8.0  # of one image's gradient: a noise scale of 400
@@ -44,10 +44,10 @@ def _of_halves(first: int, second: int) -> VarianceEstimate:
     return cosine_estimate(dot, a, b, 2, 4 / (1 / first + 1 / second))
 
 
-def _average(estimates: list[VarianceEstimate], momentum: float = 0.9) -> FactorState:
-    state = init_factors(1)
+def _average(estimates: list[VarianceEstimate], momentum: float = 0.9) -> ScaleState:
+    state = init_scales(1)
     for estimate in estimates:
-        state = update_factors(state, estimate, FactorConfig(momentum=momentum))
+        state = update_scales(state, estimate, ScaleConfig(momentum=momentum))
     return state
 
 
@@ -88,7 +88,7 @@ def test_an_estimate_that_does_not_know_its_images_leaves_the_noise_scale():
 
 def test_without_signal_it_is_infinite_and_before_any_estimate_unknown():
     assert float(_average([_of_pairs([4] * 4, signal=-SIGNAL)]).noise_scale) == math.inf
-    assert math.isnan(init_factors(1).noise_scale)
+    assert math.isnan(init_scales(1).noise_scale)
 
 
 @pytest.mark.parametrize('kind', [AllPairs, HalfSplitMicroBatches])

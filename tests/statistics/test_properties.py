@@ -1,4 +1,4 @@
-"""What must hold of variances and factors for any modules, ranks and gradients."""
+"""What must hold of variances and scales for any modules, ranks and gradients."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from torch import Tensor
 from agvm_mm.distributed import SingleProcess
 from agvm_mm.gradients import build_collector
 from agvm_mm.statistics import (
-    FactorConfig,
-    FactorState,
+    ScaleConfig,
+    ScaleState,
     VarianceEstimate,
     cosine_estimate,
-    init_factors,
+    init_scales,
     moment_estimate,
     noise_scale,
     partition_parameters,
-    update_factors,
+    update_scales,
 )
 
 ESTIMATORS = pytest.mark.parametrize('estimator', ['all_pairs', 'half_split'])
-AVERAGES = st.sampled_from(['moments', 'factor'])
+AVERAGES = st.sampled_from(['moments', 'scale'])
 MANY = settings(max_examples=40)
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -74,10 +74,10 @@ def _measure(gradients: Tensor, sizes: list[int], estimator: str) -> VarianceEst
     return estimate
 
 
-def _factors(problem: Problem, estimator: str, config: FactorConfig) -> FactorState:
-    state = init_factors(len(problem.sizes))
+def _scales(problem: Problem, estimator: str, config: ScaleConfig) -> ScaleState:
+    state = init_scales(len(problem.sizes))
     for gradients in problem.gradients:
-        state = update_factors(state, _measure(gradients, problem.sizes, estimator), config)
+        state = update_scales(state, _measure(gradients, problem.sizes, estimator), config)
     return state
 
 
@@ -102,10 +102,10 @@ def test_phi_is_between_zero_and_two_where_there_is_a_gradient(estimator, proble
 @MANY
 @given(average=AVERAGES, problem=problems(), exponent=st.integers(-20, 20))
 def test_a_power_of_two_changes_no_bit(estimator, average, problem, exponent):
-    config = FactorConfig(average=average, momentum=0.5)
+    config = ScaleConfig(average=average, momentum=0.5)
     scaled = Problem(problem.sizes, problem.gradients * 2.0**exponent)
-    a, b = (_factors(p, estimator, config) for p in (problem, scaled))
-    assert torch.equal(a.factors, b.factors)
+    a, b = (_scales(p, estimator, config) for p in (problem, scaled))
+    assert torch.equal(a.scales, b.scales)
     assert _equal(a.phi, b.phi)
     assert _equal(noise_scale(a.phi, 64), noise_scale(b.phi, 64))
 
@@ -114,11 +114,11 @@ def test_a_power_of_two_changes_no_bit(estimator, average, problem, exponent):
 @MANY
 @given(average=AVERAGES, problem=problems(smooth=True), exponent=st.floats(-6, 6))
 def test_any_scale_drops_out(estimator, average, problem, exponent):
-    config = FactorConfig(average=average, momentum=0.5)
+    config = ScaleConfig(average=average, momentum=0.5)
     scaled = Problem(problem.sizes, problem.gradients * 10.0**exponent)
-    a, b = (_factors(p, estimator, config) for p in (problem, scaled))
+    a, b = (_scales(p, estimator, config) for p in (problem, scaled))
     torch.testing.assert_close(a.phi, b.phi, rtol=0, atol=1e-11)
-    torch.testing.assert_close(a.factors, b.factors, rtol=1e-5, atol=0)  # phi + 1e-6 divides
+    torch.testing.assert_close(a.scales, b.scales, rtol=1e-5, atol=0)  # phi + 1e-6 divides
     clear = (a.phi - 1).abs() > 1e-3
     scales = [noise_scale(state.phi, 64)[clear] for state in (a, b)]
     torch.testing.assert_close(scales[0], scales[1], rtol=1e-7, atol=1e-7)
@@ -141,11 +141,11 @@ def test_the_order_of_ranks_does_not_matter(estimator, problem, seed):
 @ESTIMATORS
 @MANY
 @given(average=AVERAGES, problem=problems(smooth=True))
-def test_equal_gradients_have_no_variance_and_factor_one(estimator, average, problem):
+def test_equal_gradients_have_no_variance_and_scale_one(estimator, average, problem):
     problem.gradients = problem.gradients[:, :1].expand_as(problem.gradients)
-    state = _factors(problem, estimator, FactorConfig(average=average, momentum=0.5))
+    state = _scales(problem, estimator, ScaleConfig(average=average, momentum=0.5))
     assert state.phi.abs().max() < 1e-13
-    torch.testing.assert_close(state.factors, torch.ones_like(state.factors), rtol=1e-7, atol=0)
+    torch.testing.assert_close(state.scales, torch.ones_like(state.scales), rtol=1e-7, atol=0)
 
 
 @ESTIMATORS
@@ -239,29 +239,29 @@ def test_both_estimators_find_the_true_variance_and_all_pairs_closer():
     momentum=st.floats(0.0, 0.999),
     data=st.data(),
 )
-def test_factors_stay_in_their_bounds(estimator, average, problem, low, width, momentum, data):
+def test_scales_stay_in_their_bounds(estimator, average, problem, low, width, momentum, data):
     anchor = data.draw(st.integers(0, len(problem.sizes) - 1))
-    config = FactorConfig(anchor, average, momentum, (low, low * width))
-    state = _factors(problem, estimator, config)
+    config = ScaleConfig(anchor, average, momentum, (low, low * width))
+    state = _scales(problem, estimator, config)
     least, most = (math.sqrt(bound) for bound in config.clamp)
     measured = state.estimates > 0
-    assert (state.factors[~measured] == 1).all() and state.factors[anchor] == pytest.approx(1)
+    assert (state.scales[~measured] == 1).all() and state.scales[anchor] == pytest.approx(1)
     measured[anchor] = False
-    if average == 'factor':
+    if average == 'scale':
         least, most = min(1.0, least), max(1.0, most)
-    inside = (state.factors >= least - 1e-12) & (state.factors <= most * (1 + 1e-12))
-    assert inside[measured].all(), (state.factors, least, most)
+    inside = (state.scales >= least - 1e-12) & (state.scales <= most * (1 + 1e-12))
+    assert inside[measured].all(), (state.scales, least, most)
 
 
 @MANY
 @given(average=AVERAGES, problem=problems(), seed=SEEDS)
 def test_the_state_survives_plain_numbers_to_the_last_bit(average, problem, seed):
-    state = _factors(problem, 'all_pairs', FactorConfig(average=average, momentum=0.7))
+    state = _scales(problem, 'all_pairs', ScaleConfig(average=average, momentum=0.7))
     names = [f'module{i}' for i in range(len(problem.sizes))]
     order = np.random.default_rng(seed).permutation(len(names))
     entries = {names[i]: state.to_dict(names)[names[i]] for i in order}
-    back = FactorState.from_dict(entries, names)
-    for field in fields(FactorState):
+    back = ScaleState.from_dict(entries, names)
+    for field in fields(ScaleState):
         assert torch.equal(getattr(back, field.name), getattr(state, field.name)), field.name
 
 
@@ -275,9 +275,9 @@ def test_the_state_survives_plain_numbers_to_the_last_bit(average, problem, seed
 )
 def test_a_non_finite_entry_anywhere_changes_nothing(estimator, average, problem, bad, data):
     """1e200 is finite, its square is not."""
-    config = FactorConfig(average=average)
-    before = update_factors(
-        init_factors(len(problem.sizes)),
+    config = ScaleConfig(average=average)
+    before = update_scales(
+        init_scales(len(problem.sizes)),
         _measure(problem.gradients[0], problem.sizes, estimator),
         config,
     )
@@ -285,4 +285,4 @@ def test_a_non_finite_entry_anywhere_changes_nothing(estimator, average, problem
     spoilt.view(-1)[data.draw(st.integers(0, spoilt.numel() - 1))] = bad
     estimate = _measure(spoilt, problem.sizes, estimator)
     assert not estimate.finite
-    assert update_factors(before, estimate, config) is before
+    assert update_scales(before, estimate, config) is before

@@ -44,7 +44,7 @@ def _train(data: Path, work_dir: Path, **agvm: Any) -> list[list[dict[str, Any]]
     return [first['steps'], second['steps']]
 
 
-def test_a_module_without_gradient_keeps_its_factor(sparse: Path, tmp_path: Path) -> None:
+def test_a_module_without_gradient_keeps_its_scale(sparse: Path, tmp_path: Path) -> None:
     before: dict[str, float] = {}
     kinds = []
     for update, steps in enumerate(zip(*_train(sparse, tmp_path)), start=1):
@@ -52,21 +52,21 @@ def test_a_module_without_gradient_keeps_its_factor(sparse: Path, tmp_path: Path
         modules = steps[0]['modules']
         mask_head = modules[MASK_HEAD]
         if with_objects == 0:
-            assert mask_head == before or (mask_head['factor'], mask_head['estimates']) == (1, 0)
+            assert mask_head == before or (mask_head['scale'], mask_head['estimates']) == (1, 0)
         else:
             assert mask_head['estimates'] == before.get('estimates', 0) + 1
-            assert LOWEST <= mask_head['factor'] <= HIGHEST
+            assert LOWEST <= mask_head['scale'] <= HIGHEST
         before = mask_head
         for name in ('backbone', 'neck', 'rpn_head', 'roi_head.bbox_head'):
             assert modules[name]['estimates'] == update
-            assert LOWEST <= modules[name]['factor'] <= HIGHEST
-        assert modules['backbone']['factor'] == 1
+            assert LOWEST <= modules[name]['scale'] <= HIGHEST
+        assert modules['backbone']['scale'] == 1
         kinds.append(with_objects)
     assert kinds.count(0) >= 2 and kinds.count(1) >= 2, 'the data must make both kinds of batches'
-    assert before['factor'] != 1
+    assert before['scale'] != 1
 
 
-def test_an_anchor_without_gradient_keeps_all_factors(sparse: Path, tmp_path: Path) -> None:
+def test_an_anchor_without_gradient_keeps_all_scales(sparse: Path, tmp_path: Path) -> None:
     history = [
         (any(step['objects'] for step in steps), steps[0]['modules'])
         for steps in zip(*_train(sparse, tmp_path, anchor=MASK_HEAD))
@@ -75,4 +75,4 @@ def test_an_anchor_without_gradient_keeps_all_factors(sparse: Path, tmp_path: Pa
         assert (after != before) == with_objects
     with_objects, modules = zip(*history)
     assert with_objects.count(False) >= 2
-    assert modules[-1]['backbone']['factor'] != 1 and modules[-1][MASK_HEAD]['factor'] == 1
+    assert modules[-1]['backbone']['scale'] != 1 and modules[-1][MASK_HEAD]['scale'] == 1

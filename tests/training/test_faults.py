@@ -1,7 +1,7 @@
 """What goes wrong with a run does not corrupt it: repaired and resumed, it ends as it would have.
 
 Every comparison is with an uninterrupted run, bit for bit: weights, their moving average, momentum,
-schedulers, AGVM's factors, averages and counters.
+schedulers, AGVM's scales, averages and counters.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
 import faults
 import training_runs as runs
 
-from agvm_mm.launch.resume import find_damage
+from agvm_mm.launch.checkpoint import find_damage
 
 KILL_CONFIG = runs.CONFIG.with_name('kill_faster_rcnn.py')
 
@@ -39,7 +39,7 @@ def _assert_same(work_dir: Path, whole: Path, epoch: int = 4) -> None:
     a = runs.training_state(runs.load(checkpoint))
     b = runs.training_state(runs.load(whole / checkpoint.name))
     assert runs.differences(a, b) == []
-    assert max(module['factor'] for module in a['optimizer']['agvm']['modules'].values()) > 1.05
+    assert max(module['scale'] for module in a['optimizer']['agvm']['modules'].values()) > 1.05
 
 
 @pytest.fixture
@@ -78,14 +78,14 @@ def test_a_killed_rank_ends_the_run_and_a_restart_repeats_it(
 
 
 @pytest.mark.parametrize(('ranks', 'counts', 'updates'), [(3, 1, 4), (1, 2, 6)])
-def test_another_number_of_ranks_keeps_the_factors(
+def test_another_number_of_ranks_keeps_the_scales(
     scenes: Path, whole: Path, tmp_path: Path, ranks: int, counts: int, updates: int
 ) -> None:
     checkpoint = whole / 'epoch_2.pth'
     saved = runs.agvm_state(runs.load(checkpoint)['optimizer'])
     options = {'optim_wrapper.accumulative_counts': counts}
     found = runs.train(scenes, tmp_path, ranks=ranks, resume=checkpoint, options=options)
-    assert saved['update'] == 6 and saved['modules']['neck']['factor'] != 1
+    assert saved['update'] == 6 and saved['modules']['neck']['scale'] != 1
     for rank in found:
         assert rank['start'] == saved
         assert all(math.isfinite(step['loss']) for step in rank['steps'])

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 import agvm_mm  # noqa: F401
 
 MODULES = ('backbone', 'neck', 'bbox_head')
-QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'factor')
+QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'scale')
 EXPECTED = {f'agvm/{q}/{m}' for q in QUANTITIES for m in MODULES} | {
     f'agvm/{m}.lr' for m in MODULES
 }
@@ -68,7 +68,7 @@ def test_the_json_file_has_every_curve(work_dir):
     assert len(entries) == 4
     assert EXPECTED <= set(entries[-1])
     assert entries[-1]['agvm/neck.lr'] == pytest.approx(
-        0.01 * entries[-1]['agvm/factor/neck'], rel=1e-6
+        0.01 * entries[-1]['agvm/scale/neck'], rel=1e-6
     )
 
 

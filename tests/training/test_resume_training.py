@@ -1,4 +1,4 @@
-"""A resumed run ends with the weights and factors of an uninterrupted one, bit for bit."""
+"""A resumed run ends with the weights and scales of an uninterrupted one, bit for bit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_two_epochs_and_two_more_equal_four(scenes, whole, tmp_path):
     uninterrupted = load(latest(whole))
     assert differences(training_state(uninterrupted), training_state(resumed)) == []
     modules = uninterrupted['optimizer']['agvm']['modules']
-    assert max(m['factor'] for m in modules.values()) > 1.05, 'AGVM must have modulated'
+    assert max(m['scale'] for m in modules.values()) > 1.05, 'AGVM must have modulated'
     assert differences(half['state_dict'], uninterrupted['state_dict']) != []
 
 

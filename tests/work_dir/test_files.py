@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from agvm_mm.work_dir import find_scalars, parse_lines, read_json, write_own
-from agvm_mm.work_dir.files import FileError
 from launcher import run_tool
 from logs import train_line, write_run
+
+from agvm_runs.work_dir import find_scalars, parse_lines, read_json, write_own
+from agvm_runs.work_dir.files import FileError
 
 MARK = 'agvm_mm test'
 

@@ -12,7 +12,7 @@ from logs import evaluation, train_line, write_run
 from agvm_runs.reproduce.runs import Run, find_runs
 from agvm_runs.work_dir import distil, read_result, score_of, write_result
 
-AGVM = {'agvm/phi/neck': 0.251234567, 'agvm/factor/neck': 0.9, 'agvm/neck.lr': 0.1}
+AGVM = {'agvm/phi/neck': 0.251234567, 'agvm/scale/neck': 0.9, 'agvm/neck.lr': 0.1}
 ENTRIES = [
     {**train_line(1, 16, loss=2.0), **AGVM},
     train_line(1, 32, loss=1.23456789),
@@ -27,7 +27,7 @@ def test_a_result_holds_scores_losses_and_curves(tmp_path: Path) -> None:
         'seed': 3,
         'scores': {'coco/bbox_mAP': 0.25},
         'loss': [[16, 2.0], [32, 1.2346]],
-        'modules': {'phi': {'neck': [[16, 0.25123]]}, 'factor': {'neck': [[16, 0.9]]}},
+        'modules': {'phi': {'neck': [[16, 0.25123]]}, 'scale': {'neck': [[16, 0.9]]}},
     }
 
 

@@ -1,4 +1,4 @@
-"""Draw phi, noise scale, factor and learning rate of every module over training."""
+"""Draw phi, noise scale, learning-rate scale and learning rate of every module over training."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def _warnings(run: Run) -> Iterator[str]:
     found = findings(run)
     yield from (e.paragraph(text, 'warning') for text in found)
     if not found:
-        yield e.paragraph('None: no skipped estimate, no factor held by the clamp.', 'fine')
+        yield e.paragraph('None: no skipped estimate, no scale held by the clamp.', 'fine')
 
 
 def _training(run: Run) -> Iterator[str]:
@@ -59,13 +59,13 @@ def _training(run: Run) -> Iterator[str]:
 
 
 def _variance(run: Run) -> Iterator[str]:
-    yield e.heading('Gradient variance and factors')
+    yield e.heading('Gradient variance and scales')
     if run.history is None:
         yield e.paragraph('This run has measured no gradient variance.', 'soft')
         return
     settings = run.agvm
     if settings is not None:
-        applied = '' if settings.apply else '; measured only, factors not applied'
+        applied = '' if settings.apply else '; measured only, scales not applied'
         yield e.paragraph(
             f'{settings.estimator}, {estimates_made(run, settings)} estimates, one every '
             f'{settings.interval} updates from update {settings.begin}, averaged with momentum '
@@ -76,7 +76,7 @@ def _variance(run: Run) -> Iterator[str]:
         'Modules over training; shaded: 95 % from the standard error of phi, where it was logged.',
     )
     yield e.table(
-        ('module', 'phi', '95 %', 'noise scale (images)', '95 %', 'factor', 'learning rate'),
+        ('module', 'phi', '95 %', 'noise scale (images)', '95 %', 'scale', 'learning rate'),
         [_module_row(run, module) for module in run.history.modules()],
     )
 
@@ -92,14 +92,14 @@ def _module_row(run: Run, module: str) -> tuple[str, ...]:
     for quantity in ('phi', 'noise_scale'):
         found = band(run.history, quantity, module)
         intervals.append(f'{e.number(found[-1][1])} to {e.number(found[-1][2])}' if found else '-')
-    phi, scale, factor, rate = (last.get(key) for key in ('phi', 'noise_scale', 'factor', 'lr'))
+    phi, noise_scale, scale, rate = (last.get(key) for key in ('phi', 'noise_scale', 'scale', 'lr'))
     return (
         module,
         e.number(phi),
         intervals[0],
-        e.number(scale),
+        e.number(noise_scale),
         intervals[1],
-        e.number(factor),
+        e.number(scale),
         '-' if rate is None else f'{rate:.3g}',
     )
 

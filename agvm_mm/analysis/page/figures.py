@@ -78,7 +78,7 @@ def _draw(axes: Axes, curves: dict[str, Series], label: str) -> None:
 
 
 def variance_figure(history: History) -> Figure:
-    """Phi, noise scale, factor and learning rate of every module."""
+    """Phi, noise scale, learning-rate scale and learning rate of every module."""
     figure, axes = pyplot.subplots(2, 2, figsize=(WIDTH, 5.4), sharex=True, layout='constrained')
     for panel, quantity in zip(axes.flat, LABELS):
         scale(panel, quantity, draw_curves(panel, history, quantity, history.modules()))

@@ -11,7 +11,7 @@ from ..bands import band
 from .run import Run
 
 NEAR = 1e-3  # relative distance from the clamp
-OFTEN = 0.05  # share of logged factors at the clamp that is worth a word
+OFTEN = 0.05  # share of logged scales at the clamp that is worth a word
 MEMORIES = 3.0  # estimates, in 1 / (1 - momentum), after which the start weighs 5 %
 
 
@@ -21,7 +21,7 @@ def findings(run: Run) -> list[str]:
     if run.skipped is not None:
         found.append(
             f'Gradients were not finite at update {run.skipped}, and maybe later; such estimates '
-            'were skipped and the factors stayed.'
+            'were skipped and the scales stayed.'
         )
     settings = run.agvm
     if settings is not None and run.history is not None:
@@ -46,27 +46,27 @@ def _few_estimates(run: Run, settings: AGVMSettings) -> Iterator[str]:
     made, memory = estimates_made(run, settings), 1 / (1 - settings.momentum)
     if made >= MEMORIES * memory:
         return
-    if settings.averaging == 'factor':
+    if settings.averaging == 'scale':
         yield (
-            f'{made} estimates are few for momentum {settings.momentum}: the factors are averages '
+            f'{made} estimates are few for momentum {settings.momentum}: the scales are averages '
             f'that start at 1, and 1 still weighs {settings.momentum**made:.0%}.'
         )
     elif made < memory:
         yield (
             f'{made} estimates are fewer than the {memory:.0f} that momentum {settings.momentum} '
-            'averages: phi and the factors are less certain than they would be later.'
+            'averages: phi and the scales are less certain than they would be later.'
         )
 
 
 def _clamped(run: Run, settings: AGVMSettings) -> Iterator[str]:
     ends = [float(bound) ** 0.5 for bound in settings.clamp]
     assert run.history is not None
-    for module, curve in run.history.curves.get('factor', {}).items():
+    for module, curve in run.history.curves.get('scale', {}).items():
         for end in ends:
             hits = int(np.isclose(curve.values, end, rtol=NEAR, atol=0).sum())
             if hits > OFTEN * len(curve):
                 yield (
-                    f'The factor of {module} lay at the clamp ({end:.3f}) in {hits} of '
+                    f'The scale of {module} lay at the clamp ({end:.3f}) in {hits} of '
                     f'{len(curve)} logged steps: it would have gone further.'
                 )
 
@@ -78,5 +78,5 @@ def _no_signal(run: Run) -> Iterator[str]:
         if found and found[-1][2] >= 1:
             yield (
                 f'At the end no signal of {module} can be told from its noise (phi may be 1): its '
-                'noise scale has no upper bound and its factor says little.'
+                'noise scale has no upper bound and its learning-rate scale says little.'
             )

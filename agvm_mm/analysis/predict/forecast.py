@@ -15,7 +15,7 @@ from torch import Tensor
 from agvm_runs.work_dir import write_own
 
 from ...parts.settings import AGVMSettings
-from ...statistics import FactorConfig
+from ...statistics import ScaleConfig
 from .check import check
 from .gradients import GradientSource
 from .kept import FORMAT
@@ -142,10 +142,10 @@ def pooled(result: dict[str, Any], key: str = 'window') -> Window:
     return Window(phi, error, sum(window.count for window in windows), windows[0].images)
 
 
-def factor_config(result: dict[str, Any]) -> FactorConfig:
+def scale_config(result: dict[str, Any]) -> ScaleConfig:
     """Anchor and clamp of the prediction."""
     low, high = result['clamp']
-    return FactorConfig(result['modules'].index(result['anchor']), clamp=(low, high))
+    return ScaleConfig(result['modules'].index(result['anchor']), clamp=(low, high))
 
 
 def write(result: dict[str, Any], path: Path) -> None:

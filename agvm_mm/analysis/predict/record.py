@@ -34,7 +34,7 @@ class Record:
 def record(
     source: GradientSource, updates: int, samples: int, rate: float | None = None
 ) -> list[Record]:
-    """Train for ``updates`` with every update an estimation step, factors not applied.
+    """Train for ``updates`` with every update an estimation step, scales not applied.
 
     Optimizer, its constructor and clipping are the config's; the learning rate rises over the
     first tenth and then stays.

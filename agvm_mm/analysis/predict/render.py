@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from .forecast import factor_config, number, pooled, read_window
+from .forecast import number, pooled, read_window, scale_config
 from .window import Window
 
-# A factor this far from 1 changes the learning rate by more than schedules are usually tuned to.
+# A scale this far from 1 changes the learning rate by more than schedules are usually tuned to.
 MATTERS = 0.1
 
 
@@ -54,13 +54,13 @@ def noise_table(result: dict[str, Any], window: Window) -> Table:
 
 
 def batch_table(result: dict[str, Any], window: Window, batches: Sequence[int]) -> Table:
-    """Predicted phi and factor of every module at every batch, with intervals."""
-    config = factor_config(result)
-    table = Table(title='Predicted phi and factor [95 % interval]')
+    """Predicted phi and scale of every module at every batch, with intervals."""
+    config = scale_config(result)
+    table = Table(title='Predicted phi and scale [95 % interval]')
     table.add_column('module')
-    for column in ('batch', 'phi', 'factor'):
+    for column in ('batch', 'phi', 'scale'):
         table.add_column(column, justify='right')
-    found = [(window.phi_at(batch), window.factors_at(batch, config)) for batch in batches]
+    found = [(window.phi_at(batch), window.scales_at(batch, config)) for batch in batches]
     for i, name in enumerate(result['modules']):
         for j, (batch, pair) in enumerate(zip(batches, found)):
             cells = [_interval(*(part[i] for part in triple)) for triple in pair]
@@ -70,8 +70,8 @@ def batch_table(result: dict[str, Any], window: Window, batches: Sequence[int]) 
 
 def verdict(result: dict[str, Any], window: Window, batch: int) -> str:
     """Whether AGVM will matter at ``batch``, in one sentence."""
-    factor, low, high = window.factors_at(batch, factor_config(result))
-    rows = list(zip(result['modules'], factor.tolist(), low.tolist(), high.tolist()))
+    scale, low, high = window.scales_at(batch, scale_config(result))
+    rows = list(zip(result['modules'], scale.tolist(), low.tolist(), high.tolist()))
     sure = [
         f'{name} x{value:.2f}'
         for name, value, least, most in rows
@@ -80,11 +80,11 @@ def verdict(result: dict[str, Any], window: Window, batch: int) -> str:
     if sure:
         return f'At batch {batch} AGVM will matter: {", ".join(sure)} relative to the anchor.'
     if all(most <= 1 + MATTERS and least >= 1 / (1 + MATTERS) for _, _, least, most in rows):
-        near = f'all factors lie within {MATTERS:.0%} of 1'
+        near = f'all scales lie within {MATTERS:.0%} of 1'
         return f'At batch {batch} AGVM will hardly matter: {near}.'
     worst = max(rows, key=lambda row: math.log(row[3] / row[2]))
     return (
-        f'At batch {batch} these estimates cannot tell: the factor of {worst[0]} may be '
+        f'At batch {batch} these estimates cannot tell: the scale of {worst[0]} may be '
         f'{worst[2]:.2f} to {worst[3]:.2f}; raise --updates and --window, or --samples.'
     )
 

@@ -1,4 +1,4 @@
-"""Normalised variance and factors at very many sample gradients, in the memory of a few."""
+"""Normalised variance and scales at very many sample gradients, in the memory of a few."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from ...gradients.norms import squared_norms
 from ...statistics import (
-    FactorConfig,
     ModulePartition,
+    ScaleConfig,
     VarianceEstimate,
     moment_estimate,
     noise_scale,
 )
-from ...statistics.factors import target_factors
 from ...statistics.precision import ratio_of_means
+from ...statistics.scales import target_scales
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Level:
         blocks: estimates that were averaged, each from its own N samples.
         phi: numerators and denominators averaged first.
         predicted: phi that the noise scale of the first level gives for this N.
-        factors: targets of these phi.
+        scales: targets of these phi.
         noise_scale: in sample gradients.
     """
 
@@ -37,7 +37,7 @@ class Level:
     blocks: int
     phi: list[float]
     predicted: list[float]
-    factors: list[float]
+    scales: list[float]
     noise_scale: list[float]
 
 
@@ -99,7 +99,7 @@ def measure_levels(
     gradients: Iterable[Sequence[Tensor]],
     partition: ModulePartition,
     levels: Sequence[int],
-    config: FactorConfig,
+    config: ScaleConfig,
 ) -> list[Level]:
     """All modules at every N, from one stream of sample gradients.
 
@@ -107,20 +107,20 @@ def measure_levels(
         gradients: at least the largest of ``levels``, one tensor a parameter.
         partition: of the parameters.
         levels: the N, smallest first.
-        config: anchor and clamp of the factors.
+        config: anchor and clamp of the scales.
     """
     found = block_estimates(gradients, partition, levels)
     phis = {samples: ratio_of_means(*parts(blocks))[0] for samples, blocks in found.items()}
-    scale = noise_scale(phis[levels[0]], levels[0])
-    return [_level(n, len(found[n]), phis[n], scale, config) for n in levels]
+    simple = noise_scale(phis[levels[0]], levels[0])
+    return [_level(n, len(found[n]), phis[n], simple, config) for n in levels]
 
 
-def _level(samples: int, blocks: int, phi: Tensor, scale: Tensor, config: FactorConfig) -> Level:
+def _level(samples: int, blocks: int, phi: Tensor, simple: Tensor, config: ScaleConfig) -> Level:
     return Level(
         samples,
         blocks,
         phi.tolist(),
-        (1 / (1 + samples / (2 * scale))).tolist(),
-        target_factors(phi, config).tolist(),
+        (1 / (1 + samples / (2 * simple))).tolist(),
+        target_scales(phi, config).tolist(),
         noise_scale(phi, samples).tolist(),
     )

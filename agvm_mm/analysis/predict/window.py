@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from ...statistics import VarianceEstimate
-from ...statistics.factors import LARGEST_WEIGHT, FactorConfig, target_factors
 from ...statistics.precision import ratio_of_means, student_quantile
+from ...statistics.scales import LARGEST_WEIGHT, ScaleConfig, target_scales
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Window:
         phi, least, most = (1 / (1 + ratio * x) for x in (self.inverse, high, low))
         return phi, least, most
 
-    def factors_at(self, batch: float, config: FactorConfig) -> tuple[Tensor, Tensor, Tensor]:
-        r"""Factor at ``batch`` images: prediction, lower and upper end of the 95 % interval.
+    def scales_at(self, batch: float, config: ScaleConfig) -> tuple[Tensor, Tensor, Tensor]:
+        r"""Scale at ``batch`` images: prediction, lower and upper end of the 95 % interval.
 
         .. math:: \mathrm{se}(\log \mu_i) = \frac12 \sqrt{\mathrm{se}^2(\log \varphi_a(b'))
                   + \mathrm{se}^2(\log \varphi_i(b'))}
@@ -78,12 +78,12 @@ class Window:
         ratio = batch / self.images
         log_error = ratio * self.error / self.phi.square() / (1 + ratio * self.inverse)
         both = (log_error.square() + log_error[config.anchor].square()).sqrt() / 2
-        factor = target_factors(self.phi_at(batch)[0], config)
+        scale = target_scales(self.phi_at(batch)[0], config)
         spread = torch.exp(student_quantile(self.count) * both)
         least, most = (bound**0.5 for bound in config.clamp)
-        low, high = (factor / spread).clamp(least, most), (factor * spread).clamp(least, most)
+        low, high = (scale / spread).clamp(least, most), (scale * spread).clamp(least, most)
         low[config.anchor] = high[config.anchor] = 1.0
-        return factor, low, high
+        return scale, low, high
 
 
 def summarise(estimates: Sequence[VarianceEstimate], images: float | None = None) -> Window:
@@ -96,15 +96,15 @@ def summarise(estimates: Sequence[VarianceEstimate], images: float | None = None
         estimates: finite ones.
         images: b; None for what the estimates say.
     """
-    scale: Tensor | None = None
+    unit: Tensor | None = None
     numerators, denominators = [], []
     for estimate in estimates:
         present = torch.where(estimate.valid, estimate.denominator, torch.nan)
-        before = present if scale is None else torch.where(scale.isnan(), present, scale)
+        before = present if unit is None else torch.where(unit.isnan(), present, unit)
         unit = torch.maximum(before, present / LARGEST_WEIGHT)
         numerators.append((estimate.numerator / unit).nan_to_num(nan=0.0))
         denominators.append((estimate.denominator / unit).nan_to_num(nan=0.0))
-        scale = torch.where(estimate.valid, present, before)
+        unit = torch.where(estimate.valid, present, before)
     parts = torch.stack(denominators)
     phi, error = ratio_of_means(torch.stack(numerators), parts)
     if images is None:

@@ -1,11 +1,11 @@
-r"""From normalised variances to the learning-rate factor of every module.
+r"""From normalised variances to the learning-rate scale of every module.
 
 .. math:: \mu_i = \sqrt{\mathrm{clamp}\left(
           \frac{\varphi_\mathrm{anchor} + \epsilon}{\varphi_i + \epsilon}, c_0, c_1\right)}
 
 Two orders of averaging over the estimation steps:
 
-* ``'factor'`` averages the factor itself, from 1, as the authors' code does;
+* ``'scale'`` averages the scale itself, from 1, as the authors' code does;
 * ``'moments'`` averages numerators and denominators of :math:`\varphi` and divides last, which
   has no slow start and no bias from the ratio or the root. Gradients shrink by orders of magnitude
   in training, so both are first divided by the module's denominator of the estimate before:
@@ -31,12 +31,12 @@ LARGEST_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
-class FactorConfig:
-    """How estimates become factors.
+class ScaleConfig:
+    """How estimates become scales.
 
     Args:
-        anchor: index of the module whose factor is 1.
-        average: 'moments' or 'factor'.
+        anchor: index of the module whose scale is 1.
+        average: 'moments' or 'scale'.
         momentum: weight of the past in the moving average, in [0, 1).
         clamp: bounds on the ratio of normalised variances, before the square root.
         eps: added to both normalised variances.
@@ -50,10 +50,10 @@ class FactorConfig:
 
 
 COLUMNS = (
-    'factor',
+    'scale',
     'numerator',
     'denominator',
-    'scale',
+    'unit',
     'estimates',
     'numerator_square',
     'product',
@@ -61,30 +61,30 @@ COLUMNS = (
     'noise',
     'signal',
 )
-"""Keys of a module in a checkpoint, in the order of :class:`FactorState`."""
+"""Keys of a module in a checkpoint, in the order of :class:`ScaleState`."""
 
 
 @dataclass(frozen=True)
-class FactorState:
-    """Everything the factors remember between estimation steps; tensors (M,), float64, on CPU.
+class ScaleState:
+    """Everything the scales remember between estimation steps; tensors (M,), float64, on CPU.
 
     Args:
-        factors: the learning-rate factors.
-        numerator: moving average of the scaled numerators of phi, from 0.
-        denominator: moving average of the scaled denominators of phi, from 0.
-        scale: denominator of each module's last estimate.
+        scales: the learning-rate scales.
+        numerator: moving average of the numerators of phi in this unit, from 0.
+        denominator: moving average of the denominators of phi in this unit, from 0.
+        unit: denominator of each module's last estimate, by which moments are divided.
         estimates: how many estimates of each module entered.
-        numerator_square: sum of squared weights times squared scaled numerators.
-        product: sum of squared weights times the product of both scaled parts.
-        denominator_square: sum of squared weights times squared scaled denominators.
-        noise: moving average of an image's scaled noise, over the estimates that know their images.
-        signal: moving average of the scaled signal over the same estimates.
+        numerator_square: sum of squared weights times squared numerators.
+        product: sum of squared weights times the product of both.
+        denominator_square: sum of squared weights times squared denominators.
+        noise: moving average of an image's noise, over the estimates that know their images.
+        signal: moving average of the signal over the same estimates.
     """
 
-    factors: Tensor
+    scales: Tensor
     numerator: Tensor
     denominator: Tensor
-    scale: Tensor
+    unit: Tensor
     estimates: Tensor
     numerator_square: Tensor
     product: Tensor
@@ -136,7 +136,7 @@ class FactorState:
         }
 
     @staticmethod
-    def from_dict(entries: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> FactorState:
+    def from_dict(entries: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> ScaleState:
         """Inverse of :meth:`to_dict`.
 
         Raises:
@@ -144,11 +144,11 @@ class FactorState:
         """
         if set(entries) != set(names):
             raise ValueError(
-                f'the checkpoint holds AGVM factors for {sorted(entries)}, the model has the '
+                f'the checkpoint holds AGVM scales for {sorted(entries)}, the model has the '
                 f'modules {sorted(names)}: set optim_wrapper.agvm.modules as it was when the '
                 'checkpoint was written, or delete `optimizer.agvm` from the checkpoint.'
             )
-        return FactorState(
+        return ScaleState(
             *(
                 torch.tensor([float(entries[name][key]) for name in names], dtype=torch.float64)
                 for key in COLUMNS
@@ -156,14 +156,14 @@ class FactorState:
         )
 
 
-def init_factors(modules: int) -> FactorState:
-    """The state before any estimate: every factor is 1."""
+def init_scales(modules: int) -> ScaleState:
+    """The state before any estimate: every scale is 1."""
     zeros = torch.zeros(modules, dtype=torch.float64)
-    return FactorState(torch.ones_like(zeros), *(zeros.clone() for _ in COLUMNS[1:]))
+    return ScaleState(torch.ones_like(zeros), *(zeros.clone() for _ in COLUMNS[1:]))
 
 
-def target_factors(phi: Tensor, config: FactorConfig) -> Tensor:
-    """Factors that equalise the variances ``phi`` of shape (M,); the equation of this file."""
+def target_scales(phi: Tensor, config: ScaleConfig) -> Tensor:
+    """Scales that equalise the variances ``phi`` of shape (M,); the equation of this file."""
     # Equal gradients give 0, which rounding may leave a little below.
     phi = phi.clamp(min=0.0)
     ratio = (phi[config.anchor] + config.eps) / (phi + config.eps)
@@ -172,20 +172,18 @@ def target_factors(phi: Tensor, config: FactorConfig) -> Tensor:
     return target
 
 
-def counted(estimate: VarianceEstimate, config: FactorConfig) -> Tensor:
-    """Shape (M,), bool: the modules whose averages :func:`update_factors` renews."""
+def counted(estimate: VarianceEstimate, config: ScaleConfig) -> Tensor:
+    """Shape (M,), bool: the modules whose averages :func:`update_scales` renews."""
     valid = estimate.valid
     if not estimate.finite or not bool(valid[config.anchor]):
         return torch.zeros_like(valid)
     return valid
 
 
-def update_factors(
-    state: FactorState, estimate: VarianceEstimate, config: FactorConfig
-) -> FactorState:
+def update_scales(state: ScaleState, estimate: VarianceEstimate, config: ScaleConfig) -> ScaleState:
     """The state after one estimate.
 
-    A module without gradient keeps its factor and its averages. A non-finite estimate, or one in
+    A module without gradient keeps its scale and its averages. A non-finite estimate, or one in
     which the anchor has no gradient, changes nothing.
 
     Args:
@@ -198,25 +196,25 @@ def update_factors(
         return state
     averaged = _average(state, estimate, config.momentum)
     if config.average == 'moments':
-        factors = target_factors(averaged.phi, config)
+        scales = target_scales(averaged.phi, config)
     else:
-        factors = config.momentum * state.factors
-        factors = factors + (1 - config.momentum) * target_factors(estimate.phi, config)
-    return replace(averaged, factors=torch.where(valid, factors, state.factors))
+        scales = config.momentum * state.scales
+        scales = scales + (1 - config.momentum) * target_scales(estimate.phi, config)
+    return replace(averaged, scales=torch.where(valid, scales, state.scales))
 
 
-def _average(state: FactorState, estimate: VarianceEstimate, momentum: float) -> FactorState:
+def _average(state: ScaleState, estimate: VarianceEstimate, momentum: float) -> ScaleState:
     """Moving averages of both parts of phi, of the modules that have a gradient.
 
-    The scale is that of the estimate before, which is independent of this one's noise: dividing by
-    the present denominator would average the ratio.
+    The unit is the denominator of the estimate before, which is independent of this one's noise:
+    dividing by the present denominator would average the ratio.
     """
     valid = estimate.valid.to(torch.float64)
     present = torch.where(estimate.valid, estimate.denominator, 1.0)
-    before = torch.where(state.estimates > 0, state.scale, present)
-    scale = torch.maximum(before, present / LARGEST_WEIGHT)
+    before = torch.where(state.estimates > 0, state.unit, present)
+    unit = torch.maximum(before, present / LARGEST_WEIGHT)
     weight = (1 - momentum) * valid
-    numerator, denominator = estimate.numerator / scale, estimate.denominator / scale
+    numerator, denominator = estimate.numerator / unit, estimate.denominator / unit
 
     # Where the images are unknown, the noise scale keeps the estimates that knew theirs.
     known = weight if estimate.noise is not None else torch.zeros_like(weight)
@@ -229,11 +227,11 @@ def _average(state: FactorState, estimate: VarianceEstimate, momentum: float) ->
         state,
         numerator=(1 - weight) * state.numerator + weight * numerator,
         denominator=(1 - weight) * state.denominator + weight * denominator,
-        scale=torch.where(estimate.valid, present, state.scale),
+        unit=torch.where(estimate.valid, present, state.unit),
         estimates=state.estimates + valid,
         numerator_square=squares(state.numerator_square, numerator * numerator),
         product=squares(state.product, numerator * denominator),
         denominator_square=squares(state.denominator_square, denominator * denominator),
-        noise=(1 - known) * state.noise + known * of_image / scale,
-        signal=(1 - known) * state.signal + known * estimate.signal / scale,
+        noise=(1 - known) * state.noise + known * of_image / unit,
+        signal=(1 - known) * state.signal + known * estimate.signal / unit,
     )
