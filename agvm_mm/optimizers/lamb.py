@@ -39,9 +39,9 @@ class LAMBOptimizer(Optimizer):
     ``r = m_hat / (sqrt(v_hat) + eps)``; ``d = r + weight_decay * w``;
     ``w <- w - lr * ||w|| / ||d|| * d``
 
-    ``m_hat`` and ``v_hat`` are Adam's bias-corrected averages. The ratio is 1 where one of the norms
-    is 0, and for biases and norm scales, which are not decayed either (``is_adapted``). Weight
-    norms are not clamped.
+    ``m_hat`` and ``v_hat`` are Adam's bias-corrected averages. The ratio is 1 where one of the
+    norms is 0, and for biases and weights of norm layers, which are not decayed either
+    (``is_adapted``). Weight norms are not clamped.
 
     Args:
         params: Parameters, or dicts of them with options of their own.
