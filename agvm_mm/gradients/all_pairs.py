@@ -1,4 +1,4 @@
-r"""The scalar estimator: moments of all sample gradients, gradients never leave their rank.
+r"""The scalar estimator: moments of all sample gradients, which never leave their rank.
 
 Each rank takes the squared norm of every sample gradient inside the backward pass, before the
 data-parallel wrapper averages, and the squared norm of its share of the mean afterwards. Summed
@@ -21,27 +21,25 @@ from .norms import norms, squared_norms, sums_of_squares
 
 
 class AllPairs(Collector):
-    """Moments from local norms; ``16 (M + 1)`` bytes on the wire an estimate.
+    """Moments from local norms; an estimate sends ``16 (M + 1)`` bytes.
 
-    Hooks on the parameters see what one backward pass adds, whether or not the wrapper
-    synchronises, so ranks and micro-batches are the same to it.
+    Hooks on the parameters see what one backward pass adds, whether or not the data-parallel
+    wrapper synchronises. Ranks and micro-batches are therefore the same mechanism.
     """
 
     def _start(self) -> None:
-        """See :class:`Collector`."""
         self._squares = torch.zeros(
             len(self.partition.parameters), dtype=torch.float64, device=self.device
         )
 
     @contextmanager
     def _around_pass(self, index: int, count: int) -> Iterator[None]:
-        """See :class:`Collector`."""
         self._require_no_later_change()
         pieces: list[Tensor | None] = [None] * len(self.partition.parameters)
         handles = [
             parameter.register_hook(partial(self._measure, pieces, i))
             for i, parameter in enumerate(self.partition.parameters)
-            if parameter.requires_grad  # backbones that freeze in train() do so after the start
+            if parameter.requires_grad  # some backbones freeze in train(), after binding
         ]
         try:
             yield
@@ -51,20 +49,19 @@ class AllPairs(Collector):
         self._squares += sums_of_squares(pieces, self.device)
 
     def _measure(self, pieces: list[Tensor | None], i: int, gradient: Tensor | None) -> None:
-        if gradient is None:  # as a SyncBN gives it whose rank has an empty input
+        if gradient is None:  # from a SyncBN whose rank has an empty input
             return
         if pieces[i] is not None:
             raise RuntimeError(
                 f'{self.partition.parameter_names[i]!r} received its gradient in two parts within '
-                'one backward pass, as re-entrant activation checkpointing of a shared layer '
-                'makes it: use use_reentrant=False there, or agvm=dict(estimator="half_split").'
+                'one backward pass, which re-entrant activation checkpointing of a shared layer '
+                'causes: set use_reentrant=False there, or agvm=dict(estimator="half_split").'
             )
         gradient = gradient.detach()
         measured = self.preconditioned(i, gradient)
         pieces[i] = None if measured is None else norms(measured)
 
     def _local_sums(self, passes: int) -> list[Tensor]:
-        """See :class:`Collector`."""
         mean = [
             None if gradient is None or not mine else self.preconditioned(i, gradient)
             for i, (gradient, mine) in enumerate(zip(self.gradients(), self._mine))
@@ -74,9 +71,10 @@ class AllPairs(Collector):
 
     @cached_property
     def _mine(self) -> list[bool]:
-        """Which parameters' mean gradients this rank measures, as every rank holds the same ones.
+        """The parameters whose mean gradients this rank measures.
 
-        An equal share of the numbers each, in the order of the parameters.
+        All ranks have the same mean gradients, so each rank measures an equal share of the numbers,
+        in the order of the parameters.
         """
         sizes = [parameter.numel() for parameter in self.partition.parameters]
         ranks, total, end, mine = self.communicator.size, sum(sizes), 0, []
@@ -86,6 +84,5 @@ class AllPairs(Collector):
         return mine
 
     def _estimate(self, sums: list[Tensor], samples: int, images: float) -> VarianceEstimate:
-        """See :class:`Collector`."""
         total, b = sums
         return moment_estimate(total / samples, b, samples, images)

@@ -1,4 +1,4 @@
-"""What every way of collecting moments has in common."""
+"""The base class of all collectors: one estimate from the backward passes of one update."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Preconditioner = Callable[[nn.Parameter], Tensor | None]
 
 
 LossScale = Callable[[], float | Tensor]
-"""Returns what the loss was multiplied by for mixed precision."""
+"""Returns the multiplier of the loss in mixed precision."""
 
 
 class BlockPreconditioner(Protocol):
-    """A preconditioner that takes several parameters at once, each block on one rank."""
+    """A preconditioner of blocks of several parameters, each block on one rank."""
 
     def blocks(self) -> Sequence[Sequence[int]]:
         """This rank's blocks: positions of their parameters in the partition."""
@@ -35,14 +35,14 @@ class BlockPreconditioner(Protocol):
 class Collector(ABC):
     """Sees the backward passes of one optimizer update and returns one estimate.
 
-    A collector reads gradients and never writes them: what the optimizer receives is bit for bit
-    what it would have been.
+    A collector reads gradients and never writes them, so the optimizer receives the same gradients,
+    bit for bit.
 
     Args:
         partition: the parameters to watch.
         communicator: the data-parallel ranks.
-        preconditioner: measure D g instead of g. A parameter whose D is unknown stays out of the
-            estimate on all ranks.
+        preconditioner: measure D g instead of g. A parameter whose D is unknown is not part of the
+            estimate on any rank.
     """
 
     def __init__(
@@ -61,18 +61,18 @@ class Collector(ABC):
 
     @contextmanager
     def around_backward(self, index: int, count: int, images: int) -> Iterator[None]:
-        """Around backward pass ``index`` of the ``count`` that make up this update.
+        """Context manager around backward pass ``index`` of the ``count`` of this update.
 
         The gradient of each pass is 1/``count`` of a sample gradient, over ``images`` images.
 
         Raises:
-            RuntimeError: there are gradients already before the first pass.
+            RuntimeError: there are gradients before the first pass.
         """
         if index == 0:
             self._require_cleared()
             self._passes, self._count, self._inverse_images = 0, count, 0.0
             self._start()
-        elif index != self._passes:  # resumed in mid-update: earlier passes are lost
+        elif index != self._passes:  # resumed inside an update: earlier passes are lost
             yield
             return
         with self._around_pass(index, count):
@@ -84,15 +84,15 @@ class Collector(ABC):
     def estimate(self, loss_scale: LossScale = lambda: 1.0) -> VarianceEstimate | None:
         """The estimate of this update, the same on every rank.
 
-        Called once after the last backward pass, before anything alters the gradients. One
-        collective over a float64 vector, after those of :meth:`_local_sums` if any; one transfer
+        Call it once after the last backward pass, before anything changes the gradients. It takes
+        one collective over a float64 vector, after those of :meth:`_local_sums`, and one transfer
         to the host.
 
         Args:
-            loss_scale: read last.
+            loss_scale: called after the local sums.
 
         Returns:
-            None when passes were missed, as in the first update after a resume in mid-update.
+            None when passes were missed, as in the first update after a resume inside an update.
         """
         complete = self._passes == self._count and self._count > 0
         passes, self._passes, self._count = self._passes, 0, 0
@@ -129,24 +129,24 @@ class Collector(ABC):
         left = [gradient.any() for gradient in self.gradients() if gradient is not None]
         if left and bool(torch.stack(left).any()):
             raise RuntimeError(
-                'the parameters already hold gradients before the first backward pass of an update '
-                'and AGVM cannot tell them from those of the update: set '
+                'the parameters already hold gradients before the first backward pass of an '
+                'update, and AGVM cannot distinguish them from those of the update: set '
                 'optim_wrapper.accumulative_counts to the number of backward passes of an update '
                 'and call update_params for each, or clear the gradients with zero_grad().'
             )
 
     def _require_no_later_change(self) -> None:
-        """Refuse hooks that run after a gradient was measured and may change it."""
+        """Refuse hooks that may change a gradient after it was measured."""
         for name, parameter in zip(self.partition.parameter_names, self.partition.parameters):
             if getattr(parameter, '_post_accumulate_grad_hooks', None):
                 raise RuntimeError(
                     f'{name!r} has a hook of register_post_accumulate_grad_hook, which may change '
-                    'the gradient after AGVM has measured it: use register_hook, or set '
+                    'the gradient after AGVM has measured it: use register_hook instead, or set '
                     'optim_wrapper.agvm=None.'
                 )
 
     def preconditioned(self, index: int, gradient: Tensor) -> Tensor | None:
-        """D g for parameter ``index``; g itself without a preconditioner."""
+        """D g of parameter ``index``, or g without a preconditioner."""
         if self.preconditioner is None:
             return gradient
         diagonal = self.preconditioner(self.partition.parameters[index])
@@ -158,11 +158,11 @@ class Collector(ABC):
 
     @abstractmethod
     def _around_pass(self, index: int, count: int) -> AbstractContextManager[None]:
-        """Context manager round one backward pass."""
+        """Context manager around one backward pass."""
 
     @abstractmethod
     def _local_sums(self, passes: int) -> list[Tensor]:
-        """What this rank adds to the collective: tensors (M,), float64."""
+        """This rank's share of the collective: tensors (M,), float64."""
 
     @abstractmethod
     def _estimate(self, sums: list[Tensor], samples: int, images: float) -> VarianceEstimate:

@@ -1,7 +1,7 @@
 r"""The paper's estimator: the cosine of two half-batch means.
 
-The ranks are cut into the first ``R // 2`` and the rest; with one rank, its micro-batches are.
-Only the first half's mean is collected, the other follows from the mean gradient:
+The ranks are divided into the first ``R // 2`` and the rest; with one rank, the micro-batches are.
+Only the first half's mean is collected. The other half's mean follows from the mean gradient:
 
 .. math:: G_b = \frac{R \, G - R_a G_a}{R - R_a} .
 
@@ -24,13 +24,13 @@ from .norms import inner_product
 
 
 class _HalfSplit(Collector):
-    """Holds the first half's mean gradient, flat, and compares it with the rest.
+    """Compares the first half's mean gradient, kept in a flat buffer, with the second half's.
 
     Args:
         partition: see :class:`Collector`.
         communicator: likewise.
         preconditioner: likewise.
-        blocks: measure P g with P spread over the ranks.
+        blocks: measure P g with P distributed over the ranks.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class _HalfSplit(Collector):
         self.blocks = blocks
 
     def _start(self) -> None:
-        """See :class:`Collector`."""
         if not self._holds_first_mean():
             return
         parameters = self.partition.parameters
@@ -60,7 +59,6 @@ class _HalfSplit(Collector):
         return True
 
     def _estimate(self, sums: list[Tensor], samples: int, images: float) -> VarianceEstimate:
-        """See :class:`Collector`."""
         dot, square_a, square_b = sums
         return cosine_estimate(dot, square_a, square_b, samples, images)
 
@@ -68,8 +66,8 @@ class _HalfSplit(Collector):
         """Inner product and squared norms of both means.
 
         Args:
-            share: part of the sample gradients that is in the first half; the buffer holds the
-                first mean times this share.
+            share: the first half's share of the sample gradients; the buffer holds the first
+                mean times this share.
         """
         means = self.gradients()
         count = len(means)
@@ -98,14 +96,14 @@ class _HalfSplit(Collector):
 
 
 class HalfSplitRanks(_HalfSplit):
-    """Halves of the ranks; one reduction of the gradient's size over half of them an estimate.
+    """Halves of the ranks; an estimate reduces one gradient over half of the ranks.
 
-    The local gradient is copied the moment autograd has accumulated it, before the data-parallel
-    wrapper touches it, so any bucket layout and any communication hook is left alone.
+    The local gradient is copied as soon as autograd has accumulated it, before the data-parallel
+    wrapper changes it, so this works with any bucket layout and communication hook.
     """
 
     def _weight(self, index: int, count: int) -> float:
-        """See :class:`Collector`; by the share of the half that the sample gradient is in."""
+        """The weight depends on the size of the half that contains the sample gradient."""
         share = (self.communicator.size // 2) / self.communicator.size
         return _half_weight(share if self.communicator.in_first_half() else 1 - share)
 
@@ -114,16 +112,15 @@ class HalfSplitRanks(_HalfSplit):
 
     @contextmanager
     def _around_pass(self, index: int, count: int) -> Iterator[None]:
-        """See :class:`Collector`."""
         if index + 1 < count or not self.communicator.in_first_half():
             yield
             return
         handles = [
             parameter.register_post_accumulate_grad_hook(partial(self._copy, i))
             for i, parameter in enumerate(self.partition.parameters)
-            if parameter.requires_grad  # backbones that freeze in train() do so after the start
+            if parameter.requires_grad  # some backbones freeze in train(), after binding
         ]
-        # What this pass does not use has no hook called and keeps what earlier passes gave it.
+        # No hook runs for a parameter that this pass does not use; it keeps earlier passes' sum.
         for i, parameter in enumerate(self.partition.parameters):
             self._copy(i, parameter)
         try:
@@ -137,7 +134,6 @@ class HalfSplitRanks(_HalfSplit):
             self._first[i].copy_(parameter.grad)
 
     def _local_sums(self, passes: int) -> list[Tensor]:
-        """See :class:`Collector`."""
         size = self.communicator.size
         if self.communicator.in_first_half():
             self.communicator.reduce_half_to_first(self._flat)
@@ -157,13 +153,12 @@ class HalfSplitMicroBatches(_HalfSplit):
     """Halves of the micro-batches of one process."""
 
     def _weight(self, index: int, count: int) -> float:
-        """See :class:`Collector`; by the share of the half that the sample gradient is in."""
+        """The weight depends on the size of the half that contains the sample gradient."""
         share = (count // 2) / count
         return _half_weight(share if index < count // 2 else 1 - share)
 
     @contextmanager
     def _around_pass(self, index: int, count: int) -> Iterator[None]:
-        """See :class:`Collector`."""
         self._require_no_later_change()
         yield
         if index + 1 == count // 2:
@@ -172,7 +167,6 @@ class HalfSplitMicroBatches(_HalfSplit):
                     part.copy_(gradient)
 
     def _local_sums(self, passes: int) -> list[Tensor]:
-        """See :class:`Collector`."""
         sums = self._compare((passes // 2) / passes)
         self._release()
         return sums

@@ -1,8 +1,8 @@
 """The layers of a detector or segmenter that predict, by the names OpenMMLab's heads give them.
 
-Adaptive gradient clipping leaves the classifier's weight alone. In MMDetection and MMSegmentation
-the classifier is an attribute of the head, such as ``rpn_cls`` or ``conv_seg``, a list of one per
-level or decoder layer, or the end of a small network.
+Adaptive gradient clipping does not clip the classifier's weight. In MMDetection and MMSegmentation
+the classifier is an attribute of the head such as ``rpn_cls`` or ``conv_seg``: a layer, a list with
+one for each level or decoder layer, or the last layer of a small network.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REGRESSORS = re.compile(
     r'|fc_reg_(cls|offset)|reg_layers|(bbox|object)_pred|mask_embed|(wh|offset)_head|offset'
     r'|reppoints_pts_\w+_out|(rtm|conv)_kernel'
 )
-# SSD's predictors carry the names that other heads give their hidden convolutions.
+# SSD's predictors have the names that other heads give their hidden convolutions.
 OF_CLASS = {'SSDHead': (re.compile('cls_convs'), re.compile('reg_convs'))}
 FEATURES = ('backbone', 'neck')
 

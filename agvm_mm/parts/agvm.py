@@ -47,8 +47,8 @@ class AGVMPart(Part):
         collector: where the estimates come from.
         plan: how the scales reach the optimizer.
         state: learning-rate scales and averages.
-        skipped: estimates that were not finite.
-        images: images in the batch of the last estimate; 0 if the model does not tell.
+        skipped: number of estimates that were not finite.
+        images: images in the batch of the last estimate; 0 if the model does not show them.
         renewed: the modules that the last estimation step measured, (M,), bool.
         observers: called with the update and its estimate, finite or not.
     """
@@ -71,11 +71,15 @@ class AGVMPart(Part):
         self.observers: list[Callable[[int, VarianceEstimate], None]] = []
 
     def divide(self, network: nn.Module) -> ModulePartition:
-        """See :class:`Part`; every trainable parameter is in exactly one module."""
+        """The modules of the settings; every trainable parameter is in exactly one of them."""
         return partition_parameters(network, self.settings.modules)
 
     def bind(self, run: Run) -> None:
-        """See :class:`Part`; every refusal of a set-up happens here, before training."""
+        """Build the collector and the plan.
+
+        Raises:
+            ValueError: the set-up cannot work; see docs/training.md.
+        """
         settings, partition = self.settings, run.partition
         halves = settings.estimator == 'half_split'
         communicator: Communicator = (
@@ -116,7 +120,7 @@ class AGVMPart(Part):
         run.log.say(report.start(settings, partition, communicator.size, run.accumulation))
 
     def restart(self) -> None:
-        """Forget averages and scales, where the gradients are about to change in kind."""
+        """Forget averages and scales, because the gradients are about to change in kind."""
         self._forget()
         self._log.drop(report.outdated(self.partition.names, {}))
 
@@ -132,7 +136,7 @@ class AGVMPart(Part):
         return [1.0] * len(self.partition)
 
     def rows(self, update: int) -> list[report.ModuleRow]:
-        """What is known of every module before ``update``."""
+        """The state of every module before ``update``."""
         rates = self.plan.base_rates(len(self.partition))
         return report.rows(self.partition, self.state, self.scales(update), rates)
 
@@ -142,7 +146,7 @@ class AGVMPart(Part):
         return self.state.phi_error(self._config.momentum)
 
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:
-        """See :class:`Part`; on an estimation step the gradients are measured as they arrive."""
+        """Measure the gradients as they arrive, on an estimation step."""
         one_sample = this.count * self.collector.communicator.size < 2
         if one_sample or not self.settings.estimates_at(this.update):
             return nullcontext()
@@ -150,7 +154,7 @@ class AGVMPart(Part):
 
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
-        """See :class:`Part`."""
+        """Estimate if it is due, step with scaled learning rates, log."""
         due = self.settings.estimates_at(this.update)
         if due:
             self._estimate(this)
@@ -168,7 +172,7 @@ class AGVMPart(Part):
             self._log.scalars(figures)
 
     def _estimate(self, this: Pass) -> None:
-        """Take the estimate of this update, if there is one, into the scales.
+        """Update the scales with the estimate of this update, if there is one.
 
         A non-finite estimate changes nothing. All ranks decide on the same reduced numbers.
         """
@@ -191,7 +195,7 @@ class AGVMPart(Part):
             observe(this.update, estimate)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings, so that a checkpoint loads with ``weights_only=True``."""
+        """Plain numbers and strings; a checkpoint of them loads with ``weights_only=True``."""
         return {
             'version': STATE_VERSION,
             'skipped': self.skipped,
@@ -222,8 +226,8 @@ def _blocks(settings: AGVMSettings, run: Run) -> BlockPreconditioner | None:
     blocks = None if part is None else part.geometry(run.partition)
     if blocks is None:
         raise ValueError(
-            f'{WHERE}.precondition is {settings.precondition!r} and there is no K-FAC; allowed is '
-            'that with optim_wrapper.kfac=dict(...), or else True or False.'
+            f'{WHERE}.precondition is {settings.precondition!r}, but K-FAC is off; set '
+            'optim_wrapper.kfac=dict(...), or set precondition to True or False.'
         )
     return blocks
 
@@ -231,8 +235,8 @@ def _blocks(settings: AGVMSettings, run: Run) -> BlockPreconditioner | None:
 def _require_two_samples(ranks: int, accumulation: int) -> None:
     if ranks * accumulation < 2:
         raise ValueError(
-            'AGVM measures the variance between sample gradients and this run has one: 1 process x '
-            'optim_wrapper.accumulative_counts=1; launch at least 2 processes, set '
+            'AGVM measures the variance between sample gradients, and this run has one: 1 process '
+            'x optim_wrapper.accumulative_counts=1; launch at least 2 processes, set '
             f'accumulative_counts to at least 2, or set {WHERE}=None.'
         )
 

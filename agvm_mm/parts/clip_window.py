@@ -27,10 +27,10 @@ def split_window(
 ) -> tuple[dict[str, Any] | None, UpdateWindow]:
     """Separate ``begin`` and ``end`` from the keys that MMEngine's wrapper knows.
 
-    The caller's dict is left as it is; MMEngine empties the one it gets.
+    The caller's dict is not changed; MMEngine empties the one that it gets.
 
     Raises:
-        ValueError: the window is not one.
+        ValueError: not a dict with options, or not a window.
     """
     if clip_grad is None:
         return None, UpdateWindow()

@@ -1,9 +1,8 @@
 """Other parameter groups for the length of one ``optimizer.step()``.
 
-Schedulers, checkpoints, clipping and logs must see the groups that the config made. So the
-optimizer's ``param_groups`` are exchanged for others while it steps, and the original list is put
-back, also when the step raises. Optimizer state is keyed by parameter and does not notice.
-
+Schedulers, checkpoints, clipping and logs must see the groups of the config. Therefore the
+optimizer's ``param_groups`` are exchanged for others only while it steps, and the original list is
+put back, also when the step raises. Optimizer state is keyed by parameter and is not affected.
 """
 
 from __future__ import annotations
@@ -28,9 +27,8 @@ Origin = tuple[int, Group]
 class JoinedGroupsPart(Part):
     """Joins groups of equal options for the step.
 
-    MMEngine makes one group of every parameter as soon as ``paramwise_cfg`` is set, and an
-    optimizer that works on lists of tensors (``foreach``) would get lists of one. An optimizer
-    whose groups cannot be exchanged is left alone.
+    With ``paramwise_cfg``, MMEngine puts every parameter into a group of its own, so an optimizer
+    that works on lists of tensors (``foreach``) would get lists of one.
 
     Args:
         value: True, or None for no part.
@@ -45,25 +43,25 @@ class JoinedGroupsPart(Part):
 
     @classmethod
     def from_config(cls, value: Any) -> JoinedGroupsPart | None:
-        """See :class:`Part`; False switches it off too."""
+        """The part for True; None for False and None."""
         ok = value is None or isinstance(value, bool)
         require(ok, 'join_groups', value, 'True, False or None', 'optim_wrapper')
         return cls(value) if value else None
 
     def bind(self, run: Run) -> None:
-        """See :class:`Part`."""
+        """Keep the optimizer."""
         self._optimizer = run.optimizer
 
     def around_step(self, this: Pass) -> AbstractContextManager[None]:
-        """See :class:`Part`."""
+        """Let the optimizer step with joined groups."""
         return nullcontext() if self._optimizer is None else joined(self._optimizer)
 
 
 def joined(optimizer: Optimizer) -> AbstractContextManager[None]:
     """Let the optimizer step with its groups of equal options joined.
 
-    Only classes that are known to step parameter by parameter are joined: others may take a norm, a
-    step size or a random number of a whole group, and would step otherwise.
+    This happens only for classes that are known to step every parameter by itself. Others may use a
+    norm, a step size or a random number of a whole group, and joining would change their step.
     """
     if not is_parameterwise(optimizer):
         return nullcontext()
@@ -75,7 +73,7 @@ def joined(optimizer: Optimizer) -> AbstractContextManager[None]:
 
 @contextmanager
 def shown(optimizer: Optimizer, groups: list[Group]) -> Iterator[None]:
-    """Let what runs inside the context see ``groups``, though others are exchanged for them."""
+    """Show ``groups`` to the code inside the context, while others are exchanged for them."""
     present = optimizer.param_groups
     if present is groups:
         yield
@@ -99,7 +97,7 @@ def exchanged(
         origins: for each group of the optimizer, by position, the groups that step for it.
 
     Raises:
-        RuntimeError: the step changed options in a way that the groups cannot take over.
+        RuntimeError: the step changed options in a way that cannot be copied to the groups.
     """
     groups, rates = optimizer.param_groups, [group['lr'] for group in stepped]
     optimizer.param_groups = stepped

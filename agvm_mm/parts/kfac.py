@@ -19,14 +19,14 @@ from .part import Part, Pass, Run
 
 
 class KFACPart(Part):
-    """Replaces the gradients by those that :class:`agvm_mm.kfac.KFAC` preconditions.
+    """Preconditions the gradients before the step.
 
     Args:
         values: the keys of :class:`agvm_mm.kfac.KFACSettings`.
 
     Attributes:
         settings: the checked keys.
-        preconditioner: once the part is bound.
+        preconditioner: of the network; set when the part binds.
     """
 
     key = 'kfac'
@@ -40,7 +40,11 @@ class KFACPart(Part):
         self.settings = KFACSettings.from_dict(values)
 
     def bind(self, run: Run) -> None:
-        """See :class:`Part`."""
+        """Find the layers and divide them among the ranks.
+
+        Raises:
+            ValueError: the model is compiled or has no data preprocessor.
+        """
         _require_uncompiled(run.model)
         if not isinstance(getattr(run.network, 'data_preprocessor', None), nn.Module):
             raise ValueError(
@@ -60,26 +64,26 @@ class KFACPart(Part):
         run.log.say(describe(self.preconditioner))
 
     def before_update(self, update: int) -> None:
-        """See :class:`Part`."""
+        """Decide which layers ``update`` measures."""
         self.preconditioner.before_update(update)
 
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:
-        """See :class:`Part`; the factors are measured if this update is to.
+        """Measure the factors if they are due.
 
         Raises:
             RuntimeError: the model does not tell how many images it received.
             ValueError: the model was compiled after it was bound.
         """
-        if not self._checked:  # MMEngine compiles between the first sight and the first step
+        if not self._checked:  # MMEngine compiles after binding and before the first step
             _require_uncompiled(self._run.model)
             self._checked = True
         if not self.preconditioner.due:
             return nullcontext()
         if this.images < 1:
             raise RuntimeError(
-                'K-FAC needs the number of images of a batch and the data preprocessor of this '
-                "model does not show it: its argument has to hold them under 'inputs', as a list "
-                f'or a tensor; or set {WHERE}=None.'
+                'K-FAC needs the number of images of a batch, which the data preprocessor of this '
+                "model does not show: pass it the images under 'inputs', as a list or a tensor, or "
+                f'set {WHERE}=None.'
             )
         return self.preconditioner.around_backward(
             this.index, this.count, this.images, this.loss_scale()
@@ -87,7 +91,7 @@ class KFACPart(Part):
 
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
-        """See :class:`Part`; the gradients are preconditioned before the step."""
+        """Precondition the gradients before the step; rescale weights after it."""
         kfac, groups = self.preconditioner, self._run.optimizer.param_groups
         rates = {id(p): float(group['lr']) for group in groups for p in group['params']}
         skipped = kfac.skipped
@@ -97,8 +101,8 @@ class KFACPart(Part):
             self._run.log.scalars({f'kfac/{name}': value for name, value in found.items()})
         if kfac.skipped == 1 and skipped == 0:
             self._run.log.say(
-                f'K-FAC: factors were not finite at update {this.update}; they stay as they were, '
-                'on all ranks. Said once; the checkpoint counts them.',
+                f'K-FAC: factors were not finite at update {this.update}; all ranks keep the '
+                'previous ones. This warning is given once; the checkpoint counts such updates.',
                 warning=True,
             )
         yield
@@ -116,23 +120,23 @@ class KFACPart(Part):
             )
 
     def geometry(self, partition: ModulePartition) -> BlockPreconditioner:
-        """See :class:`Part`."""
+        """The blocks of the Fisher matrix."""
         return KFACBlocks(self.preconditioner, partition)
 
     def gather(self) -> None:
-        """Bring all factors to rank 0, on all ranks just before a checkpoint is written."""
+        """Send all factors to rank 0; call it on all ranks just before a checkpoint is written."""
         self.preconditioner.gather()
 
     def release(self) -> None:
-        """Let go of what :meth:`gather` has brought, after the checkpoint was written."""
+        """Free what :meth:`gather` collected, after the checkpoint was written."""
         self.preconditioner.release()
 
     def state_dict(self) -> dict[str, Any]:
-        """See :class:`Part`; without the factors of other ranks if they were not gathered."""
+        """Clocks and factors; those of other ranks only after :meth:`gather`."""
         return self.preconditioner.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :class:`Part`."""
+        """Inverse of :meth:`state_dict`; warns if the checkpoint has no factors."""
         if not self.preconditioner.load_state_dict(state):
             self._run.log.say(
                 'K-FAC: the checkpoint holds no factors; they are measured at the next update. '
@@ -148,6 +152,6 @@ def _require_uncompiled(model: nn.Module) -> None:
         hasattr(method, '_torchdynamo_orig_callable') for method in methods
     ):
         raise ValueError(
-            'the model is compiled, and torch.compile leaves out the hooks on layers that K-FAC '
-            f'measures with; train without compile, or set {WHERE}=None.'
+            'the model is compiled, and torch.compile skips the hooks with which K-FAC measures '
+            f'layers; train without compile, or set {WHERE}=None.'
         )

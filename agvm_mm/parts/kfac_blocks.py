@@ -11,9 +11,9 @@ from ..statistics import ModulePartition
 
 
 class KFACBlocks:
-    """P g with the inverses that K-FAC holds, every layer on the rank that owns it.
+    """P g with the inverses of K-FAC, every layer on the rank that owns it.
 
-    A parameter that K-FAC leaves alone steps along its own gradient and is a block of rank 0.
+    A parameter without K-FAC keeps its own gradient and is a block of rank 0.
 
     Args:
         kfac: the preconditioner.
@@ -27,13 +27,13 @@ class KFACBlocks:
         self._layers: list[KFACLayer | None] = []
 
     def blocks(self) -> Sequence[Sequence[int]]:
-        """See :class:`agvm_mm.gradients.BlockPreconditioner`."""
+        """Positions of the parameters of this rank's blocks in the partition."""
         if self._blocks is None:
             self._blocks = self._find()
         return self._blocks
 
     def apply(self, block: int, gradients: Sequence[Tensor]) -> Tensor | None:
-        """See :class:`agvm_mm.gradients.BlockPreconditioner`."""
+        """P g of one block; None before the layer has an inverse."""
         layer = self._layers[block]
         return gradients[0] if layer is None else layer.apply(gradients)
 

@@ -22,7 +22,7 @@ class LearningRatePlan:
         other: module of a parameter that is not in ``module_of``.
 
     Raises:
-        ValueError: an optimizer whose groups can't be exchanged.
+        ValueError: the groups of the optimizer cannot be exchanged.
     """
 
     def __init__(self, optimizer: Optimizer, module_of: Mapping[int, int], other: int = 0) -> None:
@@ -79,14 +79,14 @@ class LearningRatePlan:
 
 
 def split_warning(optimizer: Optimizer) -> str:
-    """What an optimizer that may share something over a group is told when groups are split."""
+    """The warning for an optimizer that may share something within a group that is split."""
     kind = type(optimizer).__name__
     return (
         f'optim_wrapper.optimizer.type is {kind}, which is not known to step every parameter by '
         'itself. AGVM splits its parameter groups by module for the step: a norm, a step size or a '
         'random number that a group shares is then computed once for each module, and a learning '
-        'rate that is shared by all groups may not follow the scales. If every parameter is '
-        f'stepped by itself, agvm_mm.optimizers.register_parameterwise({kind}) says so.'
+        'rate that is shared by all groups may not follow the scales. If it steps every parameter '
+        f'by itself, declare that by agvm_mm.optimizers.register_parameterwise({kind}).'
     )
 
 
@@ -103,7 +103,7 @@ def _require_exchangeable(optimizer: Optimizer) -> None:
         raise ValueError(
             f'optim_wrapper.optimizer.type is {kind}, which wraps another optimizer '
             f'({inner[0]}: {type(inner[1]).__name__}), so AGVM cannot scale its learning rates; '
-            'use the inner one.'
+            'use the inner optimizer.'
         )
     if any('lr' not in group for group in optimizer.param_groups):
         raise ValueError(

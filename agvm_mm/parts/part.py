@@ -1,4 +1,4 @@
-"""What a method is to the training loop: a part with its own state, bound once to a run.
+"""The interface between a method and the training loop: a part, bound once to a run.
 
 An optimizer wrapper holds an ordered list of parts and the one clock. For every optimizer update
 it calls
@@ -7,8 +7,8 @@ it calls
 2. :meth:`Part.around_backward` around each backward pass,
 3. :meth:`Part.around_step` around the optimizer's step, after the last pass.
 
-The last two return context managers. A part does its work on entering and undoes on leaving
-whatever the step alone may see.
+The last two return context managers. A part does its work on entering. On leaving it undoes what
+only the step may see.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..statistics.partition import default_module
 
 
 class Log(Protocol):
-    """Where a part reports."""
+    """The log of a run, as parts see it."""
 
     def say(self, text: str, warning: bool = False) -> None:
         """Write ``text`` to the run's log."""
@@ -49,9 +49,9 @@ class Pass:
         update: optimizer updates made before this one.
         index: of the pass within its update, from 0.
         count: passes in the update; the gradient of each is 1/``count`` of a sample gradient.
-        images: images of this rank in the pass; 0 if the model does not tell.
-        loss_scale: returns what the loss was multiplied by for mixed precision. It is a function
-            because most updates do not need the value.
+        images: images of this rank in the pass; 0 if the model does not show them.
+        loss_scale: returns the multiplier of the loss in mixed precision. It is a function because
+            most updates do not need the value.
     """
 
     update: int
@@ -63,16 +63,16 @@ class Pass:
 
 @dataclass(frozen=True)
 class Run:
-    """What every part is bound to.
+    """The model and the optimizer of a training, to which every part is bound.
 
     Args:
         model: the model as the trainer holds it.
-        network: the bare network, outside of any data-parallel wrapper.
+        network: the bare network, without any data-parallel wrapper.
         optimizer: the optimizer that trains it.
         group: the data-parallel ranks; None for a single process.
         partition: the trainable parameters by module.
         accumulation: backward passes in one update.
-        log: where the parts report.
+        log: of the run.
         bound: the parts that were bound before, by key.
     """
 
@@ -87,7 +87,7 @@ class Run:
 
     @cached_property
     def module_of(self) -> dict[int, str]:
-        """Name of every parameter's module by ``id(parameter)``, frozen parameters included.
+        """Name of every parameter's module by ``id(parameter)``, including frozen parameters.
 
         A frozen parameter, which a hook may thaw later, belongs to its top-level child.
         """
@@ -104,8 +104,8 @@ class Part:
         key: name of the part in a config and in a checkpoint.
         title: name of the method in messages.
         where: the config's key; setting it to None switches the part off.
-        needs_model: whether the part can work only after :meth:`bind`.
-        needs_ranks: whether the part has to know how gradients are averaged over ranks.
+        needs_model: whether the part works only after :meth:`bind`.
+        needs_ranks: whether the part must know how gradients are averaged over ranks.
     """
 
     key: ClassVar[str]
@@ -127,18 +127,18 @@ class Part:
         """
 
     def divide(self, network: nn.Module) -> ModulePartition | None:
-        """The modules that this part wants; None if any division will do."""
+        """The modules that this part needs; None if any division will do."""
         return None
 
     def bind(self, run: Run) -> None:
-        """Meet the run; refuse a set-up that cannot work.
+        """Bind to the run; refuse a set-up that cannot work.
 
         Raises:
             ValueError: one sentence with the reason and the key to change.
         """
 
     def before_update(self, update: int) -> None:
-        """Hear the number of the coming update, before its first forward pass.
+        """Prepare for ``update``, before its first forward pass.
 
         Called after :meth:`bind`, after a resume and after every step.
         """
@@ -156,7 +156,7 @@ class Part:
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps; loads with ``weights_only=True``."""
+        """The state for a checkpoint; it must load with ``weights_only=True``."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a run says of its modules: one table at the start, scalars at every step."""
+"""What a run logs about its modules: one table at the start, scalars at every step."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ QUANTITIES = ('phi', 'phi_se', 'noise_scale')
 
 @dataclass(frozen=True)
 class ModuleRow:
-    """Where a module stands: averaged phi, noise scale in images, scale and learning rate.
+    """The state of a module: averaged phi, noise scale in images, scale and learning rate.
 
-    NaN for what has not been measured.
+    What was not measured is NaN.
     """
 
     name: str
@@ -77,36 +77,36 @@ def start(settings: AGVMSettings, partition: ModulePartition, ranks: int, accumu
 
 
 def without_anchor(anchor: str, update: int) -> str:
-    """The one warning that there is nothing to compare with."""
+    """The warning that the anchor has no gradient."""
     return (
-        f'AGVM: the anchor {anchor!r} got no gradient at update {update}, as when it is frozen. '
-        'Without it nothing is measured: the scales stay, and phi and noise scale are left out of '
-        'the log. Said once.'
+        f'AGVM: the anchor {anchor!r} had no gradient at update {update}; it may be frozen. '
+        'Without it nothing can be measured: the scales keep their values, and phi and noise scale '
+        'are not logged. This warning is given once.'
     )
 
 
 def skipped(update: int) -> str:
-    """The one warning about non-finite gradients."""
+    """The warning that an estimate was skipped."""
     return (
         f'AGVM: gradients were not finite at update {update}; the estimate was skipped on all '
-        'ranks and the scales stay. Said once; the checkpoint counts them.'
+        'ranks, and the scales keep their values. This warning is given once; the checkpoint '
+        'counts the skipped estimates.'
     )
 
 
 def learning_rates(
     names: Sequence[str], rates: Sequence[float], scales: Sequence[float]
 ) -> dict[str, float]:
-    """The learning rate each module was stepped with: its highest base rate times its scale."""
+    """The learning rate of each module's step: its highest base rate times its scale."""
     return {f'agvm/{name}.lr': rate * scale for name, rate, scale in zip(names, rates, scales)}
 
 
 def estimate(
     names: Sequence[str], state: ScaleState, phi_error: Tensor, renewed: Tensor
 ) -> dict[str, float]:
-    """Averaged phi, its standard error and the noise scale of what was just measured; scales.
+    """Every scale, and phi, its standard error and the noise scale where they were just measured.
 
-    A module that the last estimation step did not measure has its scale alone. Values that are not
-    finite are left out, so a module without signal has no noise scale.
+    Values that are not finite are left out, so a module without signal has no noise scale.
 
     Args:
         names: of the modules.
@@ -129,6 +129,6 @@ def estimate(
 
 
 def outdated(names: Sequence[str], figures: Mapping[str, float]) -> list[str]:
-    """Keys that :func:`estimate` can give and that are not among ``figures``."""
+    """Keys of :func:`estimate` that are not among ``figures``."""
     keys = (f'agvm/{key}/{name}' for key in QUANTITIES for name in names)
     return [key for key in keys if key not in figures]

@@ -35,7 +35,7 @@ class UnitClipPart(Part):
     """Clips every unit's gradient relative to its weight; see :mod:`agvm_mm.parts.units`.
 
     Args:
-        options: ``clip_factor`` and ``eps`` of the equation; ``exclude``: what is left alone,
+        options: ``clip_factor`` and ``eps`` of the equation; ``exclude``: what is not clipped,
             'cls' the weights of classifiers, 'pred' those of all prediction layers, 'none', a
             regular expression that is searched for in parameter names, or a list of these;
             ``gain_mode`` 'vector' or 'element'; the window ``begin``, ``end`` of updates.
@@ -50,7 +50,7 @@ class UnitClipPart(Part):
 
     @classmethod
     def from_config(cls, value: Any) -> UnitClipPart | None:
-        """See :class:`Part`; other values of ``clip_grad`` are MMEngine's."""
+        """The part if the type is 'agc'; other values of ``clip_grad`` are MMEngine's."""
         mine = isinstance(value, Mapping) and is_one_of(value.get('type'), ['agc'])
         return cls({key: value[key] for key in value if key != 'type'}) if mine else None
 
@@ -71,7 +71,7 @@ class UnitClipPart(Part):
         require(_are_patterns(self._patterns), 'exclude', exclude, allowed, WHERE)
 
     def bind(self, run: Run) -> None:
-        """See :class:`Part`; the report says which parameters are left alone."""
+        """Divide the parameters into units; log which parameters are not clipped."""
         excluded = self._excluded(run.network)
         self._run = run
         self._names = list(dict.fromkeys(run.module_of.values()))
@@ -82,15 +82,15 @@ class UnitClipPart(Part):
         names = [kind.__name__ for kind in type(run.optimizer).__mro__]
         if any(name.lower().startswith(TRUST_RATIO) for name in names):
             run.log.say(
-                f"{WHERE}.type is 'agc' with {names[0]}, whose trust ratio bounds every step by "
-                'the weight already; the authors of adaptive gradient clipping found LARS with it '
-                'worse than clipping alone.',
+                f"{WHERE}.type is 'agc' with {names[0]}, whose trust ratio already bounds every "
+                'step by the weight; the authors of adaptive gradient clipping found LARS with '
+                'clipping worse than clipping alone.',
                 warning=True,
             )
 
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
-        """See :class:`Part`; clips and logs which share of each module's units was clipped."""
+        """Clip inside the window; log the share of each module's units that was clipped."""
         if this.update in self.window:
             groups = self._run.optimizer.param_groups
             parameters = [p for group in groups for p in group['params'] if p.grad is not None]
@@ -122,7 +122,7 @@ class UnitClipPart(Part):
         )
 
     def _excluded(self, network: nn.Module) -> set[str]:
-        """Names of the parameters that are left alone."""
+        """Names of the parameters that are not clipped."""
         found: set[str] = set()
         for pattern in self._patterns:
             if pattern in ('cls', 'pred'):

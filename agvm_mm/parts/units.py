@@ -1,7 +1,7 @@
 r"""Adaptive gradient clipping: the gradient of a unit is bounded by the norm of its weight.
 
-A unit is what makes one output: a row of a linear layer, a filter of a convolution, a whole bias or
-gain. With :math:`m = \lambda \max(\|W\|, \epsilon)` a unit's gradient becomes
+A unit is the weights of one output: a row of a linear layer, a filter of a convolution, a whole
+bias or gain. With :math:`m = \lambda \max(\|W\|, \epsilon)` a unit's gradient becomes
 
 .. math:: G \leftarrow \frac{m}{\max(\|G\|, 10^{-6})}\, G \quad \text{where } \|G\| > m .
 
@@ -26,7 +26,7 @@ GAIN_MODES = ('vector', 'element')
 
 @dataclass(frozen=True)
 class UnitView:
-    """How a tensor is cut into units.
+    """How a tensor is divided into units.
 
     Args:
         shape: the tensor is viewed as this shape.
@@ -48,7 +48,7 @@ class UnitView:
 
 
 def view_units(shape: Sequence[int], gain_mode: str = 'vector') -> UnitView:
-    """Units of a tensor whose first dimension counts the outputs; of a vector, all of it.
+    """Units of a tensor whose first dimension counts the outputs; a vector is one unit.
 
     Args:
         shape: of the weight.
@@ -83,13 +83,13 @@ def clip_units_(
     Args:
         weights: the parameters.
         gradients: theirs, changed in place.
-        views: how each pair is cut into units.
+        views: how each pair is divided into units.
         clip_factor: lambda, the largest norm of a gradient per norm of its weight.
         eps: the smallest norm of a weight that counts.
-        loss_scale: what the gradients are multiplied by for mixed precision.
+        loss_scale: the multiplier of the gradients in mixed precision.
 
     Returns:
-        Which units were clipped, shape (units,), bool, in the order of the tensors.
+        Whether each unit was clipped, shape (units,), bool, in the order of the tensors.
     """
     pieces = [gradient.view(view.shape) for gradient, view in zip(gradients, views)]
     limits = _norms([w.view(view.shape) for w, view in zip(weights, views)], views)

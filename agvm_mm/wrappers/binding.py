@@ -1,4 +1,4 @@
-"""From the model that a trainer holds to the run that parts are bound to."""
+"""Binds parts to a model: unwraps it once for all parts and refuses what cannot work."""
 
 from __future__ import annotations
 
@@ -87,9 +87,8 @@ def _require_ddp(wrapper: nn.Module, part: Part) -> DistributedDataParallel:
         raise _wrong_wrapper(wrapper, part)
     if getattr(wrapper, 'mixed_precision', None) is not None:
         raise ValueError(
-            f'{type(wrapper).__name__} was given mixed_precision, which trains on casted copies of '
-            'the parameters; '
-            'use AGVMAmpOptimWrapper for mixed precision instead.'
+            f'{type(wrapper).__name__} was given mixed_precision, which trains on cast copies of '
+            'the parameters; use AGVMAmpOptimWrapper or PartsAmpOptimWrapper instead.'
         )
     return wrapper
 
@@ -98,8 +97,7 @@ def _wrong_wrapper(wrapper: nn.Module, part: Part) -> ValueError:
     return ValueError(
         f'the model is wrapped in {type(wrapper).__name__}, {_why_not(wrapper)}; {part.title} '
         'works with MMDistributedDataParallel (model_wrapper_cfg.type, or '
-        "strategy.type='DDPStrategy'), "
-        f'or set {part.where}=None.'
+        f"strategy.type='DDPStrategy'); use it, or set {part.where}=None."
     )
 
 
@@ -116,41 +114,43 @@ def _base_names(model: nn.Module) -> list[str]:
 _WHY_NOT = {
     'FullyShardedDataParallel': 'which leaves every rank a shard of the mean gradient',
     'DataParallel': 'which adds up the gradients of its replicas before they can be measured',
-    'MMSeparateDistributedDataParallel': 'which wraps every child alone, for several optimizers',
+    'MMSeparateDistributedDataParallel': (
+        'which wraps every child separately, for several optimizers'
+    ),
 }
 
 
 def _why_not(wrapper: nn.Module) -> str:
     bases = _base_names(wrapper)
     known = (why for name, why in _WHY_NOT.items() if name in bases)
-    return next(known, 'whose way to average gradients is not known')
+    return next(known, 'and it is not known how that averages gradients')
 
 
 def _require_one_process(part: Part) -> None:
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         raise ValueError(
-            f'{dist.get_world_size()} processes train this model and it is in no data-parallel '
-            f'wrapper, so {part.title} cannot tell how its gradients are averaged; set '
+            f'{dist.get_world_size()} processes train this model without a data-parallel wrapper, '
+            f'so {part.title} cannot tell how its gradients are averaged; set '
             f"model_wrapper_cfg.type='MMDistributedDataParallel', or set {part.where}=None."
         )
 
 
 def _require_whole(model: nn.Module, part: Part) -> None:
-    """Refuse a network whose parts or parameters are spread over ranks by themselves."""
+    """Refuse a network whose children or parameters are distributed separately."""
     wrapper, network = uncompiled(model), unwrapped(model)
     if 'FullyShardedDataParallel' in _base_names(wrapper):
         raise _wrong_wrapper(wrapper, part)
     for name, module in network.named_modules():
         if _is_wrapper(module):
             raise ValueError(
-                f'{name!r} is wrapped in {type(module).__name__} by itself; {part.title} works '
-                'with one MMDistributedDataParallel round the whole model (model_wrapper_cfg.type).'
+                f'{name!r} has its own {type(module).__name__}; {part.title} works with one '
+                'MMDistributedDataParallel around the whole model (model_wrapper_cfg.type).'
             )
     for name, parameter in network.named_parameters():
         if hasattr(parameter, 'placements'):  # asked without importing DTensor, which is slow
             raise ValueError(
-                f'the parameter {name!r} is a DTensor, as fully_shard and tensor parallelism make '
-                'them, and a rank holds no more than a shard of its gradient; use '
+                f'the parameter {name!r} is a DTensor, which fully_shard and tensor parallelism '
+                'make, and a rank has only a shard of its gradient; use '
                 f'MMDistributedDataParallel instead, or set {part.where}=None.'
             )
 
@@ -163,5 +163,5 @@ def _require_optimized(network: nn.Module, optimizer: Optimizer, part: Part) -> 
             raise ValueError(
                 f'the trainable parameter {name!r} is not in the optimizer '
                 f'{type(optimizer).__name__}; {part.title} needs one optimizer for the whole '
-                'model: freeze the parameter or mend optim_wrapper.constructor.'
+                'model: freeze the parameter or correct optim_wrapper.constructor.'
             )

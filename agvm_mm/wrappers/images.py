@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class ImageCounter:
     """Counts the images that a model's data preprocessor receives, as a forward pre-hook on it.
 
-    Counted is what enters a training loss: neither a model in evaluation mode nor a pass without
-    gradients. Copies and pickles of the model carry an empty counter, never this run's state.
+    It ignores a model in evaluation mode and passes without gradients. Copies and pickles of the
+    model have an empty counter, never this run's state.
     """
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class ImageCounter:
 def _images(inputs: Any) -> int:
     """Images in a batch; 0 where it does not show them.
 
-    A semi-supervised batch is a dict of branches, views of the same images: the loader leaves a
-    place for every image in each branch, None in those that do not use it. An image counts once.
+    A semi-supervised batch is a dict of branches, which are views of the same images. Each branch
+    has an entry for every image, None where it does not use the image. An image counts once.
     """
     if isinstance(inputs, Mapping):
         return max(map(_images, inputs.values()), default=0)

@@ -10,13 +10,13 @@ from .binding import uncompiled
 
 
 class UnreducedParameters:
-    """Watches what is thawed after ``DistributedDataParallel`` was built.
+    """Refuses parameters that were thawed after ``DistributedDataParallel`` was built.
 
-    The wrapper averages the gradients of parameters that were trainable then. One that is thawed
-    later steps with every rank's own gradient, and the ranks drift apart.
+    The wrapper averages only the gradients of parameters that were trainable when it was built. A
+    parameter that is thawed later steps with each rank's own gradient, and the ranks drift apart.
 
     Args:
-        model: as the runner holds it; without a wrapper or on one rank nothing can drift.
+        model: as the runner holds it; without a wrapper or on one rank nothing is refused.
     """
 
     def __init__(self, model: nn.Module) -> None:

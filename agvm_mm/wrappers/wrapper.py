@@ -27,8 +27,8 @@ from .unreduced import UnreducedParameters
 STEP_ORDER: tuple[type[Part], ...] = (AGVMPart, KFACPart, UnitClipPart, JoinedGroupsPart)
 """The parts as a step enters them: measure and scale, precondition, clip, join the groups.
 
-AGVM measures what the ranks have averaged. K-FAC bounds the step that is made, so it sees scaled
-learning rates. Groups are joined last, in whatever the others have made of them.
+AGVM measures what the ranks have averaged. K-FAC bounds the actual step, so it needs the scaled
+learning rates. Groups are joined last, after AGVM has split them.
 """
 
 BIND_ORDER: tuple[type[Part], ...] = (
@@ -46,7 +46,7 @@ def outside_graphs(method: Method) -> Method:
     """Keep a method out of the graphs of ``torch.compile``.
 
     ``torch.compiler.disable`` imports the compiler, which takes seconds, so it is called on first
-    use: whoever has built an optimizer has the compiler imported.
+    use: by then an optimizer exists, and building one has imported the compiler.
     """
     disabled: Callable[..., Any] | None = None
 
@@ -77,7 +77,7 @@ class PartsMixin(OptimWrapper):
         updates: optimizer updates made; the clock of all parts.
 
     Raises:
-        ValueError: here for a wrong value; when the model is seen for a set-up that cannot work.
+        ValueError: at once for a wrong value; on meeting the model for a set-up that cannot work.
     """
 
     part_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -116,7 +116,7 @@ class PartsMixin(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Meet the model if no runner has counted before; otherwise as in MMEngine."""
+        """As in MMEngine; meets the model if no runner has done so before."""
         if not self._launch_checked:
             self._launch_checked = True
             check_applied_here(self.message_hub, self._accumulative_counts)
@@ -177,12 +177,12 @@ class PartsMixin(OptimWrapper):
             self._restore()
 
     def _refuse_engine(self, engine: object) -> None:
-        """DeepSpeedStrategy sets ``model`` at the start and then trains past this wrapper."""
+        """Called by DeepSpeedStrategy, which then trains without this wrapper."""
         raise ValueError(
             f'optim_wrapper.type is {type(self).__name__} and strategy.type is DeepSpeedStrategy, '
-            'whose engine makes the backward pass and the step itself; set '
+            'whose engine runs the backward pass and the step itself; set '
             "strategy.type='DDPStrategy', or optim_wrapper.type='DeepSpeedOptimWrapper' to train "
-            'without AGVM.'
+            'without the methods of this package.'
         )
 
     model = property(fset=_refuse_engine)
@@ -194,7 +194,7 @@ class PartsMixin(OptimWrapper):
                 super()._clip_grad()
 
     def _loss_scale(self) -> float | Tensor:
-        """What the loss was multiplied by before the backward pass."""
+        """The multiplier of the loss in mixed precision."""
         return 1.0
 
     @outside_graphs

@@ -2,8 +2,8 @@ r"""The authors' scheme as a baseline, written afresh from its description; for 
 
 No data-parallel wrapper reduces. After the backward pass every parameter tensor is reduced by a
 collective of its own; on an estimation step first within each half of the ranks, then over all.
-Two ranks, one of each half, exchange both half-batch means, rank 0 takes the cosines and broadcasts
-them.
+Two ranks, one of each half, send each other their half-batch means; rank 0 computes the cosines and
+broadcasts them.
 
 Source: Xue et al., "Large-batch Optimization for Dense Visual Predictions", NeurIPS 2022.
 """

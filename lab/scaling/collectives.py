@@ -48,7 +48,7 @@ def to_root(cluster: Cluster, gpus: int, size: float) -> float:
     return 0.0 if gpus < 2 else _depth(cluster, gpus) + size / _bandwidth(cluster, gpus)
 
 
-def exchange(cluster: Cluster, gpus: int, size: float) -> float:
+def both_ways(cluster: Cluster, gpus: int, size: float) -> float:
     """Two GPUs, as far apart as these ``gpus`` allow, send each other ``size`` bytes.
 
     One GPU has its share of the node's network alone.

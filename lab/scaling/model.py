@@ -171,7 +171,7 @@ def _authors(cluster: Cluster, workload: Workload, gpus: int) -> float:
     """
     local = 14 * workload.gradient / cluster.memory + 4 * workload.tensors * cluster.call
     halves = _tensor_by_tensor(cluster, workload, gpus // 2)
-    pair = collectives.exchange(cluster, gpus, workload.gradient)
+    pair = collectives.both_ways(cluster, gpus, workload.gradient)
     return local + halves + pair + collectives.to_root(cluster, gpus, 4 * workload.modules)
 
 

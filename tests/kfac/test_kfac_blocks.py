@@ -114,7 +114,7 @@ def test_any_number_of_ranks_measures_the_same(
 @pytest.mark.parametrize(
     ('changes', 'match'),
     [
-        (dict(kfac=None), r"agvm\.precondition is 'kfac' and there is no K-FAC"),
+        (dict(kfac=None), r"agvm\.precondition is 'kfac', but K-FAC is off"),
         (
             dict(agvm=dict(AGVM, estimator='all_pairs')),
             "precondition is 'kfac'.*estimator='half_split'",

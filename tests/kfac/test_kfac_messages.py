@@ -74,7 +74,7 @@ def test_factors_that_are_not_finite_are_warned_of_once(warnings: Any) -> None:
     train(network, wrapper, range(1, 3))
     assert kfac.skipped == 2
     (text,) = warnings()
-    assert 'K-FAC: factors were not finite at update 1; they stay as they were' in text
+    assert 'K-FAC: factors were not finite at update 1; all ranks keep the previous ones.' in text
     for factors, old in zip(factors_of(), before, strict=True):
         assert all(map(torch.equal, factors, old))
 

@@ -21,7 +21,7 @@ class TestRefusals:
     @needs_harmless_compiler
     def test_a_compiled_model(self) -> None:
         network = MixedNet()
-        with pytest.raises(ValueError, match='leaves out the hooks on layers that K-FAC measures'):
+        with pytest.raises(ValueError, match='skips the hooks with which K-FAC measures layers'):
             self.wrapper(network).initialize_count_status(
                 torch.compile(network, backend='eager'), 0, 1
             )

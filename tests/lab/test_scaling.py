@@ -65,8 +65,8 @@ def test_without_latency_only_the_bandwidth_counts_and_the_reverse():
 
 
 def test_a_pair_on_two_nodes_has_one_card_of_eight():
-    assert collectives.exchange(NODES, 16, 24e9) == pytest.approx(5e-6 + 1.0)
-    assert collectives.exchange(NODES, 8, 240e9) == pytest.approx(1e-6 + 1.0)
+    assert collectives.both_ways(NODES, 16, 24e9) == pytest.approx(5e-6 + 1.0)
+    assert collectives.both_ways(NODES, 8, 240e9) == pytest.approx(1e-6 + 1.0)
 
 
 @pytest.mark.parametrize('scheme', SCHEMES)

@@ -92,26 +92,27 @@ ON_RANKS = {
     'fsdp': (_fsdp, 'wrapped in FullyShardedDataParallel, which leaves every rank a shard'),
     'fully_shard': (
         _fully_shard,
-        "the parameter 'backbone.weight' is a DTensor, as fully_shard and tensor parallelism make",
+        "the parameter 'backbone.weight' is a DTensor, which fully_shard and tensor parallelism",
     ),
     'separate': (
         lambda: _refusal(MMSeparateDistributedDataParallel(_net(), broadcast_buffers=False)),
-        'MMSeparateDistributedDataParallel, which wraps every child alone, for several optimizers;',
+        'MMSeparateDistributedDataParallel, which wraps every child separately, for several '
+        'optimizers;',
     ),
     'inside': (
         _wrapped_inside,
-        "'neck' is wrapped in MMDistributedDataParallel by itself; AGVM works with one "
-        'MMDistributedDataParallel round the whole model',
+        "'neck' has its own MMDistributedDataParallel; AGVM works with one "
+        'MMDistributedDataParallel around the whole model',
     ),
     'bare': (
         lambda: _refusal(_net()),
-        '2 processes train this model and it is in no data-parallel wrapper, so AGVM cannot tell '
+        '2 processes train this model without a data-parallel wrapper, so AGVM cannot tell '
         'how its gradients are averaged;',
     ),
     'mixed_precision': (
         _mixed_precision,
-        'MMDistributedDataParallel was given mixed_precision, which trains on casted copies of '
-        'the parameters;',
+        'MMDistributedDataParallel was given mixed_precision, which trains on cast copies of '
+        'the parameters; use AGVMAmpOptimWrapper or PartsAmpOptimWrapper',
     ),
     'static_graph': (
         lambda: _refusal(MMDistributedDataParallel(_net(), static_graph=True)),
@@ -164,7 +165,7 @@ def test_a_wrapper_that_nobody_knows():
         found = _refusal(HomeMade(_net()))
     finally:
         MODEL_WRAPPERS.module_dict.pop('HomeMade')
-    assert 'wrapped in HomeMade, whose way to average gradients is not known' in found
+    assert 'wrapped in HomeMade, and it is not known how that averages gradients' in found
 
 
 def test_sparse_embeddings():
@@ -257,7 +258,7 @@ def test_deepspeed_by_its_strategy(monkeypatch):
     engine = SimpleNamespace(initialize=lambda model, optimizer, config: (model, optimizer))
     monkeypatch.setattr(deepspeed_strategy, 'deepspeed', engine)
     found = _prepare(DeepSpeedStrategy.__new__(DeepSpeedStrategy))
-    assert 'strategy.type is DeepSpeedStrategy, whose engine makes the backward pass' in found
+    assert 'strategy.type is DeepSpeedStrategy, whose engine runs the backward pass' in found
 
 
 def test_colossalai_by_its_strategy():

@@ -119,7 +119,7 @@ def test_a_frozen_anchor_is_said_once(
         network.get_submodule(frozen).requires_grad_(micro < COUNTS)
         network.train_step(data(0, micro), wrapper)
     output = capsys.readouterr()
-    sentence = "AGVM: the anchor 'backbone' got no gradient at update 1, as when it is frozen."
+    sentence = "AGVM: the anchor 'backbone' had no gradient at update 1; it may be frozen."
     assert (output.out + output.err).count(sentence) == times
 
 

@@ -149,13 +149,13 @@ def _with_agvm(rank: int) -> dict[str, Any]:
     for step in range(STEPS):
         model.train_step(detection_batch((rank, step)), wrapper)
     entries = wrapper.state_dict()['agvm']['modules']
-    return dict(weights=_flat(model), factors=[entry['factor'] for entry in entries.values()])
+    return dict(weights=_flat(model), scales=[entry['scale'] for entry in entries.values()])
 
 
 def test_with_agvm_in_float32_the_ranks_hold_the_same_bits() -> None:
     first, second = run_ranks(_with_agvm, 2)
     assert torch.equal(first['weights'], second['weights']) and first['weights'].isfinite().all()
-    assert max(abs(factor - 1) for factor in first['factors']) > 0.01
+    assert max(abs(scale - 1) for scale in first['scales']) > 0.01
 
 
 def _unused(rank: int) -> Tensor:
