@@ -61,7 +61,7 @@ class LowFrequencyMixin:
         self.ratio = 1.0
 
     def forward(self, data: Any, training: bool = False) -> Any:
-        """See :class:`mmengine.model.BaseDataPreprocessor`."""
+        """Make a training batch smaller, then do what the base preprocessor does."""
         if training and self.ratio < 1:
             data = self._shrink(self.cast_data(data))  # type: ignore[attr-defined]
         return super().forward(data, training)  # type: ignore[misc]

@@ -28,14 +28,12 @@ class AllPairs(Collector):
     """
 
     def _start(self) -> None:
-        """See :class:`Collector`."""
         self._squares = torch.zeros(
             len(self.partition.parameters), dtype=torch.float64, device=self.device
         )
 
     @contextmanager
     def _around_pass(self, index: int, count: int) -> Iterator[None]:
-        """See :class:`Collector`."""
         self._require_no_later_change()
         pieces: list[Tensor | None] = [None] * len(self.partition.parameters)
         handles = [
@@ -64,7 +62,6 @@ class AllPairs(Collector):
         pieces[i] = None if measured is None else norms(measured)
 
     def _local_sums(self, passes: int) -> list[Tensor]:
-        """See :class:`Collector`."""
         mean = [
             None if gradient is None or not mine else self.preconditioned(i, gradient)
             for i, (gradient, mine) in enumerate(zip(self.gradients(), self._mine))
@@ -86,6 +83,5 @@ class AllPairs(Collector):
         return mine
 
     def _estimate(self, sums: list[Tensor], samples: int, images: float) -> VarianceEstimate:
-        """See :class:`Collector`."""
         total, b = sums
         return moment_estimate(total / samples, b, samples, images)

@@ -44,7 +44,6 @@ class _HalfSplit(Collector):
         self.blocks = blocks
 
     def _start(self) -> None:
-        """See :class:`Collector`."""
         if not self._holds_first_mean():
             return
         parameters = self.partition.parameters
@@ -60,7 +59,6 @@ class _HalfSplit(Collector):
         return True
 
     def _estimate(self, sums: list[Tensor], samples: int, images: float) -> VarianceEstimate:
-        """See :class:`Collector`."""
         dot, square_a, square_b = sums
         return cosine_estimate(dot, square_a, square_b, samples, images)
 
@@ -105,7 +103,7 @@ class HalfSplitRanks(_HalfSplit):
     """
 
     def _weight(self, index: int, count: int) -> float:
-        """See :class:`Collector`; by the share of the half that the sample gradient is in."""
+        """By the share of the half that the sample gradient is in."""
         share = (self.communicator.size // 2) / self.communicator.size
         return _half_weight(share if self.communicator.in_first_half() else 1 - share)
 
@@ -114,7 +112,6 @@ class HalfSplitRanks(_HalfSplit):
 
     @contextmanager
     def _around_pass(self, index: int, count: int) -> Iterator[None]:
-        """See :class:`Collector`."""
         if index + 1 < count or not self.communicator.in_first_half():
             yield
             return
@@ -137,7 +134,6 @@ class HalfSplitRanks(_HalfSplit):
             self._first[i].copy_(parameter.grad)
 
     def _local_sums(self, passes: int) -> list[Tensor]:
-        """See :class:`Collector`."""
         size = self.communicator.size
         if self.communicator.in_first_half():
             self.communicator.reduce_half_to_first(self._flat)
@@ -157,13 +153,12 @@ class HalfSplitMicroBatches(_HalfSplit):
     """Halves of the micro-batches of one process."""
 
     def _weight(self, index: int, count: int) -> float:
-        """See :class:`Collector`; by the share of the half that the sample gradient is in."""
+        """By the share of the half that the sample gradient is in."""
         share = (count // 2) / count
         return _half_weight(share if index < count // 2 else 1 - share)
 
     @contextmanager
     def _around_pass(self, index: int, count: int) -> Iterator[None]:
-        """See :class:`Collector`."""
         self._require_no_later_change()
         yield
         if index + 1 == count // 2:
@@ -172,7 +167,6 @@ class HalfSplitMicroBatches(_HalfSplit):
                     part.copy_(gradient)
 
     def _local_sums(self, passes: int) -> list[Tensor]:
-        """See :class:`Collector`."""
         sums = self._compare((passes // 2) / passes)
         self._release()
         return sums

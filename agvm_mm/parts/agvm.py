@@ -71,11 +71,11 @@ class AGVMPart(Part):
         self.observers: list[Callable[[int, VarianceEstimate], None]] = []
 
     def divide(self, network: nn.Module) -> ModulePartition:
-        """See :class:`Part`; every trainable parameter is in exactly one module."""
+        """Every trainable parameter is in exactly one module."""
         return partition_parameters(network, self.settings.modules)
 
     def bind(self, run: Run) -> None:
-        """See :class:`Part`; every refusal of a set-up happens here, before training."""
+        """Every refusal of a set-up happens here, before training."""
         settings, partition = self.settings, run.partition
         halves = settings.estimator == 'half_split'
         communicator: Communicator = (
@@ -139,7 +139,7 @@ class AGVMPart(Part):
         return self.state.phi_error(self._config.momentum)
 
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:
-        """See :class:`Part`; on an estimation step the gradients are measured as they arrive."""
+        """On an estimation step, measure the gradients as they arrive."""
         one_sample = this.count * self.collector.communicator.size < 2
         if one_sample or not self.settings.estimates_at(this.update):
             return nullcontext()
@@ -147,7 +147,7 @@ class AGVMPart(Part):
 
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
-        """See :class:`Part`."""
+        """Estimate if it is due, scale the learning rates for the step, then log."""
         due = self.settings.estimates_at(this.update)
         if due:
             self._estimate(this)

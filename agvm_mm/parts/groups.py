@@ -45,17 +45,17 @@ class JoinedGroupsPart(Part):
 
     @classmethod
     def from_config(cls, value: Any) -> JoinedGroupsPart | None:
-        """See :class:`Part`; False switches it off too."""
+        """None and False switch it off."""
         ok = value is None or isinstance(value, bool)
         require(ok, 'join_groups', value, 'True, False or None', 'optim_wrapper')
         return cls(value) if value else None
 
     def bind(self, run: Run) -> None:
-        """See :class:`Part`."""
+        """Remember the optimizer."""
         self._optimizer = run.optimizer
 
     def around_step(self, this: Pass) -> AbstractContextManager[None]:
-        """See :class:`Part`."""
+        """Join the groups for the step."""
         return nullcontext() if self._optimizer is None else joined(self._optimizer)
 
 

@@ -40,7 +40,7 @@ class KFACPart(Part):
         self.settings = KFACSettings.from_dict(values)
 
     def bind(self, run: Run) -> None:
-        """See :class:`Part`."""
+        """Find the layers; refuse a compiled model and one that hides its images."""
         _require_uncompiled(run.model)
         if not isinstance(getattr(run.network, 'data_preprocessor', None), nn.Module):
             raise ValueError(
@@ -60,11 +60,11 @@ class KFACPart(Part):
         run.log.say(describe(self.preconditioner))
 
     def before_update(self, update: int) -> None:
-        """See :class:`Part`."""
+        """Tell the preconditioner, which decides what the update does."""
         self.preconditioner.before_update(update)
 
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:
-        """See :class:`Part`; the factors are measured if this update is to.
+        """Measure the factors if this update is to.
 
         Raises:
             RuntimeError: the model does not tell how many images it received.
@@ -87,7 +87,7 @@ class KFACPart(Part):
 
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
-        """See :class:`Part`; the gradients are preconditioned before the step."""
+        """Precondition the gradients before the step."""
         kfac, groups = self.preconditioner, self._run.optimizer.param_groups
         rates = {id(p): float(group['lr']) for group in groups for p in group['params']}
         skipped = kfac.skipped
@@ -116,7 +116,7 @@ class KFACPart(Part):
             )
 
     def geometry(self, partition: ModulePartition) -> BlockPreconditioner:
-        """See :class:`Part`."""
+        """The inverses in use."""
         return KFACBlocks(self.preconditioner, partition)
 
     def gather(self) -> None:
@@ -128,11 +128,11 @@ class KFACPart(Part):
         self.preconditioner.release()
 
     def state_dict(self) -> dict[str, Any]:
-        """See :class:`Part`; without the factors of other ranks if they were not gathered."""
+        """Without the factors of other ranks if they were not gathered."""
         return self.preconditioner.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :class:`Part`."""
+        """Go on with the saved factors; say so if there are none."""
         if not self.preconditioner.load_state_dict(state):
             self._run.log.say(
                 'K-FAC: the checkpoint holds no factors; they are measured at the next update. '

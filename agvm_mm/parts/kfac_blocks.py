@@ -27,13 +27,13 @@ class KFACBlocks:
         self._layers: list[KFACLayer | None] = []
 
     def blocks(self) -> Sequence[Sequence[int]]:
-        """See :class:`agvm_mm.gradients.BlockPreconditioner`."""
+        """One block for each layer of this rank; on rank 0 also one for each other parameter."""
         if self._blocks is None:
             self._blocks = self._find()
         return self._blocks
 
     def apply(self, block: int, gradients: Sequence[Tensor]) -> Tensor | None:
-        """See :class:`agvm_mm.gradients.BlockPreconditioner`."""
+        """P g of a layer; g itself of a parameter that K-FAC leaves alone."""
         layer = self._layers[block]
         return gradients[0] if layer is None else layer.apply(gradients)
 

@@ -15,7 +15,7 @@ BY_KFAC = 'kfac'
 
 
 def require(holds: bool, key: str, value: Any, allowed: str, where: str = WHERE) -> None:
-    """See :func:`agvm_mm.checks.require`."""
+    """Stop with one sentence about a key of ``agvm``."""
     checks.require(holds, key, value, allowed, where)
 
 

@@ -50,7 +50,7 @@ class UnitClipPart(Part):
 
     @classmethod
     def from_config(cls, value: Any) -> UnitClipPart | None:
-        """See :class:`Part`; other values of ``clip_grad`` are MMEngine's."""
+        """The part for ``type='agc'``; other values of ``clip_grad`` are MMEngine's."""
         mine = isinstance(value, Mapping) and is_one_of(value.get('type'), ['agc'])
         return cls({key: value[key] for key in value if key != 'type'}) if mine else None
 
@@ -71,7 +71,7 @@ class UnitClipPart(Part):
         require(_are_patterns(self._patterns), 'exclude', exclude, allowed, WHERE)
 
     def bind(self, run: Run) -> None:
-        """See :class:`Part`; the report says which parameters are left alone."""
+        """Say which parameters are left alone."""
         excluded = self._excluded(run.network)
         self._run = run
         self._names = list(dict.fromkeys(run.module_of.values()))
@@ -90,7 +90,7 @@ class UnitClipPart(Part):
 
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
-        """See :class:`Part`; clips and logs which share of each module's units was clipped."""
+        """Clip, and log which share of each module's units was clipped."""
         if this.update in self.window:
             groups = self._run.optimizer.param_groups
             parameters = [p for group in groups for p in group['params'] if p.grad is not None]

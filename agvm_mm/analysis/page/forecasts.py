@@ -37,7 +37,7 @@ def forecasts(run: Run) -> Iterator[str]:
 
 
 def _forecast_figure(result: dict[str, Any]) -> Figure:
-    """See :func:`agvm_mm.analysis.predict.draw.prediction_figure`; as wide as the others."""
+    """The figure of the prediction, as wide as the others."""
     figure = prediction_figure(result)
     height = figure.get_figheight() * WIDTH / figure.get_figwidth()
     figure.set_size_inches(WIDTH, max(height, 2.8))
