@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from agvm_mm.launch.bounds import require_at_least
+from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import exit_with_sentence
 
 from .cost.models import MODELS_BY_NAME

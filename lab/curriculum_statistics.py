@@ -18,13 +18,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from agvm_mm.curriculum import CurriculumHook
-from agvm_mm.launch.bounds import require_at_least
+from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
-from agvm_mm.launch.naming import type_name
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 from agvm_mm.parts import AGVMPart
 from agvm_mm.statistics import ScaleConfig, VarianceEstimate
-from agvm_runs.work_dir import require_own, write_own
+from agvm_runs.work_dir import require_own, type_name, write_own
 
 from .curves.carry_over import errors
 

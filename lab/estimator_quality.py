@@ -16,7 +16,7 @@ import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.analysis.predict.gradients import GradientSource
 from agvm_mm.analysis.predict.small_batch import agvm_keys
 from agvm_mm.analysis.predict.stream import measure_levels
-from agvm_mm.launch.bounds import require_at_least
+from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.parts.settings import AGVMSettings
 from agvm_mm.statistics import ScaleConfig

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from agvm_mm.launch.bounds import require_at_least
+from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import load_config
 from agvm_runs.reproduce import TABLES

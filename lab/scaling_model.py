@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from agvm_mm.launch.bounds import require_at_least
+from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 
 from .scaling.cluster import Cluster, read_cluster

@@ -21,8 +21,7 @@ from typing import Any
 
 from mmengine.logging import MMLogger
 
-from agvm_mm.launch.arguments import add_cfg_options
-from agvm_mm.launch.bounds import require_at_least, setting_text
+from agvm_mm.launch.command_line import add_cfg_options, require_at_least, setting_text
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 from agvm_runs.work_dir import read_json, require_own, write_own

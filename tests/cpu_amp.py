@@ -28,7 +28,7 @@ def on_cpu(wrapper_type: str, **scaler: Any) -> Iterator[None]:
     options = dict(init_scale=1024.0, growth_interval=3, **scaler)
     with (
         mock.patch(f'{MODULE}.is_cuda_available', lambda: True),
-        mock.patch('agvm_mm.launch.amp.get_device', lambda: 'cuda'),
+        mock.patch('agvm_mm.launch.machine.get_device', lambda: 'cuda'),
         mock.patch(f'{MODULE}.GradScaler', partial(torch.amp.GradScaler, 'cpu', **options)),
     ):
         yield

@@ -8,7 +8,12 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / 'README.md'
-PAGES = [README, ROOT / 'CONTRIBUTING.md', *sorted(ROOT.glob('docs/*.md'))]
+FOLDERS = ('docs', 'docs/contributing')  # for users, and for those who change the code
+PAGES = [
+    README,
+    ROOT / 'CONTRIBUTING.md',
+    *(page for folder in FOLDERS for page in sorted(ROOT.glob(f'{folder}/*.md'))),
+]
 
 
 class Block(NamedTuple):

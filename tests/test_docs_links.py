@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from docs_pages import PAGES, README, ROOT, read
+from docs_pages import FOLDERS, PAGES, README, ROOT, read
 
 LINK = re.compile(r'\]\(([^)\s]+)\)')
 
@@ -42,8 +42,8 @@ def test_every_page_and_image_is_reached_from_the_readme() -> None:
             if path not in reached:
                 reached.add(path)
                 todo += [path] if path.suffix == '.md' else []
-    files = [path for path in ROOT.glob('docs/*') if path.is_file()]
-    files += [path for path in ROOT.glob('docs/images/*') if path.is_file()]
+    folders = (*FOLDERS, 'docs/images')
+    files = [path for name in folders for path in ROOT.glob(f'{name}/*') if path.is_file()]
     assert [path.name for path in files if path not in reached] == []
 
 

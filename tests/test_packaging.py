@@ -153,7 +153,8 @@ def test_an_editable_installation_links_to_the_checkout(built: Built, tmp_path: 
 def documented_names() -> set[str]:
     """``module:name`` of every import from our packages that a page shows."""
     found = set()
-    for page in (ROOT / 'README.md', *ROOT.glob('docs/*.md')):
+    pages = (*ROOT.glob('docs/*.md'), *ROOT.glob('docs/contributing/*.md'))
+    for page in (ROOT / 'README.md', *pages):
         for module, names in re.findall(
             r'from (agvm_(?:mm|runs)[\w.]*) import (.+)', page.read_text()
         ):

@@ -130,7 +130,7 @@ def test_no_file_is_executed():
         ('from mmengine.runner import load_checkpoint; load_checkpoint(model, path)', True),
         (
             'from mmengine.runner import load_checkpoint\n'
-            'from agvm_mm.launch.trust import require_plain\n'
+            'from agvm_mm.launch.checkpoint import require_plain\n'
             'require_plain(path); load_checkpoint(model, path)',
             False,
         ),

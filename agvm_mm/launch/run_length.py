@@ -19,6 +19,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from ..checks import counted
 from ..curriculum import ComputeParamSchedulerHook
 from ..hooks import UpdateParamSchedulerHook
+from ..parts import AGVMPart
 from ..wrappers.wrapper import PartsMixin
 
 NO_END = int(1e9)  # MMEngine's
@@ -74,14 +75,14 @@ def _late_begins(runner: Any, counts: int) -> Iterator[str]:
     if not isinstance(wrapper, PartsMixin):
         return
     run = f'the run has {counted(updates, "update")}'
-    settings = wrapper._settings
+    agvm = wrapper.part(AGVMPart)
     # The last update may be a single sample gradient, of which there is no variance.
     measurable = updates - (runner.max_iters % counts * get_world_size() == 1)
-    if settings is not None and not any(map(settings.estimates_at, range(measurable))):
+    if agvm is not None and not any(map(agvm.settings.estimates_at, range(measurable))):
+        begin, interval = agvm.settings.begin, agvm.settings.interval
         yield (
-            f'AGVM never measures: it begins at update {settings.begin} '
-            f'(optim_wrapper.agvm.begin) and measures every {settings.interval} updates from 0 on '
-            f'(interval), and {run}.'
+            f'AGVM never measures: it begins at update {begin} (optim_wrapper.agvm.begin) and '
+            f'measures every {interval} updates from 0 on (interval), and {run}.'
         )
     begin = wrapper._clip_window.begin
     if begin >= updates:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import gc
 import os.path as osp
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch.distributed as dist
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from .. import compat
 from ..optimizers.library import require_registered
-from .amp import enable_amp, require_gpu_for_amp
-from .auto_scale import scale_lr, wants_scaling
-from .batch_size import apply_total_batch_size, effective_batch, restore_updates
-from .distributed import count_ranks, prepare_cpu
+from ..wrappers.total_batch import TOTAL_BATCH
+from .batch import apply_total_batch_size, effective_batch, restore_updates, scale_lr, wants_scaling
+from .checkpoint import check_checkpoint, choose_checkpoint
 from .errors import LaunchError, Note
-from .resume import check_resume, chosen_checkpoint, set_resume, takes_directory
+from .machine import count_ranks, enable_amp, prepare_cpu, require_gpu_for_amp
 from .run_length import RunLengthHook
-from .trust import refuse_foreign, require_plain
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,27 @@ class TrainOptions:
     total_batch_size: int | None = None
 
 
+@dataclass
+class Launch:
+    """One launch: what was asked for, and what its steps find out.
+
+    Args:
+        cfg: the config; the steps change it in place.
+        options: of the command line.
+        ranks: of this launch.
+        written_batch: the ``total_batch_size`` of the config itself; None if it has none.
+        checkpoint: what the run starts from, to resume or for its weights alone; None if nothing.
+        checkpoint_from: what names the checkpoint, for messages.
+    """
+
+    cfg: Config
+    options: TrainOptions = TrainOptions()
+    ranks: int = 1
+    written_batch: int | None = None
+    checkpoint: str | None = None
+    checkpoint_from: str = 'load_from'
+
+
 def load_config(
     path: str,
     launcher: str = 'none',
@@ -45,7 +66,7 @@ def load_config(
     """Read a config and the part of the command line that training and testing share.
 
     A config that a run has written is turned back into optimizer updates first, so that
-    ``cfg_options`` count them as in the original (see :mod:`.batch_size`). The work directory is
+    ``cfg_options`` count them as in the original (see :mod:`.batch`). The work directory is
     ``work_dir``, else the config's, else ``./work_dirs/<name of the config>``.
 
     Raises:
@@ -73,16 +94,7 @@ def prepare_training(cfg: Config, options: TrainOptions) -> list[Note]:
     Raises:
         LaunchError: the launch cannot work.
     """
-    ranks = count_ranks(cfg.launcher)
-    _check_optimizer(cfg)
-    if options.amp:
-        enable_amp(cfg)
-    require_gpu_for_amp(cfg)
-    if options.seed is not None:
-        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': options.seed}
-    notes = set_resume(cfg, options.resume) + check_resume(cfg) + _set_batch(cfg, options, ranks)
-    _check_checkpoint(cfg, 'load_from')
-    return notes + prepare_cpu(cfg)
+    return _take(TRAINING, Launch(cfg, options))
 
 
 def prepare_testing(cfg: Config, checkpoint: str) -> list[Note]:
@@ -91,24 +103,36 @@ def prepare_testing(cfg: Config, checkpoint: str) -> list[Note]:
     Raises:
         LaunchError: the launch cannot work.
     """
-    cfg.load_from = checkpoint
-    cfg.resume = False
-    count_ranks(cfg.launcher)
-    _check_checkpoint(cfg, 'the second argument of tools/test.py')
-    return prepare_cpu(cfg)
+    cfg.load_from, cfg.resume = checkpoint, False
+    where = 'the second argument of tools/test.py'
+    return _take(TESTING, Launch(cfg, checkpoint=checkpoint, checkpoint_from=where))
 
 
 def build_runner(cfg: Config, notes: list[Note]) -> Any:
     """Build the Runner that ``cfg`` asks for and log the notes (on rank 0, as any log line).
 
-    A :class:`.run_length.RunLengthHook` compares its lengths with the config's.
+    A :class:`.run_length.RunLengthHook` compares its lengths with the config's, and an
+    :class:`OwnConfigHook` keeps the config where the wrapper looks for its total batch.
     """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(OwnConfigHook())
     runner.register_hook(RunLengthHook())
     for note in notes:
         print_log(note.text, logger='current', level=note.level)
     return runner
+
+
+class OwnConfigHook(Hook):
+    """Keeps this run's config in the message hub, where a resume puts that of the run before."""
+
+    def before_run(self, runner: Any) -> None:
+        """Keep the config, which MMEngine has just entered."""
+        self._config = runner.message_hub.get_info('cfg')
+
+    def before_train(self, runner: Any) -> None:
+        """Put it back."""
+        runner.message_hub.update_info('cfg', self._config)
 
 
 def leave_process_group() -> None:
@@ -132,25 +156,6 @@ def _read(path: str) -> Config:
         raise
 
 
-def _check_optimizer(cfg: Config) -> None:
-    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-    try:
-        require_registered(optimizer.get('type'), cfg.get('default_scope'))
-    except ValueError as error:
-        raise LaunchError(str(error)) from None
-
-
-def _check_checkpoint(cfg: Config, where: str) -> None:
-    compat.allow_own_checkpoints()
-    checkpoint = chosen_checkpoint(cfg)
-    if checkpoint is None:
-        return
-    if cfg.get('resume'):  # check_resume has looked for damage
-        refuse_foreign(checkpoint, '--resume')
-    else:
-        require_plain(checkpoint, where, takes_directory(cfg))
-
-
 def _causes(error: BaseException | None) -> str:
     text = ''
     while error is not None:
@@ -159,10 +164,76 @@ def _causes(error: BaseException | None) -> str:
     return text
 
 
-def _set_batch(cfg: Config, options: TrainOptions, ranks: int) -> list[Note]:
-    """Total batch first, then the learning rate that goes with it."""
-    written = cfg.get('total_batch_size')
-    notes = apply_total_batch_size(cfg, ranks, options.total_batch_size)
-    if options.auto_scale_lr or wants_scaling(cfg):
-        notes.append(scale_lr(cfg, effective_batch(cfg, ranks), written))
+def _take(steps: tuple[Step, ...], launch: Launch) -> list[Note]:
+    return [note for step in steps for note in step(launch)]
+
+
+def _find_ranks(launch: Launch) -> list[Note]:
+    launch.ranks = count_ranks(launch.cfg.launcher)
+    return []
+
+
+def _check_optimizer(launch: Launch) -> list[Note]:
+    optimizer = (launch.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    try:
+        require_registered(optimizer.get('type'), launch.cfg.get('default_scope'))
+    except ValueError as error:
+        raise LaunchError(str(error)) from None
+    return []
+
+
+def _set_precision(launch: Launch) -> list[Note]:
+    if launch.options.amp:
+        enable_amp(launch.cfg)
+    require_gpu_for_amp(launch.cfg)
+    return []
+
+
+def _set_seed(launch: Launch) -> list[Note]:
+    cfg, seed = launch.cfg, launch.options.seed
+    if seed is not None:
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
+    return []
+
+
+def _choose_checkpoint(launch: Launch) -> list[Note]:
+    launch.checkpoint, notes = choose_checkpoint(launch.cfg, launch.options.resume)
     return notes
+
+
+def _set_total_batch(launch: Launch) -> list[Note]:
+    launch.written_batch = launch.cfg.get(TOTAL_BATCH)
+    return apply_total_batch_size(launch.cfg, launch.ranks, launch.options.total_batch_size)
+
+
+def _scale_learning_rate(launch: Launch) -> list[Note]:
+    if not launch.options.auto_scale_lr and not wants_scaling(launch.cfg):
+        return []
+    batch = effective_batch(launch.cfg, launch.ranks)
+    return [scale_lr(launch.cfg, batch, launch.written_batch)]
+
+
+def _check_checkpoint(launch: Launch) -> list[Note]:
+    compat.allow_own_checkpoints()
+    if launch.checkpoint is not None:
+        check_checkpoint(launch.cfg, launch.checkpoint, launch.checkpoint_from)
+    return []
+
+
+def _prepare_cpu(launch: Launch) -> list[Note]:
+    return prepare_cpu(launch.cfg)
+
+
+Step = Callable[[Launch], list[Note]]
+TRAINING: tuple[Step, ...] = (
+    _find_ranks,
+    _check_optimizer,
+    _set_precision,
+    _set_seed,
+    _choose_checkpoint,
+    _set_total_batch,
+    _scale_learning_rate,
+    _check_checkpoint,
+    _prepare_cpu,
+)
+TESTING: tuple[Step, ...] = (_find_ranks, _check_checkpoint, _prepare_cpu)

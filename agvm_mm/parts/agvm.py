@@ -112,14 +112,17 @@ class AGVMPart(Part):
             eps=float(settings.eps),
         )
         self._log = run.log
-        self.restart()
+        self._forget()
         run.log.say(report.start(settings, partition, communicator.size, run.accumulation))
 
     def restart(self) -> None:
         """Forget averages and scales, where the gradients are about to change in kind."""
+        self._forget()
+        self._log.drop(report.outdated(self.partition.names, {}))
+
+    def _forget(self) -> None:
         self.state = init_scales(len(self.partition))
         self.renewed = torch.zeros(len(self.partition), dtype=torch.bool)
-        self._log.drop(report.outdated(self.partition.names, {}))
 
     def scales(self, update: int) -> list[float]:
         """The multiplier of each module's learning rate on ``update``."""

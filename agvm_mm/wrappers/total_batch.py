@@ -6,13 +6,16 @@ lengths. A launcher that does not know the key trains another batch without a wo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_world_size
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, print_log
 
 from agvm_runs.work_dir import read_literals
+
+from ..checks import counted
 
 TOTAL_BATCH = 'total_batch_size'
 APPLIED = 'total_batch_size_applied'
@@ -37,11 +40,38 @@ def require_applied(cfg: Mapping[str, Any]) -> None:
     )
 
 
-def require_applied_here(hub: MessageHub) -> None:
-    """:func:`require_applied` where the config is known from the message hub alone.
+def check_applied_here(hub: MessageHub, accumulative_counts: int) -> None:
+    """:func:`require_applied` where only the message hub knows the config.
 
-    A run that has resumed finds the config of the run before it there and is let go.
+    A run that has resumed finds the config of the run before there (agvm_mm's own launch puts the
+    new one in its place). Its batch may have changed on purpose, so a change is a warning.
+
+    Args:
+        hub: of the run.
+        accumulative_counts: micro-batches of an update of this run.
+
+    Raises:
+        ValueError: see :func:`require_applied`.
     """
     text = hub.get_info('cfg', '')
-    if isinstance(text, str) and not hub.get_info('iter', 0):
-        require_applied(read_literals(text))
+    cfg = read_literals(text) if isinstance(text, str) else {}
+    if not hub.get_info('iter', 0):
+        require_applied(cfg)
+        return
+    applied, ranks = cfg.get(APPLIED), get_world_size()
+    if applied is None:
+        return
+    before = (applied['ranks'], applied['accumulative_counts'])
+    if before != (ranks, accumulative_counts):
+        print_log(
+            f'Resumed with another batch: the run before made updates of {TOTAL_BATCH}='
+            f'{cfg.get(TOTAL_BATCH)} images ({_shares(*before)}), and this run has '
+            f'{_shares(ranks, accumulative_counts)}; start it with the tools/train.py of agvm_mm, '
+            'or set optim_wrapper.accumulative_counts and the lengths yourself.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _shares(ranks: int, accumulative_counts: int) -> str:
+    return f'{counted(ranks, "rank")} with accumulative_counts={accumulative_counts}'

@@ -21,7 +21,7 @@ from .accumulate import accumulation
 from .binding import bind, unwrapped
 from .images import ImageCounter
 from .log import MessageHubLog
-from .total_batch import require_applied_here
+from .total_batch import check_applied_here
 from .unreduced import UnreducedParameters
 
 STEP_ORDER: tuple[type[Part], ...] = (AGVMPart, KFACPart, UnitClipPart, JoinedGroupsPart)
@@ -31,7 +31,10 @@ AGVM measures what the ranks have averaged. K-FAC bounds the step that is made, 
 learning rates. Groups are joined last, in whatever the others have made of them.
 """
 
-BIND_ORDER: tuple[type[Part], ...] = (KFACPart, AGVMPart, UnitClipPart, JoinedGroupsPart)
+BIND_ORDER: tuple[type[Part], ...] = (
+    KFACPart,
+    *(kind for kind in STEP_ORDER if kind is not KFACPart),
+)
 """The parts as they meet the model: AGVM may measure in the geometry of a part before it."""
 
 UPDATES_KEY = 'updates'
@@ -116,7 +119,7 @@ class PartsMixin(OptimWrapper):
         """Meet the model if no runner has counted before; otherwise as in MMEngine."""
         if not self._launch_checked:
             self._launch_checked = True
-            require_applied_here(self.message_hub)
+            check_applied_here(self.message_hub, self._accumulative_counts)
         if not self._bound:
             self._meet(model, self.message_hub.get_info('iter', 0))
         with super().optim_context(model):
@@ -239,7 +242,7 @@ class PartsMixin(OptimWrapper):
 
 @OPTIM_WRAPPERS.register_module()
 class PartsOptimWrapper(PartsMixin):
-    """MMEngine's :class:`OptimWrapper` with parts, each of them off by default.
+    """MMEngine's ``OptimWrapper`` with parts, each of them off by default.
 
     Arguments are those of :class:`PartsMixin`.
     """
@@ -257,7 +260,7 @@ class _LossScaled(PartsMixin, AmpOptimWrapper):
 
 @OPTIM_WRAPPERS.register_module()
 class PartsAmpOptimWrapper(_LossScaled):
-    """MMEngine's :class:`AmpOptimWrapper` with parts, each of them off by default.
+    """MMEngine's ``AmpOptimWrapper`` with parts, each of them off by default.
 
     Arguments are those of :class:`PartsMixin`.
     """
@@ -268,14 +271,14 @@ AGVM_DEFAULTS: Mapping[str, Any] = MappingProxyType({'agvm': {}, 'join_groups': 
 
 @OPTIM_WRAPPERS.register_module()
 class AGVMOptimWrapper(PartsMixin):
-    """:class:`PartsOptimWrapper` with AGVM on and groups of equal options joined by default."""
+    """``PartsOptimWrapper`` that measures with AGVM and joins equal groups by default."""
 
     part_defaults = AGVM_DEFAULTS
 
 
 @OPTIM_WRAPPERS.register_module()
 class AGVMAmpOptimWrapper(_LossScaled):
-    """:class:`PartsAmpOptimWrapper` with AGVM on and groups of equal options joined by default."""
+    """``PartsAmpOptimWrapper`` that measures with AGVM and joins equal groups by default."""
 
     part_defaults = AGVM_DEFAULTS
 

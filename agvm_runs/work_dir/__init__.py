@@ -1,7 +1,7 @@
 """What a run leaves behind as text; needs neither torch nor MMEngine."""
 
 from .files import FileError, read_json, read_lines, read_text, require_own, write_own
-from .literals import read_literals
+from .literals import read_literals, type_name
 from .results import distil, read_result, score_of, write_result
 from .scalars import find_scalars, is_training, module_curve, parse_lines
 
@@ -19,6 +19,7 @@ __all__ = [
     'read_text',
     'require_own',
     'score_of',
+    'type_name',
     'write_own',
     'write_result',
 ]

@@ -1,4 +1,4 @@
-"""Values of a config that MMEngine has dumped, read and never executed."""
+"""Values of a config that MMEngine has dumped, read and never executed, and their types."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ def read_literals(text: str) -> dict[str, Any]:
             except (ValueError, TypeError, RecursionError, MemoryError):
                 continue
     return found
+
+
+def type_name(entry: Any, default: str = '') -> str:
+    """The name in ``entry['type']`` without scope or module; ``default`` if there is none.
+
+    New-style configs have classes there.
+    """
+    kind = entry.get('type') if hasattr(entry, 'get') else None
+    if kind is None:
+        return default
+    name: str = kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
+    return name.rpartition('.')[2]
 
 
 def _value(node: ast.expr) -> Any:

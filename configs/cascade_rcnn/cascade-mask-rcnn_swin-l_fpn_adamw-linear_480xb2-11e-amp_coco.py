@@ -7,4 +7,8 @@
 #           configs/cascade_rcnn/cascade-mask-rcnn_swin-l_fpn_adamw-linear_480xb2-11e-amp_coco.py 8
 _base_ = './cascade-mask-rcnn_swin-l_fpn_agvm-adamw_480xb2-11e-amp_coco.py'
 
-optim_wrapper = dict(agvm=None, optimizer=dict(lr=1e-4 * 960 / 16))
+optim_wrapper = dict(
+    type='PartsAmpOptimWrapper',
+    agvm=None,
+    join_groups=True,
+    optimizer=dict(lr=1e-4 * 960 / 16))

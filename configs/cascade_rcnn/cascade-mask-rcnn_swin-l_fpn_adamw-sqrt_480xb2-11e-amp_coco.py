@@ -9,4 +9,4 @@
 #           configs/cascade_rcnn/cascade-mask-rcnn_swin-l_fpn_adamw-sqrt_480xb2-11e-amp_coco.py 8
 _base_ = './cascade-mask-rcnn_swin-l_fpn_agvm-adamw_480xb2-11e-amp_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsAmpOptimWrapper', agvm=None, join_groups=True)

@@ -8,10 +8,12 @@
 _base_ = './cascade-mask-rcnn_swin-l_fpn_agvm-adamw_480xb2-11e-amp_coco.py'
 
 optim_wrapper = dict(
+    type='PartsAmpOptimWrapper',
     optimizer=dict(
         _delete_=True,
         type='LAMBOptimizer',
         lr=0.005 * (960 / 512) ** 0.5,
         weight_decay=0.01),
     agvm=None,
+    join_groups=True,
     clip_grad=None)

@@ -8,4 +8,4 @@
 #           configs/faster_rcnn/faster-rcnn_r18_fpn_kfac-sgd_2xb16-16e_scenes.py 2
 _base_ = './faster-rcnn_r18_fpn_agvm-kfac-sgd_2xb16-16e_scenes.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None)

@@ -14,9 +14,8 @@ custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
 model = dict(roi_head=dict(bbox_head=dict(num_classes=6)))
 
 optim_wrapper = dict(
-    type='AGVMOptimWrapper',
+    type='PartsOptimWrapper',
     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
-    agvm=None,
     clip_grad=dict(max_norm=5.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=40, by_epoch=False),

@@ -7,4 +7,4 @@
 #           configs/faster_rcnn/faster-rcnn_r18_fpn_sgd_2xb16-16e_scenes.py 2
 _base_ = './faster-rcnn_r18_fpn_agvm-sgd_2xb16-16e_scenes.py'
 
-optim_wrapper = dict(optimizer=dict(lr=0.04), agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, optimizer=dict(lr=0.04))

@@ -7,4 +7,8 @@
 #           configs/faster_rcnn/faster-rcnn_r50_fpn_adamw-linear_768xb2-12e_coco.py 8
 _base_ = './faster-rcnn_r50_fpn_agvm-adamw_768xb2-12e_coco.py'
 
-optim_wrapper = dict(agvm=None, optimizer=dict(lr=2e-4 * 1536 / 16))
+optim_wrapper = dict(
+    type='PartsOptimWrapper',
+    agvm=None,
+    join_groups=True,
+    optimizer=dict(lr=2e-4 * 1536 / 16))

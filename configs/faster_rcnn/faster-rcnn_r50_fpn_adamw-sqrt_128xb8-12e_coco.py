@@ -9,4 +9,4 @@
 #           configs/faster_rcnn/faster-rcnn_r50_fpn_adamw-sqrt_128xb8-12e_coco.py 8
 _base_ = './faster-rcnn_r50_fpn_agvm-adamw_128xb8-12e_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, join_groups=True)

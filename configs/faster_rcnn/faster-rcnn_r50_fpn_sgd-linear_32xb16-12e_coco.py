@@ -7,4 +7,4 @@
 #           configs/faster_rcnn/faster-rcnn_r50_fpn_sgd-linear_32xb16-12e_coco.py 8
 _base_ = './faster-rcnn_r50_fpn_agvm-sgd_32xb16-12e_coco.py'
 
-optim_wrapper = dict(agvm=None, optimizer=dict(lr=0.02 * 512 / 16))
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, optimizer=dict(lr=0.02 * 512 / 16))

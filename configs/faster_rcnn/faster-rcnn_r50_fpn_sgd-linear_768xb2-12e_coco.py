@@ -7,4 +7,4 @@
 #           configs/faster_rcnn/faster-rcnn_r50_fpn_sgd-linear_768xb2-12e_coco.py 8
 _base_ = './faster-rcnn_r50_fpn_agvm-sgd_768xb2-12e_coco.py'
 
-optim_wrapper = dict(agvm=None, optimizer=dict(lr=0.02 * 1536 / 16))
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, optimizer=dict(lr=0.02 * 1536 / 16))

@@ -7,4 +7,4 @@
 #           configs/mask_rcnn/mask-rcnn_r50_fpn_sgd-linear_16xb16-12e_coco.py 8
 _base_ = './mask-rcnn_r50_fpn_agvm-sgd_16xb16-12e_coco.py'
 
-optim_wrapper = dict(agvm=None, optimizer=dict(lr=0.02 * 256 / 16))
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, optimizer=dict(lr=0.02 * 256 / 16))

@@ -9,4 +9,4 @@
 #           configs/mask_rcnn/mask-rcnn_r50_fpn_sgd-released_16xb16-16e_coco.py 8
 _base_ = './mask-rcnn_r50_fpn_agvm-released_16xb16-16e_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None)

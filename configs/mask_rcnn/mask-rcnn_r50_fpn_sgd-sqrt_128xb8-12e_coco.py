@@ -10,4 +10,4 @@
 #           configs/mask_rcnn/mask-rcnn_r50_fpn_sgd-sqrt_128xb8-12e_coco.py 8
 _base_ = './mask-rcnn_r50_fpn_agvm-sgd_128xb8-12e_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None)

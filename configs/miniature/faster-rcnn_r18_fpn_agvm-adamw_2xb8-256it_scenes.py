@@ -6,5 +6,6 @@
 _base_ = './faster-rcnn_r18_fpn_sgd_2xb8-256it_scenes.py'
 
 optim_wrapper = dict(
-    agvm=dict(_delete_=True, interval=2, begin=26, momentum=0.95),
+    type='AGVMOptimWrapper',
+    agvm=dict(interval=2, begin=26, momentum=0.95),
     optimizer=dict(_delete_=True, type='AdamW', lr=0.003, weight_decay=0.05))

@@ -6,5 +6,6 @@
 _base_ = './faster-rcnn_r18_fpn_sgd_8xb8-64it_scenes.py'
 
 optim_wrapper = dict(
-    agvm=dict(_delete_=True, interval=1, begin=6, momentum=0.9),
+    type='AGVMOptimWrapper',
+    agvm=dict(interval=1, begin=6, momentum=0.9),
     optimizer=dict(_delete_=True, type='AdamW', lr=0.0015, weight_decay=0.05))

@@ -6,5 +6,6 @@
 _base_ = './fpn_r18_sgd_16xb8-32it_scenes.py'
 
 optim_wrapper = dict(
-    agvm=dict(_delete_=True, interval=1, begin=3, momentum=0.8),
+    type='AGVMOptimWrapper',
+    agvm=dict(interval=1, begin=3, momentum=0.8),
     optimizer=dict(lr=0.453))

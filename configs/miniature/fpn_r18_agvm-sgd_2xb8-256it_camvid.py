@@ -6,5 +6,6 @@
 _base_ = './fpn_r18_sgd_2xb8-256it_camvid.py'
 
 optim_wrapper = dict(
-    agvm=dict(_delete_=True, interval=2, begin=26, momentum=0.95),
+    type='AGVMOptimWrapper',
+    agvm=dict(interval=2, begin=26, momentum=0.95),
     optimizer=dict(lr=0.64))

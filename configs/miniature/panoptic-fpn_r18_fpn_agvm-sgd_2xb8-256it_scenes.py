@@ -5,4 +5,4 @@
 # Command:  python -m lab.miniature --recipes panoptic-fpn_r18_fpn_agvm-sgd_2xb8-256it_scenes
 _base_ = './panoptic-fpn_r18_fpn_sgd_2xb8-256it_scenes.py'
 
-optim_wrapper = dict(agvm=dict(_delete_=True, interval=2, begin=26, momentum=0.95))
+optim_wrapper = dict(type='AGVMOptimWrapper', agvm=dict(interval=2, begin=26, momentum=0.95))

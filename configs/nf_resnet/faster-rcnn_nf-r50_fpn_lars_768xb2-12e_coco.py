@@ -10,6 +10,7 @@
 _base_ = './faster-rcnn_nf-r50_fpn_agvm-sgd-agc_768xb2-12e_coco.py'
 
 optim_wrapper = dict(
+    type='PartsOptimWrapper',
     optimizer=dict(
         _delete_=True,
         type='LARSOptimizer',
@@ -18,4 +19,5 @@ optim_wrapper = dict(
         weight_decay=1e-4,
         trust_coefficient=0.01),
     agvm=None,
+    join_groups=True,
     clip_grad=None)

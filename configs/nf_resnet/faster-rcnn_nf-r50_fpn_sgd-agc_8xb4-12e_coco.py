@@ -9,4 +9,4 @@
 #           configs/nf_resnet/faster-rcnn_nf-r50_fpn_sgd-agc_8xb4-12e_coco.py 8
 _base_ = './faster-rcnn_nf-r50_fpn_agvm-sgd-agc_8xb4-12e_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, join_groups=True)

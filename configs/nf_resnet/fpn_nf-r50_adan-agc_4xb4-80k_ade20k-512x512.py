@@ -10,9 +10,11 @@
 _base_ = './fpn_nf-r50_agvm-sgd-agc_4xb4-80k_ade20k-512x512.py'
 
 optim_wrapper = dict(
+    type='PartsOptimWrapper',
     optimizer=dict(
         _delete_=True,
         type='AdanOptimizer',
         lr=1e-3,
         weight_decay=0.02),
-    agvm=None)
+    agvm=None,
+    join_groups=True)

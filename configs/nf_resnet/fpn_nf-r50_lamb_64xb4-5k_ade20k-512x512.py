@@ -10,10 +10,12 @@
 _base_ = './fpn_nf-r50_agvm-sgd-agc_64xb4-5k_ade20k-512x512.py'
 
 optim_wrapper = dict(
+    type='PartsOptimWrapper',
     optimizer=dict(
         _delete_=True,
         type='LAMBOptimizer',
         lr=0.005 * (256 / 512) ** 0.5,
         weight_decay=0.01),
     agvm=None,
+    join_groups=True,
     clip_grad=None)

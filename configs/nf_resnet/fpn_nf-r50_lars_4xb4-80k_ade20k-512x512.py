@@ -10,6 +10,7 @@
 _base_ = './fpn_nf-r50_agvm-sgd-agc_4xb4-80k_ade20k-512x512.py'
 
 optim_wrapper = dict(
+    type='PartsOptimWrapper',
     optimizer=dict(
         _delete_=True,
         type='LARSOptimizer',
@@ -18,4 +19,5 @@ optim_wrapper = dict(
         weight_decay=5e-4,
         trust_coefficient=0.01),
     agvm=None,
+    join_groups=True,
     clip_grad=None)

@@ -10,4 +10,4 @@
 #           configs/nf_resnet/fpn_nf-r50_sgd-agc_64xb4-5k_ade20k-512x512.py 8
 _base_ = './fpn_nf-r50_agvm-sgd-agc_64xb4-5k_ade20k-512x512.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, join_groups=True)

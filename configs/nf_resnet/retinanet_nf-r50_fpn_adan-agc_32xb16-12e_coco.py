@@ -10,9 +10,11 @@
 _base_ = './retinanet_nf-r50_fpn_agvm-sgd-agc_32xb16-12e_coco.py'
 
 optim_wrapper = dict(
+    type='PartsOptimWrapper',
     optimizer=dict(
         _delete_=True,
         type='AdanOptimizer',
         lr=1e-3 * (512 / 16) ** 0.5,
         weight_decay=0.02),
-    agvm=None)
+    agvm=None,
+    join_groups=True)

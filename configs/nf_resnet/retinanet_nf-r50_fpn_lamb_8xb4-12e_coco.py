@@ -10,10 +10,12 @@
 _base_ = './retinanet_nf-r50_fpn_agvm-sgd-agc_8xb4-12e_coco.py'
 
 optim_wrapper = dict(
+    type='PartsOptimWrapper',
     optimizer=dict(
         _delete_=True,
         type='LAMBOptimizer',
         lr=0.005 * (32 / 512) ** 0.5,
         weight_decay=0.01),
     agvm=None,
+    join_groups=True,
     clip_grad=None)

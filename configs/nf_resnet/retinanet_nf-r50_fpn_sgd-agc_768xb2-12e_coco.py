@@ -10,4 +10,4 @@
 #           configs/nf_resnet/retinanet_nf-r50_fpn_sgd-agc_768xb2-12e_coco.py 8
 _base_ = './retinanet_nf-r50_fpn_agvm-sgd-agc_768xb2-12e_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, join_groups=True)

@@ -8,6 +8,7 @@
 _base_ = './panoptic-fpn_r50_fpn_agvm-sgd_128xb8-12e_coco.py'
 
 optim_wrapper = dict(
+    type='PartsOptimWrapper',
     optimizer=dict(
         _delete_=True,
         type='LAMBOptimizer',

@@ -7,4 +7,4 @@
 #           configs/panoptic_fpn/panoptic-fpn_r50_fpn_sgd-linear_128xb8-12e_coco.py 8
 _base_ = './panoptic-fpn_r50_fpn_agvm-sgd_128xb8-12e_coco.py'
 
-optim_wrapper = dict(agvm=None, optimizer=dict(lr=0.02 * 1024 / 16))
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, optimizer=dict(lr=0.02 * 1024 / 16))

@@ -9,4 +9,4 @@
 #           configs/panoptic_fpn/panoptic-fpn_r50_fpn_sgd-sqrt_16xb16-12e_coco.py 8
 _base_ = './panoptic-fpn_r50_fpn_agvm-sgd_16xb16-12e_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None)

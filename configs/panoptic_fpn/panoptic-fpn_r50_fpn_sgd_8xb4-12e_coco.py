@@ -7,4 +7,4 @@
 #           configs/panoptic_fpn/panoptic-fpn_r50_fpn_sgd_8xb4-12e_coco.py 8
 _base_ = './panoptic-fpn_r50_fpn_agvm-sgd_8xb4-12e_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None)

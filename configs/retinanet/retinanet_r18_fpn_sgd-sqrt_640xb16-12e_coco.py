@@ -9,4 +9,4 @@
 #           configs/retinanet/retinanet_r18_fpn_sgd-sqrt_640xb16-12e_coco.py 8
 _base_ = './retinanet_r18_fpn_agvm-sgd_640xb16-12e_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None)

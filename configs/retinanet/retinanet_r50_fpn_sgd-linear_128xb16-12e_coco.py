@@ -7,4 +7,4 @@
 #           configs/retinanet/retinanet_r50_fpn_sgd-linear_128xb16-12e_coco.py 8
 _base_ = './retinanet_r50_fpn_agvm-sgd_128xb16-12e_coco.py'
 
-optim_wrapper = dict(agvm=None, optimizer=dict(lr=0.01 * 2048 / 16))
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, optimizer=dict(lr=0.01 * 2048 / 16))

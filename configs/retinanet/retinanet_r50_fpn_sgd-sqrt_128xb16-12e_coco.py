@@ -9,4 +9,4 @@
 #           configs/retinanet/retinanet_r50_fpn_sgd-sqrt_128xb16-12e_coco.py 8
 _base_ = './retinanet_r50_fpn_agvm-sgd_128xb16-12e_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None)

@@ -8,4 +8,4 @@
 #           configs/sem_fpn/fpn_r50_sgd-linear_64xb4-5k_ade20k-512x512.py 8
 _base_ = './fpn_r50_agvm-sgd_64xb4-5k_ade20k-512x512.py'
 
-optim_wrapper = dict(agvm=None, optimizer=dict(lr=0.01 * 256 / 16))
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, optimizer=dict(lr=0.01 * 256 / 16))

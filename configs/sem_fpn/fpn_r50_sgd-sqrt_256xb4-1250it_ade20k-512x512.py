@@ -9,4 +9,4 @@
 #           configs/sem_fpn/fpn_r50_sgd-sqrt_256xb4-1250it_ade20k-512x512.py 8
 _base_ = './fpn_r50_agvm-sgd_256xb4-1250it_ade20k-512x512.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None)

@@ -8,4 +8,8 @@
 #           configs/swin/faster-rcnn_swin-t_fpn_adamw-linear_128xb8-12e_coco.py 8
 _base_ = './faster-rcnn_swin-t_fpn_agvm-adamw_128xb8-12e_coco.py'
 
-optim_wrapper = dict(agvm=None, optimizer=dict(lr=1e-4 * 1024 / 16))
+optim_wrapper = dict(
+    type='PartsOptimWrapper',
+    agvm=None,
+    join_groups=True,
+    optimizer=dict(lr=1e-4 * 1024 / 16))

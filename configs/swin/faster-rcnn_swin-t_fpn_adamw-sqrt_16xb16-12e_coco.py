@@ -9,4 +9,4 @@
 #           configs/swin/faster-rcnn_swin-t_fpn_adamw-sqrt_16xb16-12e_coco.py 8
 _base_ = './faster-rcnn_swin-t_fpn_agvm-adamw_16xb16-12e_coco.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, join_groups=True)

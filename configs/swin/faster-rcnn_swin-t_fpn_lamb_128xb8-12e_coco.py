@@ -9,10 +9,12 @@
 _base_ = './faster-rcnn_swin-t_fpn_agvm-adamw_128xb8-12e_coco.py'
 
 optim_wrapper = dict(
+    type='PartsOptimWrapper',
     optimizer=dict(
         _delete_=True,
         type='LAMBOptimizer',
         lr=0.005 * (1024 / 512) ** 0.5,
         weight_decay=0.01),
     agvm=None,
+    join_groups=True,
     clip_grad=None)

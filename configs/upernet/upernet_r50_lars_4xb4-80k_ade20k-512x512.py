@@ -9,6 +9,7 @@
 _base_ = './upernet_r50_agvm-sgd_4xb4-80k_ade20k-512x512.py'
 
 optim_wrapper = dict(
+    type='PartsOptimWrapper',
     optimizer=dict(
         _delete_=True,
         type='LARSOptimizer',

@@ -8,4 +8,4 @@
 #           configs/upernet/upernet_r50_sgd-linear_16xb4-20k_ade20k-512x512.py 8
 _base_ = './upernet_r50_agvm-sgd_16xb4-20k_ade20k-512x512.py'
 
-optim_wrapper = dict(agvm=None, optimizer=dict(lr=0.01 * 64 / 16))
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, optimizer=dict(lr=0.01 * 64 / 16))

@@ -9,4 +9,4 @@
 #           configs/upernet/upernet_r50_sgd-sqrt_16xb4-20k_ade20k-512x512.py 8
 _base_ = './upernet_r50_agvm-sgd_16xb4-20k_ade20k-512x512.py'
 
-optim_wrapper = dict(agvm=None)
+optim_wrapper = dict(type='PartsOptimWrapper', agvm=None)

@@ -74,7 +74,7 @@ def test_a_family_starts_from_the_weights_of_its_standard_recipe(path: Path) -> 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
 def test_agvm_is_on_where_the_name_says_so(path: Path) -> None:
-    agvm = load(path).optim_wrapper.agvm
+    agvm = load(path).optim_wrapper.get('agvm')
     assert (agvm is not None) == recipe_of(path).method.startswith('agvm-')
     if agvm is not None:
         warm_up = load(path).param_scheduler[0].end

@@ -132,13 +132,18 @@ class TestRules:
         optimizer = named.get(recipe.method, 'AdamW' if 'adamw' in recipe.method else 'SGD')
         assert wrapper.optimizer.type == optimizer
         assert OPTIMIZERS.get(optimizer) is not None
-        assert wrapper.type == 'AGVM{}OptimWrapper'.format('Amp' if '-amp' in path.stem else '')
+        house = 'AGVM' if recipe.method.startswith('agvm-') else 'Parts'
+        mixed = 'Amp' if '-amp' in path.stem else ''
+        assert wrapper.type == f'{house}{mixed}OptimWrapper'
         assert OPTIM_WRAPPERS.get(wrapper.type) is not None
         assert (wrapper.agvm is not None) == recipe.method.startswith('agvm-')
+        # A constructor that makes a group of every parameter needs them joined for the step.
+        many = 'paramwise_cfg' in wrapper and house == 'Parts'
+        assert wrapper.get('join_groups', False) == many
         clipping = wrapper.get('clip_grad')
         split_window(clipping)  # raises on a bad window
-        adaptive = UnitClipPart.from_config(clipping)  # and on a bad option
-        assert (adaptive is not None) == recipe.method.endswith('-agc')
+        by_units = UnitClipPart.from_config(clipping)  # and on a bad option
+        assert (by_units is not None) == recipe.method.endswith('-agc')
 
     @every_recipe
     def test_length_of_training(self, path: Path) -> None:
@@ -205,7 +210,7 @@ class TestRules:
         ours, theirs = plain(cfg), plain(load(siblings[0]))
         wrappers = ours.pop('optim_wrapper'), theirs.pop('optim_wrapper')
         assert ours == theirs
-        allowed = {'agvm', 'optimizer'} | (
+        allowed = {'type', 'agvm', 'optimizer'} | (
             {'clip_grad'} if recipe.method in ('lars', 'lamb') else set()
         )
         different = {key for key in wrappers[1] if wrappers[0].get(key) != wrappers[1][key]}
@@ -216,7 +221,7 @@ class TestRules:
             'sgd-agc',
             'kfac-sgd',
         ):
-            assert different == {'agvm'}
+            assert different == {'type', 'agvm'}
 
     @pytest.mark.parametrize(
         'path', [p for p in PATHS if '_agvm-kfac-' in p.name], ids=lambda path: path.stem

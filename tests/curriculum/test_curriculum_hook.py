@@ -14,7 +14,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from agvm_mm.curriculum.presets import PRESETS
 from agvm_mm.curriculum.stages import Schedule
-from agvm_mm.launch.schedule import schedule_by_micro_batch, schedule_by_update
+from agvm_mm.launch.lengths import schedule_by_micro_batch, schedule_by_update
 
 FULL = [dict(share=1.0, ratio=1.0)]
 HALF_FIRST = [dict(share=0.5, ratio=0.5), dict(share=0.5, ratio=1.0)]

@@ -8,13 +8,13 @@ import pytest
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
-from agvm_mm.launch.amp import enable_amp, require_gpu_for_amp
 from agvm_mm.launch.errors import LaunchError
+from agvm_mm.launch.machine import enable_amp, require_gpu_for_amp
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('agvm_mm.launch.amp.get_device', lambda: 'cuda')
+    monkeypatch.setattr('agvm_mm.launch.machine.get_device', lambda: 'cuda')
 
 
 def amp(**wrapper: Any) -> Config:
@@ -29,7 +29,9 @@ def amp(**wrapper: Any) -> Config:
     [
         ('OptimWrapper', 'AmpOptimWrapper'),
         ('AGVMOptimWrapper', 'AGVMAmpOptimWrapper'),
+        ('PartsOptimWrapper', 'PartsAmpOptimWrapper'),
         ('agvm_mm.AGVMOptimWrapper', 'agvm_mm.AGVMAmpOptimWrapper'),
+        ('PartsOptimWrapper', 'PartsAmpOptimWrapper'),
         (OptimWrapper, 'AmpOptimWrapper'),
     ],
 )
@@ -64,20 +66,22 @@ def test_other_wrappers_are_refused(name: str) -> None:
 
 
 def test_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('agvm_mm.launch.amp.get_device', lambda: 'cpu')
+    monkeypatch.setattr('agvm_mm.launch.machine.get_device', lambda: 'cpu')
     with pytest.raises(LaunchError, match='--amp needs a GPU'):
         amp(type='OptimWrapper')
 
 
-@pytest.mark.parametrize('name', ['AmpOptimWrapper', 'agvm_mm.AGVMAmpOptimWrapper'])
+@pytest.mark.parametrize(
+    'name', ['AmpOptimWrapper', 'agvm_mm.AGVMAmpOptimWrapper', 'PartsAmpOptimWrapper']
+)
 def test_a_config_with_mixed_precision_needs_one_too(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     cfg = Config(dict(optim_wrapper=dict(type=name)))
     for device in ('cuda', 'npu'):
-        monkeypatch.setattr('agvm_mm.launch.amp.get_device', lambda device=device: device)
+        monkeypatch.setattr('agvm_mm.launch.machine.get_device', lambda device=device: device)
         require_gpu_for_amp(cfg)
-    monkeypatch.setattr('agvm_mm.launch.amp.get_device', lambda: 'cpu')
+    monkeypatch.setattr('agvm_mm.launch.machine.get_device', lambda: 'cpu')
     plain = name.rpartition('.')[2].replace('Amp', '')
     with pytest.raises(LaunchError, match=f"needs a GPU and none was found; allowed is '{plain}'"):
         require_gpu_for_amp(cfg)

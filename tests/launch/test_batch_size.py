@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.config import Config
 
-from agvm_mm.launch.batch_size import (
+from agvm_mm.launch.batch import (
     accumulative_counts,
     apply_total_batch_size,
     effective_batch,

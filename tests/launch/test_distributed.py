@@ -12,22 +12,22 @@ from listening import ATTEMPTS, free_port, listening_addresses
 from mmengine.config import Config
 from torch import nn
 
-from agvm_mm.launch import distributed
-from agvm_mm.launch.distributed import count_ranks, prepare_cpu, set_local_rank
+from agvm_mm.launch import machine
 from agvm_mm.launch.errors import LaunchError
+from agvm_mm.launch.machine import count_ranks, prepare_cpu, set_local_rank
 
 
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Records the process groups that would be started; no GPU, no launcher's variables."""
     calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(distributed, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr(machine, 'get_device', lambda: 'cpu')
 
     def record(*args: Any, **options: Any) -> None:
         calls.append(dict(args=args, **options))
 
-    monkeypatch.setattr(distributed.dist, 'init_process_group', record)
-    for names in distributed.VARIABLES.values():
+    monkeypatch.setattr(machine.dist, 'init_process_group', record)
+    for names in machine.VARIABLES.values():
         for name in (*names, 'MASTER_ADDR', 'MASTER_PORT', 'GLOO_SOCKET_IFNAME'):
             # Set first, so that what the code sets itself is taken back as well.
             monkeypatch.setenv(name, '')
@@ -153,7 +153,7 @@ def test_one_process_or_a_gpu_needs_nothing(
     sync = dict(norm_cfg=dict(type='SyncBN'))
     alone = Config(dict(launcher='none', model=sync))
     assert prepare_cpu(alone) == []
-    monkeypatch.setattr(distributed, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(machine, 'get_device', lambda: 'cuda')
     cfg, notes = prepared(model=sync)
     assert notes == []
     assert cfg.model.norm_cfg.type == 'SyncBN'
@@ -165,7 +165,7 @@ def test_slurm_and_mpi_variables_reach_torch(
     started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('MASTER_ADDR', 'node0')
-    for value, name in zip(('6', '5', '1'), distributed.VARIABLES['mpi']):
+    for value, name in zip(('6', '5', '1'), machine.VARIABLES['mpi']):
         monkeypatch.setenv(name, value)
     assert count_ranks('mpi') == 6
     prepare_cpu(Config(dict(launcher='mpi')))
@@ -174,7 +174,7 @@ def test_slurm_and_mpi_variables_reach_torch(
 
 
 def test_mpi_needs_the_address_of_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in distributed.VARIABLES['mpi']:
+    for name in machine.VARIABLES['mpi']:
         monkeypatch.setenv(name, '0')
     with pytest.raises(LaunchError, match='mpi needs MASTER_ADDR'):
         prepare_cpu(Config(dict(launcher='mpi')))

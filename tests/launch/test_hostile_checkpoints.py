@@ -22,8 +22,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from agvm_mm import compat
+from agvm_mm.launch.checkpoint import OPT_OUT, require_plain
 from agvm_mm.launch.errors import LaunchError
-from agvm_mm.launch.trust import OPT_OUT, require_plain
 
 pytestmark = [
     pytest.mark.slow,

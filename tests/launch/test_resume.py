@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
 import launch_toy
@@ -11,10 +13,14 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from agvm_mm.launch.checkpoint import (
+    check_checkpoint,
+    choose_checkpoint,
+    find_damage,
+    require_plain,
+)
 from agvm_mm.launch.errors import LaunchError, Note
-from agvm_mm.launch.resume import check_resume, find_damage, set_resume
 from agvm_mm.launch.runner import TrainOptions, build_runner, prepare_training
-from agvm_mm.launch.trust import require_plain
 
 
 def save(path: Path) -> Path:
@@ -37,7 +43,14 @@ def flip_a_byte(path: Path) -> Path:
 
 def check(work_dir: Path, resume: str) -> list[Note]:
     cfg = Config(dict(work_dir=str(work_dir), load_from='pretrained.pth'))
-    return set_resume(cfg, resume) + check_resume(cfg)
+    return start(cfg, resume)
+
+
+def start(cfg: Config, resume: str | None) -> list[Note]:
+    checkpoint, notes = choose_checkpoint(cfg, resume)
+    if checkpoint is not None:
+        check_checkpoint(cfg, checkpoint, 'load_from')
+    return notes
 
 
 @pytest.fixture
@@ -169,7 +182,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise OSError(5, 'Input/output error')
 
-    monkeypatch.setattr('agvm_mm.launch.archive.ZipFile', fail)
+    monkeypatch.setattr('agvm_mm.launch.checkpoint.ZipFile', fail)
     assert find_damage(path) == 'it cannot be read (Input/output error)'
 
 
@@ -194,7 +207,8 @@ def test_a_deleted_latest_checkpoint(work_dir: Path) -> None:
 def test_nothing_to_resume_is_a_warning(tmp_path: Path) -> None:
     for load_from, start in ((None, 'from scratch'), ('a.pth', 'from load_from=a.pth')):
         cfg = Config(dict(work_dir=str(tmp_path), load_from=load_from))
-        (note,) = set_resume(cfg, 'auto') + check_resume(cfg)
+        checkpoint, (note,) = choose_checkpoint(cfg, 'auto')
+        assert checkpoint == load_from
         assert note.level == logging.WARNING
         assert (
             note.text == f'Nothing to resume in {tmp_path} (no last_checkpoint): training {start}.'
@@ -204,7 +218,7 @@ def test_nothing_to_resume_is_a_warning(tmp_path: Path) -> None:
 
 def test_nothing_to_resume_by_the_config_is_a_warning_too(tmp_path: Path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path), resume=True))
-    (note,) = set_resume(cfg, None) + check_resume(cfg)
+    (note,) = start(cfg, None)
     assert note.text.endswith('training from scratch.') and cfg.resume is False
 
 
@@ -212,9 +226,9 @@ def test_auto_forgets_the_pretrained_weights_where_there_is_a_later_checkpoint(
     work_dir: Path,
 ) -> None:
     cfg = Config(dict(work_dir=str(work_dir), load_from='pretrained.pth'))
-    assert set_resume(cfg, 'auto') == []
+    assert choose_checkpoint(cfg, 'auto') == (str(work_dir / 'iter_110.pth'), [])
     assert (cfg.resume, cfg.load_from) == (True, None)
-    assert set_resume(cfg, 'a.pth') == []
+    assert choose_checkpoint(cfg, 'a.pth') == ('a.pth', [])
     assert (cfg.resume, cfg.load_from) == (True, 'a.pth')
 
 
@@ -240,15 +254,33 @@ def test_a_job_that_always_resumes_starts_from_the_pretrained_weights(tmp_path: 
 
 def test_without_the_flag_the_config_decides(tmp_path: Path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path), load_from='missing.pth'))
-    assert set_resume(cfg, None) == []
-    assert check_resume(cfg) == []
+    assert choose_checkpoint(cfg, None) == ('missing.pth', [])
     cfg.resume = True
-    with pytest.raises(LaunchError, match='missing.pth'):
-        check_resume(cfg)
+    with pytest.raises(LaunchError, match='missing.pth cannot be resumed'):
+        start(cfg, None)
     # FlexibleRunner
     cfg.resume, cfg.load_from = 'other.pth', None
-    with pytest.raises(LaunchError, match='other.pth'):
-        check_resume(cfg)
+    with pytest.raises(LaunchError, match='other.pth cannot be resumed'):
+        start(cfg, None)
+
+
+def test_the_latest_checkpoint_is_looked_up_and_read_once(
+    work_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+
+    def record(of: Callable[..., Any]) -> Callable[..., Any]:
+        def read(path: Any, *args: Any, **kwargs: Any) -> Any:
+            reads.append(Path(path).name)
+            return of(path, *args, **kwargs)
+
+        return read
+
+    monkeypatch.setattr(Path, 'read_text', record(Path.read_text))
+    monkeypatch.setattr('agvm_mm.launch.checkpoint.ZipFile', record(ZipFile))
+    cfg = Config(dict(work_dir=str(work_dir), launcher='none'))
+    assert prepare_training(cfg, TrainOptions(resume='auto')) == []
+    assert sorted(reads) == ['iter_110.pth', 'last_checkpoint']
 
 
 def test_remote_and_directory_checkpoints_are_left_to_mmengine(tmp_path: Path) -> None:
@@ -256,7 +288,7 @@ def test_remote_and_directory_checkpoints_are_left_to_mmengine(tmp_path: Path) -
     with pytest.raises(LaunchError, match='cannot be resumed from: it is a directory'):
         check(tmp_path, str(tmp_path))
     cfg = Config(dict(work_dir=str(tmp_path), strategy=dict(type='DeepSpeedStrategy')))
-    assert set_resume(cfg, str(tmp_path)) + check_resume(cfg) == []
+    assert start(cfg, str(tmp_path)) == []
 
 
 def test_the_home_directory_is_mmengines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

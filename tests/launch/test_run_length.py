@@ -8,12 +8,14 @@ from typing import Any
 import launch_toy
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from agvm_mm.launch.runner import TrainOptions, build_runner, prepare_training
 
 pytestmark = pytest.mark.usefixtures('quick_start')
 
+MODULES = dict(weight=['conv.weight'], bias=['conv.bias'])
 BY_ITERATION = dict(type='CheckpointHook', by_epoch=False, interval=4)
 
 
@@ -28,7 +30,7 @@ def wrapper(counts: int = 2, **keys: Any) -> dict[str, Any]:
         type='AGVMOptimWrapper',
         optimizer=optimizer,
         accumulative_counts=counts,
-        agvm=dict(anchor='conv', interval=1),
+        agvm=dict(modules=MODULES, anchor='weight', interval=1),
         **keys,
     )
 
@@ -272,3 +274,64 @@ def test_a_total_batch_that_was_applied_for_other_ranks(tmp_path: Path) -> None:
     cfg.total_batch_size_applied = dict(ranks=2, images=2, accumulative_counts=2)
     with pytest.raises(ValueError, match='total_batch_size is 8 in the config'):
         Runner.from_cfg(cfg).train()
+
+
+def total_batch(work_dir: Path, **overrides: Any) -> Config:
+    """A config of 4 images an update, which takes 2 micro-batches here."""
+    cfg = launch_toy.config(
+        work_dir,
+        experiment_name=work_dir.name,
+        optim_wrapper=dict(type='PartsOptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
+        train_cfg=dict(by_epoch=False, max_iters=4),
+        total_batch_size=4,
+        **overrides,
+    )
+    cfg.launcher = 'none'
+    return cfg
+
+
+@pytest.fixture
+def halfway(tmp_path: Path) -> Path:
+    """The checkpoint of update 3 of 4 of a run that tools/train.py started."""
+    cfg = total_batch(tmp_path / 'before')
+    build_runner(cfg, prepare_training(cfg, TrainOptions())).train()
+    return tmp_path / 'before' / 'iter_6.pth'
+
+
+def other_batches(work_dir: Path) -> list[str]:
+    (log,) = work_dir.glob('*/*.log')
+    return [line for line in log.read_text().splitlines() if 'the run before made' in line]
+
+
+def test_another_launcher_resumes_with_another_batch(halfway: Path, tmp_path: Path) -> None:
+    """Its wrapper accumulates nothing, and knows the config of the run before alone."""
+    cfg = total_batch(tmp_path / 'after', resume=True, load_from=str(halfway))
+    cfg.train_cfg.max_iters = 8
+    Runner.from_cfg(cfg).train()
+    (line,) = other_batches(tmp_path / 'after')
+    assert line.partition('WARNING - ')[2] == (
+        'Resumed with another batch: the run before made updates of total_batch_size=4 images '
+        '(1 rank with accumulative_counts=2), and this run has 1 rank with accumulative_counts=1; '
+        'start it with the tools/train.py of agvm_mm, or set optim_wrapper.accumulative_counts '
+        'and the lengths yourself.'
+    )
+
+
+@pytest.mark.parametrize('total', [None, 8])
+def test_a_launch_of_ours_resumes_without_a_word(
+    halfway: Path, tmp_path: Path, total: int | None
+) -> None:
+    """With another batch as well, which the command line then asks for."""
+    cfg = total_batch(tmp_path / 'after')
+    options = TrainOptions(resume=str(halfway), total_batch_size=total)
+    build_runner(cfg, prepare_training(cfg, options)).train()
+    assert other_batches(tmp_path / 'after') == []
+
+
+def test_another_launcher_resumes_a_written_config(halfway: Path, tmp_path: Path) -> None:
+    """It has the accumulation that the batch takes."""
+    cfg = total_batch(tmp_path / 'after')
+    prepare_training(cfg, TrainOptions())
+    cfg.merge_from_dict(dict(resume=True, load_from=str(halfway)))
+    Runner.from_cfg(cfg).train()
+    assert other_batches(tmp_path / 'after') == []

@@ -16,7 +16,7 @@ import pytest
 import torch
 from listening import ATTEMPTS, free_port
 
-from agvm_mm.launch.distributed import VARIABLES
+from agvm_mm.launch.machine import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'

@@ -20,8 +20,8 @@ from launcher import ROOT
 from mmengine.logging import HistoryBuffer
 
 from agvm_mm import compat
+from agvm_mm.launch.checkpoint import OPT_OUT, require_plain
 from agvm_mm.launch.errors import LaunchError
-from agvm_mm.launch.trust import OPT_OUT, require_plain
 
 
 class _Payload:

@@ -211,7 +211,7 @@ def test_a_checkpoint_is_a_plain_one_and_an_entry_more(case):
     plain_model, plain = _build(case, dict(type='OptimWrapper'))
     _train(case, plain_model, plain, 0, 1)
     plain_state = plain.state_dict()
-    assert {*state} == {*plain_state, 'agvm'}
+    assert {*state} == {*plain_state, 'agvm', 'updates'}
     assert state['state'].keys() == plain_state['state'].keys()
     assert [{**group, 'lr': 0} for group in state['param_groups']] == [
         {**group, 'lr': 0} for group in plain_state['param_groups']

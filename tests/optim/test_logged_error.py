@@ -46,7 +46,7 @@ def _logged(gradients: np.ndarray) -> dict[str, float]:
 
 def _error(gradients: np.ndarray) -> float:
     """The equation at the top for one module."""
-    mean_square = np.square(gradients).sum(2).mean(1)  # A and B of docs/design.md
+    mean_square = np.square(gradients).sum(2).mean(1)  # A and B of docs/contributing/design.md
     square_mean = np.square(gradients.mean(1)).sum(1)
     numerator = 2 * (mean_square - square_mean)
     denominator = (SAMPLES - 2) * square_mean + mean_square

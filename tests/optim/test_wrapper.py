@@ -188,7 +188,7 @@ def _scalars(rank: int) -> dict[str, float]:
         model.train_step(detection_batch((rank, step)), wrapper)
     hub = MessageHub.get_current_instance()
     return {k: v.current() for k, v in hub.log_scalars.items() if 'agvm' in k} | {
-        'images': wrapper.part(AGVMPart).collector._images
+        'images': wrapper.part(AGVMPart).images
     }
 
 
@@ -200,7 +200,7 @@ def test_phi_noise_scale_and_scaled_rate_reach_the_message_hub():
         assert scalars[f'train/agvm/{module}.lr'] == pytest.approx(SGD['lr'] * scale)
     assert scalars['train/agvm/scale/backbone'] == 1.0
     assert any(k.startswith('train/agvm/noise_scale/') for k in scalars)
-    assert scalars['images'] == 2
+    assert scalars['images'] == 4  # 2 ranks x 2 images
 
 
 def _bind(agvm: Any, change=None, accumulative_counts: int = 2) -> None:

@@ -28,7 +28,7 @@ pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
 import faults
 import training_runs as runs
 
-from agvm_mm.launch.resume import find_damage
+from agvm_mm.launch.checkpoint import find_damage
 
 KILL_CONFIG = runs.CONFIG.with_name('kill_faster_rcnn.py')
 

@@ -15,7 +15,7 @@ from agvm_mm.analysis.predict.forecast import Plan, run, write
 from agvm_mm.analysis.predict.kept import FORMAT, read
 from agvm_mm.analysis.predict.render import tables
 from agvm_mm.analysis.style import paths_of
-from agvm_mm.launch.bounds import require_at_least, settle_window
+from agvm_mm.launch.command_line import require_at_least, settle_window
 from agvm_mm.launch.errors import LaunchError, exit_with_sentence
 from agvm_runs.work_dir import require_own
 

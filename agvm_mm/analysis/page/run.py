@@ -19,9 +19,9 @@ from agvm_runs.work_dir import (
     read_lines,
     read_literals,
     read_text,
+    type_name,
 )
 
-from ...launch.naming import type_name
 from ...parts.settings import AGVMSettings
 from ..history import CurveRecorder, History
 from ..predict.kept import is_prediction, require_whole

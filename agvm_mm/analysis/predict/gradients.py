@@ -14,8 +14,8 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor
 
+from ...launch.checkpoint import require_plain
 from ...launch.runner import load_config
-from ...launch.trust import require_plain
 from ...statistics import ModulePartition, partition_parameters
 from .small_batch import agvm_keys, make_updates, small_batch_rate, wrapper_config
 

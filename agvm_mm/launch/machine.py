@@ -1,8 +1,9 @@
-"""Ranks: how many there are, and how they find each other without a GPU.
+"""The machine of a launch: how many ranks it starts, and whether it has a GPU.
 
-MMEngine cannot start DDP on the CPU by itself: its ``init_dist`` selects a CUDA device, and its
-``wrap_model`` passes that device on to DDP. Here gloo is initialised before the Runner is built,
-which then leaves the process group alone, and the model wrapper is told that there is no device.
+MMEngine has mixed precision on GPUs only, and cannot start DDP without one: its ``init_dist``
+selects a CUDA device, and its ``wrap_model`` passes that device on to DDP. Here gloo is initialised
+before the Runner is built, which then leaves the process group alone, and the model wrapper is told
+that there is no device.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from agvm_runs.work_dir import type_name
+
 from .errors import LaunchError, Note
-from .naming import type_name
 
 # Where each launcher says how many ranks there are, which one this is and where on its machine.
 VARIABLES = {
@@ -30,6 +32,11 @@ VARIABLES = {
     'mpi': ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
 LOOPBACK = ('127.0.0.1', 'localhost')
+AMP_OF = {
+    'OptimWrapper': 'AmpOptimWrapper',
+    'AGVMOptimWrapper': 'AGVMAmpOptimWrapper',
+    'PartsOptimWrapper': 'PartsAmpOptimWrapper',
+}
 SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 
 
@@ -57,6 +64,40 @@ def set_local_rank(launcher: str, local_rank: int) -> None:
         os.environ['LOCAL_RANK'] = os.environ.get(name, str(local_rank))
 
 
+def require_gpu_for_amp(cfg: Config) -> None:
+    """Stop where a config asks for mixed precision and there is no GPU.
+
+    Raises:
+        LaunchError: there is no GPU.
+    """
+    name = type_name(cfg.get('optim_wrapper'))
+    for plain, mixed in AMP_OF.items():
+        if name == mixed and get_device() == 'cpu':
+            raise LaunchError(
+                f'optim_wrapper.type={mixed!r} needs a GPU and none was found; allowed is '
+                f'{plain!r}.'
+            )
+
+
+def enable_amp(cfg: Config) -> None:
+    """Replace the optimizer wrapper by its mixed-precision form; one that has it is left as it is.
+
+    Raises:
+        LaunchError: the wrapper has no such form, or there is no GPU.
+    """
+    if get_device() == 'cpu':
+        raise LaunchError('--amp needs a GPU and none was found: leave it out.')
+    wrapper = cfg.optim_wrapper
+    name = type_name(wrapper, default='OptimWrapper')
+    if name in AMP_OF.values():
+        return
+    if name not in AMP_OF:
+        allowed = ', '.join([*AMP_OF, *AMP_OF.values()])
+        raise LaunchError(f'--amp cannot change optim_wrapper.type={name!r}; allowed is {allowed}.')
+    wrapper['type'] = _under_scope_of(wrapper.get('type'), AMP_OF[name])
+    wrapper.setdefault('loss_scale', 'dynamic')
+
+
 def prepare_cpu(cfg: Config) -> list[Note]:
     """On a machine without a GPU start gloo and change what a config needs changed there.
 
@@ -69,6 +110,12 @@ def prepare_cpu(cfg: Config) -> list[Note]:
     _set_model_wrapper(cfg)
     _start_gloo(cfg)
     return notes
+
+
+def _under_scope_of(kind: Any, name: str) -> str:
+    """``name`` under the scope prefix, if any, of the type ``kind``."""
+    scope = kind.rpartition('.')[0] if isinstance(kind, str) else ''
+    return f'{scope}.{name}' if scope else name
 
 
 def _replace_sync_bn(cfg: Config) -> list[Note]:

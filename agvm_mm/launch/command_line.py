@@ -1,12 +1,46 @@
-"""What the tools that make many runs check their command lines with."""
+"""What the commands share: arguments, and the checks of their numbers."""
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from mmengine.config import DictAction
+
 from .errors import LaunchError
+from .machine import VARIABLES, set_local_rank
+
+
+def add_shared_arguments(parser: ArgumentParser) -> None:
+    """Add MMDetection's arguments for the work directory, overrides and the launcher."""
+    parser.add_argument('--work-dir', help='directory for logs and checkpoints')
+    add_cfg_options(parser)
+    parser.add_argument(
+        '--launcher', choices=['none', *VARIABLES], default='none', help='what started the ranks'
+    )
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='for launchers that pass it'
+    )
+
+
+def add_cfg_options(parser: ArgumentParser) -> None:
+    """Add MMDetection's argument for overrides."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, as in optim_wrapper.optimizer.lr=0.01 or '
+        'key="[(a,b),(c,d)]" (quoted, without blanks)',
+    )
+
+
+def parse(parser: ArgumentParser) -> Namespace:
+    """Parse the command line and tell MMEngine the local rank."""
+    args = parser.parse_args()
+    set_local_rank(args.launcher, args.local_rank)
+    return args
 
 
 def require_at_least(args: Namespace, bounds: Mapping[str, int]) -> None:
