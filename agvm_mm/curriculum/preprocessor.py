@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import is_number, require
+from agvm_runs.checks import is_number, require
+
 from .geometry import Grid
 from .lanczos import lanczos_resize
 from .lowpass import ALIGNS, fourier_crop, small_size

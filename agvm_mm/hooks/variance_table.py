@@ -14,7 +14,8 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from ..checks import is_count, require
+from agvm_runs.checks import is_count, require
+
 from ..parts import AGVMPart
 from ..parts.report import ModuleRow
 from ..wrappers import PartsMixin
