@@ -77,7 +77,7 @@ setup(
             'mmdet>=3.3',
             'mmsegmentation>=1.2',
         ],
-        # LARS and Adan; everything else of the package goes without.
+        # LARS, Adan and SOAP; everything else of the package goes without.
         'optimizers': ['pytorch_optimizer>=4.1'],
         'dev': [
             'coverage>=7.10',

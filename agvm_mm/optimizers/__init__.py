@@ -3,14 +3,23 @@
 from .adan import build_adan
 from .lamb import LAMBOptimizer
 from .lars import build_lars
+from .muon import MuonOptimizer
+from .muon_constructor import MuonOptimWrapperConstructor
+from .muon_split import MuonSplit, split_parameters
 from .parameterwise import register_parameterwise
 from .second_moments import SecondMoment, register_second_moment
+from .soap import build_soap
 
 __all__ = [
     'LAMBOptimizer',
+    'MuonOptimWrapperConstructor',
+    'MuonOptimizer',
+    'MuonSplit',
     'SecondMoment',
     'build_adan',
     'build_lars',
+    'build_soap',
     'register_parameterwise',
     'register_second_moment',
+    'split_parameters',
 ]

@@ -1,4 +1,4 @@
-"""Where LARS and Adan come from.
+"""Where LARS, Adan and SOAP come from.
 
 They and LAMB are registered as ``LARSOptimizer``, ``AdanOptimizer``, ``LAMBOptimizer``: the bare
 names may already be taken in MMEngine's registry (bitsandbytes brings its ``LARS`` and ``LAMB``) or
@@ -11,13 +11,16 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+import torch
 from mmengine.registry import OPTIMIZERS
 
-BARE_NAMES = ('Adan', 'LAMB', 'LARS')
+BARE_NAMES = ('Adan', 'LAMB', 'LARS', 'Muon')
 
 
 def require_registered(optimizer: Any, scope: str | None) -> None:
-    """Refuse the bare name of one of our optimizers in a config, where nobody registered it.
+    """Refuse the bare name of one of our optimizers in a config if nobody has registered it.
+
+    torch's own ``Muon``, which MMEngine registers, steps matrices alone and fits no detector.
 
     Args:
         optimizer: ``optim_wrapper.optimizer.type``.
@@ -29,11 +32,18 @@ def require_registered(optimizer: Any, scope: str | None) -> None:
     if optimizer not in BARE_NAMES:
         return
     with OPTIMIZERS.switch_scope_and_registry(scope) as registry:
-        if registry.get(optimizer) is None:
-            raise ValueError(
-                f'optim_wrapper.optimizer.type is {optimizer!r}, which is not registered; set it '
-                f'to {optimizer + "Optimizer"!r}, the one of agvm_mm.'
-            )
+        found = registry.get(optimizer)
+    if optimizer == 'Muon' and found is getattr(torch.optim, 'Muon', None):
+        raise ValueError(
+            "optim_wrapper.optimizer.type is 'Muon', which steps matrices alone; set it to "
+            "'MuonOptimizer', the one of agvm_mm, with "
+            "optim_wrapper.constructor='MuonOptimWrapperConstructor'."
+        )
+    if found is None:
+        raise ValueError(
+            f'optim_wrapper.optimizer.type is {optimizer!r}, which is not registered; set it '
+            f'to {optimizer + "Optimizer"!r}, the one of agvm_mm.'
+        )
 
 
 def import_library(wanted_by: str) -> ModuleType:

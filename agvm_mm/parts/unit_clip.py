@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from agvm_runs.checks import is_number, is_one_of, require, require_known
 
+from ..optimizers.prediction_layers import prediction_layers
 from .clip_window import WHERE, split_window
 from .part import Part, Pass, Run
-from .prediction_layers import prediction_layers
 from .units import GAIN_MODES, UnitView, clip_units_, view_transposed_units, view_units
 
 DEFAULTS = dict(clip_factor=0.01, eps=1e-3, exclude='cls', gain_mode='vector')

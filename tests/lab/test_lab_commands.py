@@ -13,6 +13,7 @@ REFUSED = {
     'lab.curriculum_statistics': ['OUT', '--counts', '1'],
     'lab.updates_to_target': ['x.py', '--loss', '1', '--score', '1', '--out', 'x.json'],
     'lab.estimator_quality': ['x.py', '--horizon', '1'],
+    'lab.optimizer_cost': ['--rounds', '0'],
     'lab.benchmark': ['--ranks', '1'],
     'lab.effective_batch': ['retinanet', '--updates', '5', '--window', '6'],
     'lab.scaling_model': ['--gpus', '8', '0'],

@@ -32,6 +32,11 @@ def test_a_bare_name_is_refused_in_one_sentence(name: str) -> None:
     assert f'{name}Optimizer' in OPTIMIZERS
 
 
+def test_torchs_muon_is_answered_with_ours() -> None:
+    with pytest.raises(LaunchError, match="'MuonOptimizer'.*'MuonOptimWrapperConstructor'"):
+        prepare_training(_config('Muon'), TrainOptions())
+
+
 @pytest.mark.parametrize('kind', ['SGD', 'LAMBOptimizer', SGD, None])
 def test_other_types_are_left_to_mmengine(kind: Any) -> None:
     require_registered(kind, 'mmengine')
@@ -39,8 +44,11 @@ def test_other_types_are_left_to_mmengine(kind: Any) -> None:
 
 @pytest.mark.parametrize('name', BARE_NAMES)
 def test_a_name_that_someone_registered_is_theirs(name: str) -> None:
-    OPTIMIZERS.register_module(name=name, module=SGD)
+    before = OPTIMIZERS.module_dict.get(name)
+    OPTIMIZERS.register_module(name=name, module=SGD, force=True)
     try:
         require_registered(name, 'mmengine')
     finally:
         OPTIMIZERS.module_dict.pop(name)
+        if before is not None:
+            OPTIMIZERS.register_module(name=name, module=before)

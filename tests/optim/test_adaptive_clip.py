@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from agvm_mm import AGVMOptimWrapper
 from agvm_mm.compat import has_compiled_ops
+from agvm_mm.optimizers.prediction_layers import prediction_layers
 from agvm_mm.parts import AGVMPart
-from agvm_mm.parts.prediction_layers import prediction_layers
 from agvm_mm.parts.units import clip_units_, view_transposed_units, view_units
 
 _COUNT = itertools.count()

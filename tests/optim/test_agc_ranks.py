@@ -71,7 +71,7 @@ def test_two_ranks_equal_one_process_bit_for_bit() -> None:
 
 
 def test_classifier_of_the_detector_is_left_alone() -> None:
-    from agvm_mm.parts.prediction_layers import prediction_layers
+    from agvm_mm.optimizers.prediction_layers import prediction_layers
 
     model = tiny_retinanet()
     assert prediction_layers(model, regression=False) == ['bbox_head.retina_cls']

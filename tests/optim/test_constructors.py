@@ -111,6 +111,17 @@ CASES = {
     'BEiT with layer decay': _layer_decay(
         beit, 6, scope='mmseg', paramwise=dict(num_layers=4), batch=segmentation_batch
     ),
+    'Muon and its rest': Case(
+        resnet,
+        dict(
+            optimizer=dict(
+                type='MuonOptimizer', lr=1e-3, weight_decay=0.05, rest=dict(lr_ratio=0.5)
+            ),
+            constructor='MuonOptimWrapperConstructor',
+            paramwise_cfg=dict(norm_decay_mult=0.0),
+        ),
+        2,
+    ),
     'shared parameters': Case(
         rtmdet,
         dict(

@@ -24,7 +24,9 @@ REFUSED = {'LBFGS', 'ZeroRedundancyOptimizer'}
 BROKEN = {'SparseAdam'}
 # Reads the learning rate on its first step alone.
 WITHOUT_RATE = {'Rprop'}
-FROM_LIBRARY = {'AdanOptimizer', 'LARSOptimizer'}
+FROM_LIBRARY = {'AdanOptimizer', 'LARSOptimizer', 'SOAPOptimizer'}
+# Needs to be told which parameters are matrices.
+SPLIT = {'MuonOptimizer': 'MuonOptimWrapperConstructor'}
 
 NAMES = sorted(
     name
@@ -65,6 +67,7 @@ def _build(name: str, agvm: dict[str, Any] | None) -> tuple[Net, Any]:
     model = Net()
     config = dict(
         type='AGVMOptimWrapper',
+        constructor=SPLIT.get(name, 'DefaultOptimWrapperConstructor'),
         optimizer=dict(type=name, lr=LR),
         accumulative_counts=2,
         agvm=None if agvm is None else dict(interval=1, begin=1, momentum=0.5, **agvm),
@@ -102,7 +105,8 @@ def _replay(name: str, steps: list[Step]) -> list[Tensor]:
     """The bare optimizer with a group a module, on the rates and gradients of ``steps``."""
     torch.manual_seed(0)
     parameters = list(Net().parameters())
-    groups = [dict(params=[parameter]) for parameter in parameters]
+    matrices = dict(use_muon=True) if name in SPLIT else {}
+    groups = [dict(params=[parameter], **matrices) for parameter in parameters]
     optimizer = OPTIMIZERS.build(dict(type=name, params=groups, lr=LR))
     for rates, gradients in steps:
         for rate, positions in rates:
@@ -162,4 +166,5 @@ def test_an_optimizer_with_groups_of_its_own_is_refused_at_the_start(name):
 
 def test_the_exceptions_are_registered_and_the_rest_is_not_empty():
     assert ABSTRACT | REFUSED | BROKEN | WITHOUT_RATE <= set(NAMES)
-    assert {'SGD', 'AdamW', 'ASGD', 'LAMBOptimizer', *FROM_LIBRARY} <= set(WORKING)
+    known = {'SGD', 'AdamW', 'ASGD', 'LAMBOptimizer', *FROM_LIBRARY, *SPLIT}
+    assert known <= set(WORKING)
