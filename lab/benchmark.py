@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from agvm_mm.launch.command_line import require_at_least
-from agvm_mm.launch.errors import exit_with_sentence
+from agvm_runs.errors import exit_with_sentence
 
 from .cost.models import MODELS_BY_NAME
 from .cost.ranks import run

@@ -23,8 +23,9 @@ from typing import Any
 import torch
 
 from agvm_mm.launch.command_line import require_at_least, setting_text
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import load_config
+from agvm_runs.errors import exit_with_sentence
 from agvm_runs.work_dir import require_own, write_own
 
 from .curves.curve_plot import plot_curves

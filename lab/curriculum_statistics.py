@@ -3,7 +3,7 @@
 python -m lab.curriculum_statistics OUT --data work_dirs/curriculum
 
 Trains the small detector of the curriculum with AGVM measuring at every update and changing
-nothing, keeps all estimates, and replays both policies on them; see agvm_mm/analysis/carry_over.py.
+nothing, keeps all estimates, and replays both policies on them; see lab/curves/carry_over.py.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from mmengine.hooks import Hook
 
 from agvm_mm.curriculum import CurriculumHook
 from agvm_mm.launch.command_line import require_at_least
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 from agvm_mm.parts import AGVMPart
 from agvm_mm.statistics import ScaleConfig, VarianceEstimate
+from agvm_runs.errors import exit_with_sentence
 from agvm_runs.work_dir import require_own, type_name, write_own
 
 from .curves.carry_over import errors

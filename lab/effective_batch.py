@@ -13,9 +13,10 @@ import torch
 from mmengine.logging import MMLogger
 
 import agvm_mm  # noqa: F401  registers what configs name
-from agvm_mm.analysis.predict.forecast import Plan, write
 from agvm_mm.launch.command_line import require_at_least, settle_window
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+from agvm_mm.launch.errors import LaunchError
+from agvm_mm.predict.forecast import Plan, write
+from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
 from agvm_runs.work_dir import read_json, require_own
 

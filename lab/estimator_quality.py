@@ -13,14 +13,14 @@ import torch
 from mmengine.logging import MMLogger
 
 import agvm_mm  # noqa: F401  registers what configs name
-from agvm_mm.analysis.predict.gradients import GradientSource
-from agvm_mm.analysis.predict.small_batch import agvm_keys
-from agvm_mm.analysis.predict.stream import measure_levels
 from agvm_mm.launch.command_line import require_at_least
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence
-from agvm_mm.parts.settings import AGVMSettings
+from agvm_mm.launch.errors import LaunchError
+from agvm_mm.predict.gradients import GradientSource
+from agvm_mm.predict.small_batch import agvm_keys
+from agvm_mm.predict.stream import measure_levels
 from agvm_mm.statistics import ScaleConfig
-from agvm_mm.statistics.constants import AVERAGES
+from agvm_runs.errors import exit_with_sentence
+from agvm_runs.settings import AVERAGES, AGVMSettings
 from agvm_runs.work_dir import require_own, write_own
 
 from .quality.gram import gram_matrices

@@ -25,8 +25,9 @@ from pathlib import Path
 import torch
 
 from agvm_mm.launch.command_line import require_at_least
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import load_config
+from agvm_runs.errors import exit_with_sentence
 from agvm_runs.reproduce import TABLES
 from agvm_runs.work_dir import distil, read_literals, read_result, score_of, write_result
 

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import agvm_mm  # noqa: F401  registers the optimizers
 from agvm_mm.launch.command_line import require_at_least
-from agvm_mm.launch.errors import exit_with_sentence
+from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
 from agvm_runs.work_dir import require_own, write_own
 
@@ -54,7 +54,7 @@ class Launches(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """See :class:`TorchDispatchMode`."""
+        """Count the operation and run it."""
         name = func.overloadpacket.__name__
         aliases = [found.alias_info for found in func._schema.returns]
         view = any(alias is not None and not alias.is_write for alias in aliases)

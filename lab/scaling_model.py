@@ -8,7 +8,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from agvm_mm.launch.command_line import require_at_least
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+from agvm_mm.launch.errors import LaunchError
+from agvm_runs.errors import exit_with_sentence
 
 from .scaling.cluster import Cluster, read_cluster
 from .scaling.model import (

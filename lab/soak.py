@@ -18,7 +18,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import agvm_mm  # noqa: F401  registers what configs name
-from agvm_mm.launch.errors import exit_with_sentence
+from agvm_runs.errors import exit_with_sentence
 from agvm_runs.work_dir import require_own, write_own
 
 from .faults.launch import SoakError, run

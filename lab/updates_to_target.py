@@ -22,8 +22,9 @@ from typing import Any
 from mmengine.logging import MMLogger
 
 from agvm_mm.launch.command_line import add_cfg_options, require_at_least, setting_text
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
+from agvm_runs.errors import exit_with_sentence
 from agvm_runs.work_dir import read_json, require_own, write_own
 
 from .curves.curve_plot import plot_courses

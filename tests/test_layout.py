@@ -88,6 +88,18 @@ def test_nothing_that_is_installed_imports_the_laboratory():
     assert found == []
 
 
+@pytest.mark.parametrize('folder', ['agvm_runs', 'tools'])
+def test_what_reads_runs_imports_neither_torch_nor_the_package_that_trains(folder: str):
+    found = {
+        f'{path.name}: {name}'
+        for path in (ROOT / folder).rglob('*.py')
+        if folder == 'agvm_runs' or path.name in ('report.py', 'plot_variance.py', 'reproduce.py')
+        for name in re.findall(r'^ *(?:from|import) (\w+)', path.read_text(), re.MULTILINE)
+        if name in ('agvm_mm', 'lab', 'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg')
+    }
+    assert found == set()
+
+
 @pytest.mark.parametrize(
     'line',
     [

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from agvm_runs.errors import UserError, exit_with_sentence
 from agvm_runs.reproduce import TABLES, rows_of, to_csv, to_markdown, to_summary, to_terminal
 from agvm_runs.reproduce.commands import Hardware
 
@@ -61,25 +62,22 @@ def main() -> None:
     """Read and print."""
     args = parse_args()
     hardware = Hardware(args.gpus, args.gpus_per_node, args.seconds_per_image)
-    try:
-        tables = {
-            name: (table, rows_of(table, ROOT / 'configs', args.work_root, args.seed, hardware))
-            for name, table in TABLES.items()
-            if args.table in ('all', name)
-        }
-    except ValueError as error:
-        sys.exit(f'error: {error}')
+    tables = {
+        name: (table, rows_of(table, ROOT / 'configs', args.work_root, args.seed, hardware))
+        for name, table in TABLES.items()
+        if args.table in ('all', name)
+    }
     every = [row for _, rows in tables.values() for row in rows]
     obstacles = [row.obstacle for row in every if row.obstacle]
     if obstacles and not any(row.plan for row in every):
-        sys.exit(f'error: {obstacles[0]}')
+        raise UserError(obstacles[0])
     if args.format == 'csv':
         print(to_csv(tables), end='')
         return
     if args.format == 'summary':
         text = to_summary(tables.values())
         if not text:
-            sys.exit(f'error: no finished run below {args.work_root}.')
+            raise UserError(f'no finished run below {args.work_root}.')
         print(text)
         return
     # A pipe has no width of its own and must not break the rows.
@@ -93,4 +91,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with exit_with_sentence():
+        main()

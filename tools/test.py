@@ -6,8 +6,8 @@ import argparse
 
 from agvm_mm.launch import testing
 from agvm_mm.launch.command_line import add_shared_arguments, parse
-from agvm_mm.launch.errors import exit_with_sentence
 from agvm_mm.launch.runner import build_runner, leave_process_group, load_config, prepare_testing
+from agvm_runs.errors import exit_with_sentence
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from agvm_mm.launch.command_line import add_shared_arguments, parse
-from agvm_mm.launch.errors import exit_with_sentence
 from agvm_mm.launch.runner import (
     TrainOptions,
     build_runner,
@@ -13,6 +12,7 @@ from agvm_mm.launch.runner import (
     load_config,
     prepare_training,
 )
+from agvm_runs.errors import exit_with_sentence
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from mmengine.registry import TRANSFORMS
 
-from ..checks import require
+from agvm_runs.checks import require
+
 from .settings import HIGHEST
 
 MIXED = 'mix_results'

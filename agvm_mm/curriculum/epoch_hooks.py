@@ -15,7 +15,8 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from ..checks import is_count
+from agvm_runs.checks import is_count
+
 from .stages import Schedule
 
 # What a hook acts at, and the number that it gives to the first epoch or iteration.

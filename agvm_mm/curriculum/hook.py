@@ -11,7 +11,8 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
-from ..checks import is_number, require
+from agvm_runs.checks import is_number, require
+
 from ..parts import AGVMPart
 from ..wrappers import PartsMixin, accumulation, set_accumulation
 from .augmentation import set_strength

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import is_number, require
+from agvm_runs.checks import is_number, require
+
 from .geometry import Grid
 from .lanczos import lanczos_resize
 from .lowpass import ALIGNS, fourier_crop, small_size
@@ -61,7 +62,7 @@ class LowFrequencyMixin:
         self.ratio = 1.0
 
     def forward(self, data: Any, training: bool = False) -> Any:
-        """See :class:`mmengine.model.BaseDataPreprocessor`."""
+        """Make a training batch smaller, then do what the base preprocessor does."""
         if training and self.ratio < 1:
             data = self._shrink(self.cast_data(data))  # type: ignore[attr-defined]
         return super().forward(data, training)  # type: ignore[misc]

@@ -21,7 +21,7 @@ class LowFreqSegDataPreprocessor(LowFrequencyMixin, SegDataPreProcessor):
     size: tuple[int, ...] | None
 
     def forward(self, data: Any, training: bool = False) -> Any:
-        """See :class:`mmengine.model.BaseDataPreprocessor`."""
+        """Pad a training batch to the small size instead of ``size``."""
         full = self.size
         if training and full is not None:
             self.size = tuple(small_size(side, self.ratio) for side in full)

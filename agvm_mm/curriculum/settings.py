@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ..checks import is_count, is_number, require
+from agvm_runs.checks import is_count, is_number, require
+
 from .presets import PRESETS
 from .stages import Stage
 

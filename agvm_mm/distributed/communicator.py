@@ -57,7 +57,7 @@ class _Done:
     """A collective of one rank."""
 
     def wait(self) -> None:
-        """See :class:`Pending`."""
+        """Return at once."""
 
 
 class SingleProcess:
@@ -68,27 +68,27 @@ class SingleProcess:
     concurrent = True
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
-        """See :class:`Communicator`."""
+        """The tensor itself."""
         return tensor
 
     def all_reduce_max(self, tensor: Tensor) -> Tensor:
-        """See :class:`Communicator`."""
+        """The tensor itself."""
         return tensor
 
     def start_reduce(self, tensor: Tensor, rank: int) -> Pending:
-        """See :class:`Communicator`."""
+        """Nothing to move."""
         return _Done()
 
     def start_broadcast(self, tensor: Tensor, rank: int) -> Pending:
-        """See :class:`Communicator`."""
+        """Nothing to move."""
         return _Done()
 
     def reduce_half_to_first(self, tensor: Tensor) -> Tensor:
-        """See :class:`Communicator`."""
+        """The tensor itself."""
         return tensor
 
     def in_first_half(self) -> bool:
-        """See :class:`Communicator`."""
+        """False, because half of one rank is none."""
         return False
 
 
@@ -114,33 +114,33 @@ class ProcessGroupCommunicator:
         self._half = dist.new_group(ranks[: self.size // 2]) if halves and self.size > 3 else None
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
-        """See :class:`Communicator`."""
+        """Sum over the group, in place."""
         dist.all_reduce(tensor, group=self._group)
         return tensor
 
     def all_reduce_max(self, tensor: Tensor) -> Tensor:
-        """See :class:`Communicator`."""
+        """Largest values over the group, in place."""
         dist.all_reduce(tensor, dist.ReduceOp.MAX, group=self._group)
         return tensor
 
     def start_reduce(self, tensor: Tensor, rank: int) -> Pending:
-        """See :class:`Communicator`."""
+        """Begin to sum to a rank of the group, in place."""
         work: Pending = dist.reduce(tensor, dst=self._ranks[rank], group=self._group, async_op=True)
         return work
 
     def start_broadcast(self, tensor: Tensor, rank: int) -> Pending:
-        """See :class:`Communicator`."""
+        """Begin to copy a rank's tensor to the group, in place."""
         work: Pending = dist.broadcast(
             tensor, src=self._ranks[rank], group=self._group, async_op=True
         )
         return work
 
     def reduce_half_to_first(self, tensor: Tensor) -> Tensor:
-        """See :class:`Communicator`."""
+        """Sum over the group of the first half, in place at its first rank."""
         if self._half is not None:
             dist.reduce(tensor, dst=self._ranks[0], group=self._half)
         return tensor
 
     def in_first_half(self) -> bool:
-        """See :class:`Communicator`."""
+        """Whether this rank is in the smaller or equal first half."""
         return self.rank < self.size // 2

@@ -1,6 +1,7 @@
 """How the moments of the gradient are collected: hooks on parameters and one small collective."""
 
-from ..statistics.constants import ESTIMATORS
+from agvm_runs.settings import ESTIMATORS
+
 from .all_pairs import AllPairs
 from .build import build_collector
 from .collector import BlockPreconditioner, Collector, Preconditioner

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from agvm_runs.settings import ESTIMATORS
+
 from ..distributed import Communicator
 from ..statistics import ModulePartition
-from ..statistics.constants import ESTIMATORS
 from .all_pairs import AllPairs
 from .collector import BlockPreconditioner, Collector, Preconditioner
 from .half_split import HalfSplitMicroBatches, HalfSplitRanks

@@ -12,7 +12,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.optim import Optimizer
 
-from ..checks import is_count
+from agvm_runs.checks import is_count
+
 from ..optimizers.adan import restart_adan
 from ..wrappers import accumulation
 

@@ -24,7 +24,7 @@ class KFACStateHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """See :class:`mmengine.hooks.Hook`."""
+        """Wrap the runner's ``save_checkpoint``."""
         wrapper, save = runner.optim_wrapper, runner.save_checkpoint
         part = wrapper.part(KFACPart) if isinstance(wrapper, PartsMixin) else None
         if part is None:

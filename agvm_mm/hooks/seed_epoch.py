@@ -27,5 +27,5 @@ class SeedEpochHook(Hook):
         require_applied(runner.cfg)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """See :class:`mmengine.hooks.Hook`."""
+        """Seed all random numbers."""
         set_random_seed(runner.seed + STRIDE * runner.epoch, diff_rank_seed=True)

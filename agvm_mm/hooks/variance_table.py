@@ -14,7 +14,8 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from ..checks import is_count, require
+from agvm_runs.checks import is_count, require
+
 from ..parts import AGVMPart
 from ..parts.report import ModuleRow
 from ..wrappers import PartsMixin
@@ -43,12 +44,12 @@ class VarianceTableHook(Hook):
         self.interval = interval
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """See :class:`mmengine.hooks.Hook`."""
+        """Print the table every ``interval`` epochs."""
         if self.interval is not None and self.every_n_epochs(runner, self.interval):
             self._print(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """See :class:`mmengine.hooks.Hook`."""
+        """Print the table once more."""
         self._print(runner)
 
     @master_only

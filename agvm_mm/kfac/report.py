@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..checks import counted
+from agvm_runs.checks import counted
+
 from .distribution import full_size, packed_size
 from .preconditioner import KFAC
 from .solve import solution_shapes

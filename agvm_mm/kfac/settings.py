@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from ..checks import any_of, is_count, is_number, is_one_of, require, require_known
+from agvm_runs.checks import any_of, is_count, is_number, is_one_of, require, require_known
+
 from .solve import SOLVERS
 
 WHERE = 'optim_wrapper.kfac'

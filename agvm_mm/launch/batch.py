@@ -38,9 +38,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from agvm_runs.checks import counted
 from agvm_runs.work_dir import type_name
 
-from ..checks import counted
 from ..wrappers.total_batch import APPLIED as MARK
 from ..wrappers.total_batch import TOTAL_BATCH as KEY
 from .errors import LaunchError, Note

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
-from agvm_runs.work_dir import FileError
+from agvm_runs.errors import UserError
 
 
-class LaunchError(ValueError):
+class LaunchError(UserError):
     """A launch that cannot work; the message is one sentence for the person who started it."""
 
 
@@ -20,12 +17,3 @@ class Note(NamedTuple):
 
     text: str
     level: int = logging.INFO
-
-
-@contextmanager
-def exit_with_sentence() -> Iterator[None]:
-    """End with the sentence of a :class:`LaunchError` or of a file on stderr, and exit code 1."""
-    try:
-        yield
-    except (LaunchError, FileError) as error:
-        sys.exit(f'error: {error}')

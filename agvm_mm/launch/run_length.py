@@ -16,7 +16,8 @@ from mmengine.hooks import CheckpointHook, Hook, ParamSchedulerHook
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from ..checks import counted
+from agvm_runs.checks import counted
+
 from ..curriculum import ComputeParamSchedulerHook
 from ..hooks import UpdateParamSchedulerHook
 from ..parts import AGVMPart

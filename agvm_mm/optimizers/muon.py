@@ -21,7 +21,8 @@ from mmengine.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..checks import any_of, is_count, is_number, is_one_of, require
+from agvm_runs.checks import any_of, is_count, is_number, is_one_of, require
+
 from .buckets import Entry, Group, buckets, gradients, with_gradients
 from .closure import Closure, evaluate
 from .matrices import Matrices, by_share, orthogonalized, shape_of

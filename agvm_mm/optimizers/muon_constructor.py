@@ -11,7 +11,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 from torch import nn
 
-from ..checks import require_known
+from agvm_runs.checks import require_known
+
 from .muon import MuonOptimizer
 from .muon_split import EXCLUDED, PREDICTION, WHERE, split_parameters
 

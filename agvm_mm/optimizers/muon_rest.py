@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from ..checks import any_of, is_number, is_one_of, require, require_known
+from agvm_runs.checks import any_of, is_number, is_one_of, require, require_known
+
 from .buckets import Entry, buckets, gradients
 
 WHERE = 'optim_wrapper.optimizer.rest'

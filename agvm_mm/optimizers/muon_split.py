@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ..checks import any_of, is_one_of, require
+from agvm_runs.checks import any_of, is_one_of, require
+
 from .prediction_layers import prediction_layers
 
 WHERE = 'optim_wrapper.paramwise_cfg.muon'

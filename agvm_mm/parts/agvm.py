@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agvm_runs.settings import WHERE, AGVMSettings
+
 from ..distributed import Communicator, ProcessGroupCommunicator, SingleProcess
 from ..gradients import BlockPreconditioner, Collector, build_collector
 from ..optimizers.parameterwise import is_parameterwise
@@ -27,7 +29,6 @@ from ..statistics import (
 from . import report
 from .learning_rates import LearningRatePlan, split_warning
 from .part import Part, Pass, Run
-from .settings import WHERE, AGVMSettings
 
 STATE_VERSION = 5
 SHOWN = 6  # parts of a model in a sentence
@@ -39,7 +40,7 @@ class AGVMPart(Part):
     On an estimation step the order is: measure, scale the learning rates, step, restore.
 
     Args:
-        values: the keys of :class:`agvm_mm.parts.settings.AGVMSettings`.
+        values: the keys of :class:`agvm_runs.settings.AGVMSettings`.
 
     Attributes:
         settings: the checked keys.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import is_count, require
+from agvm_runs.checks import is_count, require
 
 WHERE = 'optim_wrapper.clip_grad'
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
-from ..checks import require
+from agvm_runs.checks import require
+
 from ..optimizers.parameterwise import is_parameterwise
 from .part import Part, Pass, Run
 

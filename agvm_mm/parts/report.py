@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import counted
+from agvm_runs.checks import counted
+from agvm_runs.settings import AGVMSettings
+
 from ..statistics import ModulePartition, ScaleState
-from .settings import AGVMSettings
 
 QUANTITIES = ('phi', 'phi_se', 'noise_scale')
 

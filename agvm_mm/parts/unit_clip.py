@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..checks import is_number, is_one_of, require, require_known
+from agvm_runs.checks import is_number, is_one_of, require, require_known
+
 from ..optimizers.prediction_layers import prediction_layers
 from .clip_window import WHERE, split_window
 from .part import Part, Pass, Run

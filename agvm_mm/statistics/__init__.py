@@ -1,14 +1,7 @@
 """The maths of AGVM: modules, moments, normalised variance, scales. Needs torch alone."""
 
 from .estimate import VarianceEstimate
-from .moments import (
-    cosine_estimate,
-    moment_estimate,
-    noise,
-    noise_scale,
-    normalised_variance,
-    signal,
-)
+from .moments import cosine_estimate, moment_estimate, noise_scale
 from .partition import ModulePartition, default_partition, partition_parameters
 from .scales import ScaleConfig, ScaleState, counted, init_scales, update_scales
 
@@ -22,10 +15,7 @@ __all__ = [
     'default_partition',
     'init_scales',
     'moment_estimate',
-    'noise',
     'noise_scale',
-    'normalised_variance',
     'partition_parameters',
-    'signal',
     'update_scales',
 ]

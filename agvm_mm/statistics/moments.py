@@ -1,4 +1,4 @@
-r"""From moments to signal, noise, noise scale and normalised variance.
+r"""From moments to the normalised variance and the noise scale.
 
 All functions take and return float64 tensors of shape (M,), one entry a module, and are exact
 for N sample gradients :math:`g_1 \dots g_N` with mean :math:`G`:
@@ -25,44 +25,6 @@ def _require_samples(samples: int) -> None:
         )
 
 
-def signal(a: Tensor, b: Tensor, samples: int) -> Tensor:
-    r"""Unbiased squared norm of the expected gradient.
-
-    .. math:: S = \frac{N B - A}{N - 1} = \frac{2}{N(N-1)} \sum_{j<k} \langle g_j, g_k \rangle
-
-    Negative values occur by chance when the noise is large and must not be clamped before
-    averaging.
-
-    Args:
-        a: mean squared norm of the sample gradients, shape (M,).
-        b: squared norm of the mean gradient, shape (M,).
-        samples: N, at least 2.
-    """
-    _require_samples(samples)
-    return (samples * b - a) / (samples - 1)
-
-
-def noise(a: Tensor, b: Tensor, samples: int) -> Tensor:
-    r"""Unbiased trace of the covariance of one sample gradient.
-
-    .. math:: V = \frac{N (A - B)}{N - 1} = \frac{1}{N-1} \sum_k |g_k - G|^2
-
-    The noise of the mean gradient is V / N. Arguments as in :func:`signal`.
-    """
-    _require_samples(samples)
-    return samples * (a - b) / (samples - 1)
-
-
-def normalised_variance(a: Tensor, b: Tensor, samples: int) -> Tensor:
-    r"""Normalised variance of two half-batch means, from the moments.
-
-    .. math:: \varphi = \frac{2 V / N}{S + 2 V / N} = \frac{2 (A - B)}{(N - 2) B + A} \in [0, 2]
-
-    NaN where a module has no gradient (A = 0). Arguments as in :func:`signal`.
-    """
-    return moment_estimate(a, b, samples).phi
-
-
 def noise_scale(phi: Tensor, images: float) -> Tensor:
     r"""Simple noise scale in images, from the normalised variance at a batch of ``images``.
 
@@ -83,18 +45,26 @@ def noise_scale(phi: Tensor, images: float) -> Tensor:
 def moment_estimate(a: Tensor, b: Tensor, samples: int, images: float = 0) -> VarianceEstimate:
     r"""The two parts of the normalised variance from the moments of all pairs.
 
-    Both are divided by N - 1, so that they have one unit whatever N is. The noise of an image is
+    With the unbiased squared norm S of the expected gradient and the unbiased trace V of the
+    covariance of one sample gradient,
 
-    .. math:: v = b \frac{V}{N}
+    .. math:: S = \frac{N B - A}{N - 1} = \frac{2}{N(N-1)} \sum_{j<k} \langle g_j, g_k \rangle,
+              \qquad V = \frac{N (A - B)}{N - 1} = \frac{1}{N-1} \sum_k |g_k - G|^2,
 
-    at a batch of b images. See :func:`normalised_variance` for the equation and :func:`signal` for
-    the other arguments.
+    .. math:: \varphi = \frac{2 V / N}{S + 2 V / N} = \frac{2 (A - B)}{(N - 2) B + A} \in [0, 2] .
+
+    S is negative by chance when the noise is large and must not be clamped before averaging. Both
+    parts are divided by N - 1, so that they have one unit whatever N is. The noise of an image is
+    :math:`v = b V / N` at a batch of b images.
 
     Args:
-        a: A, shape (M,).
-        b: B, shape (M,).
+        a: A, the mean squared norm of the sample gradients, shape (M,).
+        b: B, the squared norm of the mean gradient, shape (M,).
         samples: N, at least 2.
-        images: see :class:`VarianceEstimate`.
+        images: b, images in the whole batch; 0 when the model does not tell.
+
+    Raises:
+        ValueError: fewer than two sample gradients.
     """
     _require_samples(samples)
     numerator, denominator = 2 * (a - b), (samples - 2) * b + a

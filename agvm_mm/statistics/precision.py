@@ -1,4 +1,4 @@
-r"""Standard error of a ratio of averages, and the quantile that makes an interval of it.
+r"""Standard error of a ratio of averages.
 
 With K independent estimates of a numerator :math:`n_t` and a denominator :math:`d_t`, of weights
 :math:`w_t`, the delta method gives
@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from .constants import NORMAL_95
 
 
 def ratio_of_means(numerator: Tensor, denominator: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,15 +46,3 @@ def effective_estimates(estimates: Tensor, momentum: float) -> Tensor:
     """
     past = momentum**estimates
     return (1 - past) * (1 + momentum) / ((1 + past) * (1 - momentum))
-
-
-def student_quantile(count: float) -> float:
-    """Two-sided 95 % of Student's t for the mean of ``count`` numbers; right to 2 % from 4 on.
-
-    Source: Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.5.
-    """
-    nu, z = max(count - 1, 1.0), NORMAL_95
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return float(z + first / nu + second / nu**2 + third / nu**3)

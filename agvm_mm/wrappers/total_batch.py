@@ -13,9 +13,8 @@ from typing import Any
 from mmengine.dist import get_world_size
 from mmengine.logging import MessageHub, print_log
 
+from agvm_runs.checks import counted
 from agvm_runs.work_dir import read_literals
-
-from ..checks import counted
 
 TOTAL_BATCH = 'total_batch_size'
 APPLIED = 'total_batch_size_applied'

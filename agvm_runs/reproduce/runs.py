@@ -20,6 +20,7 @@ from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..work_dir import (
     find_scalars,
     is_training,
@@ -86,7 +87,7 @@ def _read_score(path: Path, key: str) -> float:
     try:
         return score_of(result['scores'], key)
     except (ValueError, TypeError) as error:
-        raise ValueError(f'{path} has no usable score: {error}') from error
+        raise UserError(f'{path} has no usable score: {error}') from error
 
 
 def _read_run(folder: Path, key: str, seed: int | None, now: float | None) -> Run | None:

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
+
 HEAD = 4096  # bytes at the beginning of an output in which its mark is looked for
 DEEPEST = 100  # levels of a JSON file; what reads it may recurse
 
 
-class FileError(ValueError):
+class FileError(UserError):
     """A file that cannot be read or written; the message is one sentence that names it."""
 
 

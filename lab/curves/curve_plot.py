@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib import pyplot
 
-from agvm_mm.analysis.style import (  # also chooses the backend without a display
+from agvm_runs.style import (  # also chooses the backend without a display
     colour,
     marker,
     save,

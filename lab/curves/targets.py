@@ -71,7 +71,7 @@ class CourseHook(Hook):
         self._peak: Peak | None = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """See :class:`mmengine.hooks.Hook`."""
+        """Start the clock of an iteration."""
         if runner.iter == WEIGHED:
             self._peak = self._weighing.enter_context(measure_peak(torch.device(get_device())))
         self._watch.start()
@@ -79,7 +79,7 @@ class CourseHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """See :class:`mmengine.hooks.Hook`."""
+        """Stop the clock; note an update when it is complete."""
         self._losses.append(float(outputs['loss'].detach()))
         self._watch.stop()
         if self._peak is not None:
@@ -92,7 +92,7 @@ class CourseHook(Hook):
             self._losses, self._watch = [], Stopwatch()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """See :class:`mmengine.hooks.Hook`."""
+        """Note the score."""
         score = score_of(metrics or {}, self.metric)
         self.course.scores.append((len(self.course.losses), score))
 

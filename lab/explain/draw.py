@@ -9,8 +9,8 @@ from typing import Any
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from agvm_mm.analysis.style import colour, save
-from agvm_mm.statistics.constants import NORMAL_95
+from agvm_runs.quantiles import NORMAL_95
+from agvm_runs.style import colour, save
 
 from .steps import BACKBONE, apart, curve, row
 

@@ -21,9 +21,10 @@ from typing import Any
 
 import torch
 
-from agvm_mm.analysis.predict.forecast import Plan, pooled, run
-from agvm_mm.analysis.predict.window import Window, summarise
+from agvm_mm.predict.forecast import Plan, run
+from agvm_mm.predict.window import summarise
 from agvm_mm.statistics import VarianceEstimate
+from agvm_runs.predictions.window import Window, pooled
 
 FORMAT = 'agvm_mm effective batch 1'
 BACKBONE = 'backbone'
@@ -118,9 +119,9 @@ def _octaves(window: Window, backbone: int, head: int) -> tuple[float, float]:
     x = 1 / window.phi - 1
     if not (x[backbone] > 0 and x[head] > 0):
         return math.nan, math.nan
-    relative = window.error / window.phi.square() / x
-    error = torch.hypot(relative[backbone], relative[head]) / math.log(2)
-    return float(torch.log2(x[head] / x[backbone])), float(error)
+    relative = window.inverse_error / x
+    error = math.hypot(relative[backbone], relative[head]) / math.log(2)
+    return math.log2(x[head] / x[backbone]), error
 
 
 def apart(found: Row, digits: int) -> str:
@@ -148,8 +149,8 @@ def curve(result: dict[str, Any], module: str, width: int) -> list[tuple[int, fl
     return [
         (
             update,
-            sum(float(w.phi) for w in windows) / len(windows),
-            math.hypot(*(float(w.error) for w in windows)) / len(windows),
+            sum(w.phi.item() for w in windows) / len(windows),
+            math.hypot(*(w.error.item() for w in windows)) / len(windows),
         )
         for update, windows in sorted(by_update.items())
         if len(windows) == len(result['seeds'])

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from agvm_mm.checks import is_count, is_number, require
+from agvm_runs.checks import is_count, is_number, require
 
 from . import collectives
 from .cluster import Cluster

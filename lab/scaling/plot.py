@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from agvm_mm.analysis.style import (  # also chooses the backend without a display
+from agvm_runs.style import (  # also chooses the backend without a display
     COLOURS,
     MARKERS,
     logarithmic,

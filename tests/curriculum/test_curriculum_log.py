@@ -34,7 +34,7 @@ def test_every_training_line_has_the_real_length(
         ),
     )
     (log,) = find_scalars(tmp_path / 'run_seed0')
-    entries = list(parse_lines(read_lines(log)))
+    entries = list(parse_lines(read_lines(log), log))
     assert len(entries) > 9 and {entry['curriculum/length'] for entry in entries} == {end}
     # The config in the directory has no length, so that the log alone can tell.
     (found,) = find_runs(tmp_path, 'run', 'mIoU')

@@ -11,8 +11,8 @@ import pytest
 from launcher import run_tool
 from matplotlib import pyplot
 
-from agvm_mm.analysis.predict.forecast import Plan
-from agvm_mm.statistics.precision import NORMAL_95
+from agvm_mm.predict.forecast import Plan
+from agvm_runs.quantiles import NORMAL_95
 from lab.explain import steps as explain
 from lab.explain.draw import _draw_step, draw_steps
 from lab.explain.steps import FAMILIES, FORMAT, HEADS, curve, row

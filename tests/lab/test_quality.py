@@ -12,9 +12,9 @@ from networks import ReplayNet
 from quality_toy import write_config
 from tool_modules import load_tool, parse
 
-from agvm_mm.analysis.predict.gradients import GradientSource
-from agvm_mm.analysis.predict.stream import measure_levels
 from agvm_mm.launch.errors import LaunchError
+from agvm_mm.predict.gradients import GradientSource
+from agvm_mm.predict.stream import measure_levels
 from agvm_mm.statistics import (
     ModulePartition,
     ScaleConfig,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agvm_mm.parts.clip_window import split_window
-from agvm_mm.parts.settings import AGVMSettings
+from agvm_runs.settings import AGVMSettings
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agvm_mm.parts.settings import WHERE, AGVMSettings
+from agvm_runs.settings import WHERE, AGVMSettings
 
 KEYS = [field.name for field in fields(AGVMSettings)]
 

@@ -72,7 +72,7 @@ def test_scalable_shampoo_has_objects_in_its_checkpoint() -> None:
 
 @pytest.mark.parametrize('name', ['ScheduleFreeSGD', 'ScheduleFreeAdamW'])
 def test_schedule_free_averages_by_the_rate_of_a_group(name: str) -> None:
-    """The factors of AGVM would give the modules of one group different averages."""
+    """The scales of AGVM would give the modules of one group different averages."""
     params = parameters()[:2]
     optimizer = getattr(library, name)(params)
     plan = LearningRatePlan(optimizer, {id(p): module for module, p in enumerate(params)})

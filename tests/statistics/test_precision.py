@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from agvm_mm.statistics.precision import effective_estimates, ratio_of_means, student_quantile
+from agvm_mm.statistics.precision import effective_estimates, ratio_of_means
+from agvm_runs.quantiles import student_quantile
 
 
 def test_ratio_and_error_by_hand():

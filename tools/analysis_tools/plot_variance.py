@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
-from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[2]
-# An installed package has the tools in its folder .mim.
-PACKAGE = ROOT.parent if ROOT.name == '.mim' else ROOT / 'agvm_mm'
-lazy = ModuleType('lazy')
-SourceFileLoader('lazy', str(PACKAGE / 'launch' / 'lazy.py')).exec_module(lazy)
-lazy.load_lazily(PACKAGE)
-
-from agvm_mm.analysis import read_history  # noqa: E402
-from agvm_mm.analysis.plot import LABELS, MARK, plot_histories  # noqa: E402
-from agvm_mm.analysis.style import paths_of  # noqa: E402
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence  # noqa: E402
+from agvm_runs.curves import read_history
+from agvm_runs.curves.plot import LABELS, MARK, plot_histories
+from agvm_runs.errors import exit_with_sentence
+from agvm_runs.style import paths_of
+from agvm_runs.work_dir import FileError
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,7 +31,7 @@ def main() -> None:
     try:
         histories = [read_history(run) for run in args.runs]
     except FileNotFoundError as error:
-        raise LaunchError(str(error)) from error
+        raise FileError(str(error)) from error
     for path in plot_histories(histories, args.quantities, args.out):
         print(path)
 

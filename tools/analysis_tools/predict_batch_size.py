@@ -10,13 +10,14 @@ import torch
 from mmengine.logging import MMLogger
 
 import agvm_mm  # noqa: F401  registers what configs name
-from agvm_mm.analysis.predict.draw import MARK, draw_prediction
-from agvm_mm.analysis.predict.forecast import Plan, run, write
-from agvm_mm.analysis.predict.kept import FORMAT, read
-from agvm_mm.analysis.predict.render import tables
-from agvm_mm.analysis.style import paths_of
 from agvm_mm.launch.command_line import require_at_least, settle_window
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence
+from agvm_mm.launch.errors import LaunchError
+from agvm_mm.predict.forecast import Plan, run, write
+from agvm_mm.predict.render import tables
+from agvm_runs.errors import exit_with_sentence
+from agvm_runs.predictions.draw import MARK, draw_prediction
+from agvm_runs.predictions.kept import FORMAT, read
+from agvm_runs.style import paths_of
 from agvm_runs.work_dir import require_own
 
 

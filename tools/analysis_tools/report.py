@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[2]
-# An installed package has the tools in its folder .mim.
-PACKAGE = ROOT.parent if ROOT.name == '.mim' else ROOT / 'agvm_mm'
-lazy = ModuleType('lazy')
-SourceFileLoader('lazy', str(PACKAGE / 'launch' / 'lazy.py')).exec_module(lazy)
-lazy.load_lazily(PACKAGE)
-
-from agvm_mm.analysis.page import MARK, read_run, render_page  # noqa: E402
-from agvm_mm.launch.errors import LaunchError, exit_with_sentence  # noqa: E402
-from agvm_runs.work_dir import require_own, write_own  # noqa: E402
+from agvm_runs.errors import exit_with_sentence
+from agvm_runs.report import MARK, read_run, render_page
+from agvm_runs.work_dir import FileError, require_own, write_own
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +26,7 @@ def main() -> None:
     try:
         run = read_run(args.work_dir)
     except FileNotFoundError as error:
-        raise LaunchError(str(error)) from error
+        raise FileError(str(error)) from error
     write_own(out, render_page(run), MARK)
     print(out)
 

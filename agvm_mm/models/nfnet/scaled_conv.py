@@ -64,7 +64,7 @@ class ScaledWSConv2d(nn.Conv2d):
         return (self.weight - mean) * scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """See :class:`torch.nn.Conv2d`."""
+        """Convolve with the standardized weight."""
         if self.same:
             x = F.pad(x, self._same_padding(x))
         out: Tensor = self._conv_forward(x, self.standardized_weight(), self.bias)

@@ -1,0 +1,63 @@
+"""The window of a number of estimates, and the learning-rate scales that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from agvm_runs.predictions.window import Numbers, Window
+from agvm_runs.quantiles import student_quantile
+
+from ..statistics import VarianceEstimate
+from ..statistics.precision import ratio_of_means
+from ..statistics.scales import LARGEST_WEIGHT, ScaleConfig, target_scales
+
+
+def scales_at(
+    window: Window, batch: float, config: ScaleConfig
+) -> tuple[Numbers, Numbers, Numbers]:
+    r"""Scale at ``batch`` images: prediction, lower and upper end of the 95 % interval.
+
+    .. math:: \mathrm{se}(\log \mu_i) = \frac12 \sqrt{\mathrm{se}^2(\log \varphi_a(b'))
+              + \mathrm{se}^2(\log \varphi_i(b'))}
+
+    for modules whose errors are independent; where they go together it is a little wide.
+    """
+    ratio = batch / window.images
+    inverse, error = (torch.from_numpy(x) for x in (window.inverse, window.inverse_error))
+    log_error = ratio * error / (1 + ratio * inverse)
+    both = (log_error.square() + log_error[config.anchor].square()).sqrt() / 2
+    scale = target_scales(torch.from_numpy(window.phi_at(batch)[0]), config)
+    spread = torch.exp(student_quantile(window.count) * both)
+    least, most = (bound**0.5 for bound in config.clamp)
+    low, high = (scale / spread).clamp(least, most), (scale * spread).clamp(least, most)
+    low[config.anchor] = high[config.anchor] = 1.0
+    return scale.numpy(), low.numpy(), high.numpy()
+
+
+def summarise(estimates: Sequence[VarianceEstimate], images: float | None = None) -> Window:
+    """The window of these estimates, in their order.
+
+    As in training, an estimate is divided by the denominator of the one before, so that each
+    counts about the same while gradients shrink or burst.
+
+    Args:
+        estimates: finite ones.
+        images: b; None for what the estimates say.
+    """
+    unit: Tensor | None = None
+    numerators, denominators = [], []
+    for estimate in estimates:
+        present = torch.where(estimate.valid, estimate.denominator, torch.nan)
+        before = present if unit is None else torch.where(unit.isnan(), present, unit)
+        unit = torch.maximum(before, present / LARGEST_WEIGHT)
+        numerators.append((estimate.numerator / unit).nan_to_num(nan=0.0))
+        denominators.append((estimate.denominator / unit).nan_to_num(nan=0.0))
+        unit = torch.where(estimate.valid, present, before)
+    parts = torch.stack(denominators)
+    phi, error = ratio_of_means(torch.stack(numerators), parts)
+    if images is None:
+        images = sum(estimate.images for estimate in estimates) / len(estimates)
+    return Window(phi.numpy(), error.numpy(), int((parts != 0).sum(0).min()), images)
