@@ -27,7 +27,7 @@ class AllPairs(Collector):
     synchronises, so ranks and micro-batches are the same to it.
     """
 
-    def _start(self) -> None:
+    def _begin(self) -> None:
         self._squares = torch.zeros(
             len(self.partition.parameters), dtype=torch.float64, device=self.device
         )

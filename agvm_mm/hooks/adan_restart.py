@@ -20,9 +20,9 @@ from ..wrappers import accumulation
 
 @HOOKS.register_module()
 class AdanRestartHook(Hook):
-    """Lets Adan forget its moments at given epochs and updates; the first is the warm-up's end.
+    """Lets Adan forget its averages at given epochs and updates; the first is the warm-up's end.
 
-    The step after a restart is a first step: zero moments, zero difference of gradients. The
+    The step after a restart is a first step: zero averages, zero difference of gradients. The
     authors restart once after the warm-up and then now and then, "like at epoch 50, 100"; only one
     of their ablations does so at all. Whether a restart is due depends on the number of the
     iteration alone, so a resumed run restarts where an uninterrupted one does.

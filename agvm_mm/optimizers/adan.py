@@ -82,9 +82,9 @@ def _library_class() -> Callable[..., Optimizer]:
 
 
 def restart_adan(optimizer: Optimizer) -> None:
-    """Forgets Adan's moments, as the authors do for their restart strategy.
+    """Forgets Adan's averages, as the authors do for their restart strategy.
 
-    The next step is a first step: zero moments, zero difference, step counter 1.
+    The next step is a first step: zero averages, zero difference, step counter 1.
     """
     optimizer.state.clear()
     for group in optimizer.param_groups:

@@ -1,7 +1,7 @@
 """LAMB, written out.
 
 pytorch_optimizer 4.1 divides its step by ``1 - beta1**t`` after the trust ratio (ten times too long
-a first step) and has no bias correction of the moments.
+a first step) and has no bias correction of the averages.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class LAMBOptimizer(Optimizer):
     ``r = m_hat / (sqrt(v_hat) + eps)``; ``d = r + weight_decay * w``;
     ``w <- w - lr * ||w|| / ||d|| * d``
 
-    ``m_hat`` and ``v_hat`` are Adam's bias-corrected moments. The ratio is 1 where one of the norms
-    is 0, and for biases and norm scales, which are not decayed either (``is_adapted``). Weight
-    norms are not clamped.
+    ``m_hat`` and ``v_hat`` are Adam's bias-corrected averages. The ratio is 1 where one of the
+    norms is 0, and for biases and norm scales, which are not decayed either (``is_adapted``).
+    Weight norms are not clamped.
 
     Args:
         params: Parameters, or dicts of them with options of their own.
         lr: Learning rate: the length of a step relative to the weight.
-        betas: Decay rates of the two moments.
+        betas: Decay rates of the two averages.
         eps: Added to the root of the second moment.
         weight_decay: Coefficient of ``w`` in the step's direction.
 
@@ -96,7 +96,7 @@ class LAMBOptimizer(Optimizer):
     def _adam_directions(
         self, parameters: list[Tensor], gradients: list[Tensor], group: Group
     ) -> list[Tensor]:
-        """Updates the moments by the gradients and returns ``m_hat / (sqrt(v_hat) + eps)``."""
+        """Updates the averages by the gradients and returns ``m_hat / (sqrt(v_hat) + eps)``."""
         states = [self.state[p] for p in parameters]
         for parameter, state in zip(parameters, states):
             if not state:

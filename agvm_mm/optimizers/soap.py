@@ -31,7 +31,7 @@ def build_soap(
     Args:
         params: Parameters, or dicts of them with options of their own.
         lr: Learning rate.
-        betas: Decay rates of Adam's two moments.
+        betas: Decay rates of Adam's two averages.
         shampoo_beta: Decay rate ``b``; None for the second of ``betas``.
         eps: Added to the root of the second moment.
         weight_decay: Decoupled decay.
