@@ -27,7 +27,7 @@ class AllPairs(Collector):
     wrapper synchronises. Ranks and micro-batches are therefore the same mechanism.
     """
 
-    def _start(self) -> None:
+    def _begin(self) -> None:
         self._squares = torch.zeros(
             len(self.partition.parameters), dtype=torch.float64, device=self.device
         )

@@ -71,7 +71,7 @@ class Collector(ABC):
         if index == 0:
             self._require_cleared()
             self._passes, self._count, self._inverse_images = 0, count, 0.0
-            self._start()
+            self._begin()
         elif index != self._passes:  # resumed inside an update: earlier passes are lost
             yield
             return
@@ -153,7 +153,7 @@ class Collector(ABC):
         return None if diagonal is None else gradient * diagonal
 
     @abstractmethod
-    def _start(self) -> None:
+    def _begin(self) -> None:
         """Forget the last update."""
 
     @abstractmethod

@@ -43,7 +43,7 @@ class _HalfSplit(Collector):
         super().__init__(partition, communicator, preconditioner)
         self.blocks = blocks
 
-    def _start(self) -> None:
+    def _begin(self) -> None:
         if not self._holds_first_mean():
             return
         parameters = self.partition.parameters

@@ -185,7 +185,7 @@ def loss_scaler_on_cpu() -> Iterator[None]:
     """Let MMEngine's mixed-precision wrapper be built here, without lower precision."""
     with (
         mock.patch(f'{AMP}.is_cuda_available', lambda: True),
-        mock.patch('agvm_mm.launch.machine.get_device', lambda: 'cuda'),
+        mock.patch('agvm_mm.launch.runner.require_gpu_for_amp', lambda cfg: None),
         mock.patch(f'{AMP}.GradScaler', partial(torch.amp.GradScaler, 'cpu')),
         mock.patch('mmengine.runner.amp.autocast', lambda **_: nullcontext()),
     ):
