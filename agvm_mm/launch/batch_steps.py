@@ -9,7 +9,7 @@ from .batch import accumulative_counts, apply_total_batch_size, effective_batch,
 from .errors import LaunchError, Note
 from .learning_rate import scale_lr, wants_scaling
 from .record import Launch, Step
-from .rescale import NO_RULE, WHERE, ScalingSettings, rescale
+from .rescale import NO_RULE, WHERE, rescale
 from .warmup import resolve_lengths_of_agvm
 
 
@@ -40,7 +40,6 @@ def _rescale(launch: Launch) -> list[Note]:
     if rule == NO_RULE:
         return []
     if rule is not None:
-        ScalingSettings.of(cfg, rule)
         batch = batch_of(launch)
         return rescale(cfg, rule, _base(launch, batch), batch)
     if launch.options.auto_scale_lr or wants_scaling(cfg):
@@ -110,7 +109,7 @@ def _left_as_written(launch: Launch) -> list[Note]:
         return []
     return [
         Note(
-            f'The batch of an update is {batch} and optim_wrapper.optimizer.lr={optimizer["lr"]:g} '
+            f'The batch of an update is {batch} and optim_wrapper.optimizer.lr={optimizer["lr"]} '
             f'is written for {base} ({where}): nothing is rescaled; give --scale-rule linear, sqrt '
             'or linear-then-sqrt, or none to leave it so.',
             logging.WARNING,

@@ -90,7 +90,8 @@ def resolve_batch(
     restore_updates(cfg)
     options = TrainOptions(total_batch_size=total_batch_size, scale_rule=scale_rule)
     cfg.setdefault('launcher', 'none')
-    for note in _take((_find_ranks, *BATCH), Launch(cfg, options)):
+    notes = _take((_find_ranks, *BATCH), Launch(cfg, options))
+    for note in notes if rank_of(cfg.launcher) == 0 else ():
         print_log(note.text, logger='current', level=note.level)
     return cfg
 

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from rescale_recipe import by_iteration, launch, plain
 
 from agvm_mm.launch.errors import LaunchError
+from agvm_mm.launch.runner import build_runner
 
 
 class TestAfterWarmUp:
@@ -43,6 +44,7 @@ class TestAfterWarmUp:
             launch(cfg, batch, 'none')
             assert cfg.optim_wrapper.agvm == dict(begin=begin, interval=interval)
 
+    @pytest.mark.usefixtures('quick_start')
     def test_the_data_set_tells_the_epoch(self, tmp_path: Path) -> None:
         cfg = launch_toy.config(
             tmp_path,
@@ -52,6 +54,10 @@ class TestAfterWarmUp:
         cfg.launcher = 'none'
         launch(cfg, 4)
         assert cfg.optim_wrapper.agvm.begin == 16 + 4  # 64 images by 4
+        cfg.optim_wrapper.agvm.update(
+            modules=dict(weight=['conv.weight'], bias=['conv.bias']), anchor='weight'
+        )
+        build_runner(cfg, []).train()
 
     def test_no_data_set(self) -> None:
         cfg = self.recipe('after_warmup', dict(type='LinearLR', end=1))

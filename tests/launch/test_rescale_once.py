@@ -15,6 +15,11 @@ from rescale_recipe import SQRT, by_iteration, launch, warned
 from agvm_mm.launch.record import TrainOptions
 from agvm_mm.launch.runner import load_config, prepare_training, resolve_batch
 
+UNKNOWN_RULE = (
+    "rule is 'sqrt' .* run does not know it and would scale the learning rate linearly and alone; "
+    '.*call agvm_mm.launch.runner.resolve'
+)
+
 
 class TestOnce:
     def test_a_config_that_a_run_has_written(self, tmp_path: Path) -> None:
@@ -30,6 +35,12 @@ class TestOnce:
         again = load_config(str(tmp_path / 'written.py'))
         assert 'nothing to rescale' in launch(again, rule='sqrt')[0].text
         assert again.optim_wrapper.optimizer.lr == cfg.optim_wrapper.optimizer.lr
+
+    def test_the_flag_takes_the_rule_of_the_config(self) -> None:
+        cfg = by_iteration(auto_scale_lr=dict(SQRT, enable=False))
+        prepare_training(cfg, TrainOptions(auto_scale_lr=True, total_batch_size=64))
+        assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.02)
+        assert cfg.optim_wrapper.agvm.begin == 468
 
     def test_it_goes_on_to_another_batch(self, tmp_path: Path) -> None:
         cfg = by_iteration(auto_scale_lr=dict(SQRT), total_batch_size=64)
@@ -133,7 +144,7 @@ class TestOtherLaunchers:
         """MMEngine would scale the rate linearly, and nothing else."""
         cfg = launch_toy.config(tmp_path, auto_scale_lr=dict(SQRT))
         cfg.optim_wrapper.type = 'PartsOptimWrapper'
-        with pytest.raises(ValueError, match="rule is 'sqrt' .*call agvm_mm.launch.runner.resolve"):
+        with pytest.raises(ValueError, match=UNKNOWN_RULE):
             Runner.from_cfg(cfg).train()
 
 
