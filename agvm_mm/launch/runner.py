@@ -109,9 +109,10 @@ def prepare_testing(cfg: Config, checkpoint: str) -> list[Note]:
 
 def print_notes(cfg: Config, notes: list[Note]) -> None:
     """Print the batch of a launch and its notes on rank 0, instead of training."""
+    lines = [note.text for note in notes]
+    batch = batch_line(cfg, count_ranks(cfg.launcher))
     if rank_of(cfg.launcher) == 0:
-        print(batch_line(cfg, count_ranks(cfg.launcher)))
-        print(*(note.text for note in notes), sep='\n')
+        print(*lines, *([] if batch in lines else [batch]), sep='\n')
 
 
 def build_runner(cfg: Config, notes: list[Note]) -> Any:

@@ -152,7 +152,9 @@ def test_a_dry_run_prints_and_trains_nothing(tmp_path: Path) -> None:
     config = launch_toy.write_config(tmp_path, auto_scale_lr=dict(base_batch_size=2))
     options = ['--total-batch-size', '8', '--scale-rule', 'linear', '--dry-run']
     lines = run_tool('train.py', config, *options).splitlines()
-    assert 'total batch 8 = 1 rank x 2 images x 4 micro-batches' in lines
+    assert lines.count('total batch 8 = 1 rank x 2 images x 4 micro-batches') == 1
     (rate,) = (line.split() for line in lines if line.startswith('optim_wrapper.optimizer.lr'))
     assert rate[1:3] == ['0.1', '0.4']
+    lines = run_tool('train.py', config, '--dry-run').splitlines()
+    assert lines[-1] == 'total batch 2 = 1 rank x 2 images x 1 micro-batch'
     assert not (tmp_path / 'work').exists()
