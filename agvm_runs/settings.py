@@ -77,10 +77,13 @@ class AGVMSettings:
             is_count(self.interval, 1),
             'interval',
             self.interval,
-            'a whole number of updates, at least 1',
+            "a whole number of updates, at least 1, or 'by_batch' with agvm_mm's launch",
         )
         require(
-            is_count(self.begin, 0), 'begin', self.begin, 'a whole number of updates, at least 0'
+            is_count(self.begin, 0),
+            'begin',
+            self.begin,
+            "a whole number of updates, at least 0, or 'after_warmup' with agvm_mm's launch",
         )
         require(
             self.end is None or is_count(self.end, self.begin + 1),

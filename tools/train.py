@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 
 from agvm_mm.launch.command_line import add_shared_arguments, parse
+from agvm_mm.launch.record import TrainOptions
+from agvm_mm.launch.rescale.recipe import RULES
 from agvm_mm.launch.runner import (
-    TrainOptions,
     build_runner,
     leave_process_group,
     load_config,
     prepare_training,
+    print_notes,
 )
 from agvm_runs.errors import exit_with_sentence
 
@@ -40,6 +42,15 @@ def parse_args() -> argparse.Namespace:
         help='images of an optimizer update on all ranks together; chooses accumulative_counts. '
         'The iterations of the config then count updates',
     )
+    parser.add_argument(
+        '--scale-rule',
+        choices=RULES,
+        help='rescale the recipe from the batch for which it is written: the learning rate by this '
+        'rule, lengths, averages and windows by theirs; none changes nothing',
+    )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='print the batch and what is rescaled, and exit'
+    )
     parser.add_argument('--seed', type=int, help='random seed, randomness.seed')
     add_shared_arguments(parser)
     return parse(parser)
@@ -54,10 +65,14 @@ def main() -> None:
         resume=args.resume,
         seed=args.seed,
         total_batch_size=args.total_batch_size,
+        scale_rule=args.scale_rule,
     )
     with exit_with_sentence():
         cfg = load_config(args.config, args.launcher, args.work_dir, args.cfg_options)
         notes = prepare_training(cfg, options)
+    if args.dry_run:
+        print_notes(cfg, notes)
+        return
     build_runner(cfg, notes).train()
     leave_process_group()
 

@@ -62,16 +62,17 @@ def convert_lengths(cfg: Config, convert: Convert) -> None:
     """Pass every length of the table through ``convert``, in place."""
     train_cfg = cfg.get('train_cfg')
     if isinstance(train_cfg, dict) and train_cfg.get('max_iters') is not None:
-        _convert_keys(train_cfg, TRAIN_CFG, 'train_cfg', convert)
-        _convert_dynamic_intervals(train_cfg, convert)
+        convert_keys(train_cfg, TRAIN_CFG, 'train_cfg', convert)
+        convert_dynamic_intervals(train_cfg, convert)
     _fill_default_hooks(cfg)
-    for hook, where in _hooks(cfg):
+    for hook, where in hooks_of(cfg):
         _convert_hook(hook, where, convert)
     cfg.log_processor = cfg.get('log_processor') or {}
-    _convert_keys(cfg.log_processor, {'window_size': 10}, 'log_processor', convert)
+    convert_keys(cfg.log_processor, {'window_size': 10}, 'log_processor', convert)
 
 
-def _convert_keys(entry: dict[str, Any], keys: Keys, where: str, convert: Convert) -> None:
+def convert_keys(entry: dict[str, Any], keys: Keys, where: str, convert: Convert) -> None:
+    """Pass the lengths ``keys`` of one entry through ``convert``, in place."""
     for key, default in keys.items():
         value = entry.get(key, default)
         if value is not None:
@@ -85,7 +86,8 @@ def _convert_one(value: Any, where: str, convert: Convert) -> int:
     return convert(int(value), where) if value > 0 else int(value)
 
 
-def _convert_dynamic_intervals(train_cfg: dict[str, Any], convert: Convert) -> None:
+def convert_dynamic_intervals(train_cfg: dict[str, Any], convert: Convert) -> None:
+    """Pass both numbers of each of ``dynamic_intervals`` through ``convert``."""
     if train_cfg.get('dynamic_intervals'):
         where = 'train_cfg.dynamic_intervals'
         train_cfg['dynamic_intervals'] = [
@@ -100,8 +102,10 @@ def _fill_default_hooks(cfg: Config) -> None:
     cfg.default_hooks.setdefault('logger', dict(type='LoggerHook'))
 
 
-def _hooks(cfg: Config) -> Iterator[tuple[dict[str, Any], str]]:
-    named = [(hook, f'default_hooks.{name}') for name, hook in cfg.default_hooks.items()]
+def hooks_of(cfg: Config) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every hook of a config and where it is set."""
+    default = cfg.get('default_hooks') or {}
+    named = [(hook, f'default_hooks.{name}') for name, hook in default.items()]
     listed = [
         (hook, f'custom_hooks[{index}]') for index, hook in enumerate(cfg.get('custom_hooks') or [])
     ]
@@ -111,8 +115,8 @@ def _hooks(cfg: Config) -> Iterator[tuple[dict[str, Any], str]]:
 def _convert_hook(hook: dict[str, Any], where: str, convert: Convert) -> None:
     name = type_name(hook)
     if name == 'CheckpointHook' and not hook.get('by_epoch', True):
-        _convert_keys(hook, CHECKPOINT, where, convert)
-    _convert_keys(hook, HOOKS.get(name, {}), where, convert)
+        convert_keys(hook, CHECKPOINT, where, convert)
+    convert_keys(hook, HOOKS.get(name, {}), where, convert)
     if name == 'EMAHook':
         _convert_ema(hook, where, convert)
 
@@ -120,10 +124,10 @@ def _convert_hook(hook: dict[str, Any], where: str, convert: Convert) -> None:
 def _convert_ema(hook: dict[str, Any], where: str, convert: Convert) -> None:
     gamma = EMA_GAMMA.get(type_name({'type': hook.get('ema_type')}))
     if gamma is not None:
-        _convert_keys(hook, {'gamma': gamma}, where, convert)
+        convert_keys(hook, {'gamma': gamma}, where, convert)
     if not hook.get('begin_epoch'):
         hook['begin_iter'] = hook.get('begin_iter') or 1
-        _convert_keys(hook, {'begin_iter': None}, where, convert)
+        convert_keys(hook, {'begin_iter': None}, where, convert)
 
 
 def schedule_by_update(cfg: Config, accumulative_counts: int) -> None:
@@ -144,7 +148,7 @@ def schedule_by_update(cfg: Config, accumulative_counts: int) -> None:
             f'default_hooks.param_scheduler is {hook!r}, which total_batch_size has to replace; '
             f'allowed is dict(type={STOCK_HOOK!r}).'
         )
-    entries = _entries(cfg)
+    entries = schedules_of(cfg)
     for index, entry in enumerate(entries):
         if not entry.get('by_epoch', True):
             _fill_end(cfg, entry, index)
@@ -164,7 +168,7 @@ def schedule_by_micro_batch(cfg: Config) -> None:
     cfg.default_hooks['param_scheduler'] = dict(type=name)
 
 
-def _entries(cfg: Config) -> list[Any]:
+def schedules_of(cfg: Config) -> list[Any]:
     """The entries of ``param_scheduler``, which may be one dict or a list of them."""
     scheduler = cfg.get('param_scheduler') or []
     if isinstance(scheduler, (list, tuple)):

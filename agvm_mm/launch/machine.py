@@ -57,6 +57,11 @@ def count_ranks(launcher: str) -> int:
     return int(os.environ[name])
 
 
+def rank_of(launcher: str) -> int:
+    """The rank of this process in a launch that :func:`count_ranks` knows."""
+    return 0 if launcher == 'none' else int(os.environ.get(VARIABLES[launcher][1], 0))
+
+
 def set_local_rank(launcher: str, local_rank: int) -> None:
     """Fill LOCAL_RANK, which MMEngine reads whatever the launcher; one that is set is kept."""
     if 'LOCAL_RANK' not in os.environ:

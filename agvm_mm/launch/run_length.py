@@ -33,7 +33,7 @@ class RunLengthHook(Hook):
 
     - the data set, or the whole run, is smaller than one update;
     - ``agvm.begin`` or ``clip_grad.begin`` lies behind the last update;
-    - a schedule begins or ends behind the end of the run;
+    - a schedule begins or ends behind the end of the run, or counts epochs in a run of iterations;
     - checkpoints by the epoch fall inside an update, of which they hold no gradients.
 
     Checkpoints by the iteration are moved to the end of an update.
@@ -105,6 +105,14 @@ def _long_schedules(runner: Any, counts: int) -> Iterator[str]:
         else:
             length, unit = runner.max_iters, 'iteration'
         where = f'param_scheduler[{index}] ({type(schedule).__name__})'
+        if schedule.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+            yield (
+                f'{where} is set for epochs {schedule.begin} to {schedule.end}, and the run has '
+                f'{counted(runner.max_iters, "iteration")} and no epochs: it steps once, at the '
+                'end of the run; set by_epoch=False and its lengths in iterations, or '
+                'convert_to_iter_based=True.'
+            )
+            continue
         run = f'and the run has {counted(length, unit)}'
         milestones = getattr(schedule, 'milestones', None)  # all that counts in such a schedule
         if schedule.begin >= length:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os.path as osp
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch.distributed as dist
@@ -17,44 +15,14 @@ from mmengine.runner import Runner
 
 from .. import compat
 from ..optimizers.library import require_registered
-from ..wrappers.total_batch import TOTAL_BATCH
-from .batch import apply_total_batch_size, effective_batch, restore_updates, scale_lr, wants_scaling
+from .batch import batch_line, restore_updates
+from .batch_steps import BATCH
 from .checkpoint import check_checkpoint, choose_checkpoint
 from .errors import LaunchError, Note
-from .machine import count_ranks, enable_amp, prepare_cpu, require_gpu_for_amp
+from .machine import count_ranks, enable_amp, prepare_cpu, rank_of, require_gpu_for_amp
+from .record import Launch, Step
+from .record import TrainOptions as TrainOptions
 from .run_length import RunLengthHook
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What the command line adds to a config; see tools/train.py."""
-
-    amp: bool = False
-    auto_scale_lr: bool = False
-    resume: str | None = None
-    seed: int | None = None
-    total_batch_size: int | None = None
-
-
-@dataclass
-class Launch:
-    """One launch: what was asked for, and what its steps find out.
-
-    Args:
-        cfg: the config; the steps change it in place.
-        options: of the command line.
-        ranks: of this launch.
-        written_batch: the ``total_batch_size`` of the config itself; None if it has none.
-        checkpoint: what the run starts from, to resume or for its weights alone; None if nothing.
-        checkpoint_from: what names the checkpoint, for messages.
-    """
-
-    cfg: Config
-    options: TrainOptions = TrainOptions()
-    ranks: int = 1
-    written_batch: int | None = None
-    checkpoint: str | None = None
-    checkpoint_from: str = 'load_from'
 
 
 def load_config(
@@ -97,6 +65,37 @@ def prepare_training(cfg: Config, options: TrainOptions) -> list[Note]:
     return _take(TRAINING, Launch(cfg, options))
 
 
+def resolve_batch(
+    cfg: Config, total_batch_size: int | None = None, scale_rule: str | None = None
+) -> Config:
+    """Fit a config to the batch of this run, for a script of one's own, and log what changes.
+
+    That is what tools/train.py does with the options of these names::
+
+        cfg = resolve_batch(Config.fromfile(path), total_batch_size=256, scale_rule='sqrt')
+        Runner.from_cfg(cfg).train()
+
+    Args:
+        cfg: the config, with ``launcher`` as it is started; a config that a run has written is not
+            rescaled again.
+        total_batch_size: images of an update; None for the config's, or what the ranks make.
+        scale_rule: 'linear', 'sqrt', 'linear-then-sqrt' or 'none'; None for the config's.
+
+    Returns:
+        ``cfg``, changed in place.
+
+    Raises:
+        LaunchError: the batch cannot be had, or the config cannot be rescaled.
+    """
+    restore_updates(cfg)
+    options = TrainOptions(total_batch_size=total_batch_size, scale_rule=scale_rule)
+    cfg.setdefault('launcher', 'none')
+    notes = _take((_find_ranks, *BATCH), Launch(cfg, options))
+    for note in notes if rank_of(cfg.launcher) == 0 else ():
+        print_log(note.text, logger='current', level=note.level)
+    return cfg
+
+
 def prepare_testing(cfg: Config, checkpoint: str) -> list[Note]:
     """Change ``cfg`` for testing ``checkpoint`` on this machine.
 
@@ -106,6 +105,14 @@ def prepare_testing(cfg: Config, checkpoint: str) -> list[Note]:
     cfg.load_from, cfg.resume = checkpoint, False
     where = 'the second argument of tools/test.py'
     return _take(TESTING, Launch(cfg, checkpoint=checkpoint, checkpoint_from=where))
+
+
+def print_notes(cfg: Config, notes: list[Note]) -> None:
+    """Print the batch of a launch and its notes on rank 0, instead of training."""
+    lines = [note.text for note in notes]
+    batch = batch_line(cfg, count_ranks(cfg.launcher))
+    if rank_of(cfg.launcher) == 0:
+        print(*lines, *([] if batch in lines else [batch]), sep='\n')
 
 
 def build_runner(cfg: Config, notes: list[Note]) -> Any:
@@ -201,18 +208,6 @@ def _choose_checkpoint(launch: Launch) -> list[Note]:
     return notes
 
 
-def _set_total_batch(launch: Launch) -> list[Note]:
-    launch.written_batch = launch.cfg.get(TOTAL_BATCH)
-    return apply_total_batch_size(launch.cfg, launch.ranks, launch.options.total_batch_size)
-
-
-def _scale_learning_rate(launch: Launch) -> list[Note]:
-    if not launch.options.auto_scale_lr and not wants_scaling(launch.cfg):
-        return []
-    batch = effective_batch(launch.cfg, launch.ranks)
-    return [scale_lr(launch.cfg, batch, launch.written_batch)]
-
-
 def _check_checkpoint(launch: Launch) -> list[Note]:
     compat.allow_own_checkpoints()
     if launch.checkpoint is not None:
@@ -224,15 +219,13 @@ def _prepare_cpu(launch: Launch) -> list[Note]:
     return prepare_cpu(launch.cfg)
 
 
-Step = Callable[[Launch], list[Note]]
 TRAINING: tuple[Step, ...] = (
     _find_ranks,
     _check_optimizer,
     _set_precision,
     _set_seed,
     _choose_checkpoint,
-    _set_total_batch,
-    _scale_learning_rate,
+    *BATCH,
     _check_checkpoint,
     _prepare_cpu,
 )

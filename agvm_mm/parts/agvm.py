@@ -238,7 +238,9 @@ def _require_two_samples(ranks: int, accumulation: int) -> None:
         raise ValueError(
             'AGVM measures the variance between sample gradients, and this run has one: 1 process '
             'x optim_wrapper.accumulative_counts=1; launch at least 2 processes, set '
-            f'accumulative_counts to at least 2, or set {WHERE}=None.'
+            'total_batch_size to at least 2 batches of train_dataloader.batch_size images '
+            '(--total-batch-size of tools/train.py), set accumulative_counts to at least 2, or set '
+            f'{WHERE}=None.'
         )
 
 

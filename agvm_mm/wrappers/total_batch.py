@@ -1,7 +1,8 @@
-"""A total batch that nobody has applied.
+"""A total batch that nobody has applied, or a rule of rescaling.
 
-``total_batch_size`` in a config is not MMEngine's: tools/train.py turns it into accumulation and
-lengths. A launcher that does not know the key trains another batch without a word.
+``total_batch_size`` and ``auto_scale_lr.rule`` in a config are not MMEngine's: tools/train.py turns
+them into accumulation, rates and lengths. A launcher that does not know the keys trains another
+batch, or rescales the learning rate alone, without a word.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ from agvm_runs.work_dir import read_literals
 
 TOTAL_BATCH = 'total_batch_size'
 APPLIED = 'total_batch_size_applied'
+START = (
+    "start with agvm_mm's tools/train.py, call agvm_mm.launch.runner.resolve_batch before the "
+    'Runner is built'
+)
 
 
 def require_applied(cfg: Mapping[str, Any]) -> None:
-    """Stop a run whose config sets a total batch that the launch has not applied.
+    """Stop a run whose config sets a total batch or a rule that the launch has not applied.
 
     Args:
         cfg: the config of the run.
@@ -29,12 +34,19 @@ def require_applied(cfg: Mapping[str, Any]) -> None:
     Raises:
         ValueError: it has not, or for another number of ranks.
     """
+    scaling = cfg.get('auto_scale_lr') or {}
+    if scaling.get('enable') and scaling.get('rule') is not None:
+        raise ValueError(
+            f'auto_scale_lr.rule is {scaling["rule"]!r} in the config, and the launcher of this '
+            f'run does not know it and would scale the learning rate linearly and alone; {START}, '
+            'or set auto_scale_lr.enable=False.'
+        )
     total, applied = cfg.get(TOTAL_BATCH), cfg.get(APPLIED)
     if total is None or (applied is not None and applied['ranks'] == get_world_size()):
         return
     raise ValueError(
         f'{TOTAL_BATCH} is {total!r} in the config, and the launcher of this run does not know it '
-        "and would train another batch; start with agvm_mm's tools/train.py, or set "
+        f'and would train another batch; {START}, or set '
         f'optim_wrapper.accumulative_counts and the lengths yourself and {TOTAL_BATCH}=None.'
     )
 

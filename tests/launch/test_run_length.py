@@ -199,6 +199,30 @@ def test_a_schedule_in_epochs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ('entry', 'sentence'),
+    [
+        (dict(type='LinearLR', end=1), 'is set for epochs 0 to 1'),
+        (dict(type='MultiStepLR', milestones=[8, 11], end=12), 'is set for epochs 0 to 12'),
+        (dict(type='LinearLR', end=1, convert_to_iter_based=True), ''),
+    ],
+)
+def test_a_schedule_in_epochs_in_a_run_of_iterations(
+    tmp_path: Path, entry: dict[str, Any], sentence: str
+) -> None:
+    """Such a run is one epoch for MMEngine: even a schedule of one epoch steps at its end."""
+    found = named(
+        warnings(tmp_path, param_scheduler=entry, train_dataloader=dataset(8)), 'param_scheduler['
+    )
+    assert len(found) == bool(sentence)
+    for text in found:
+        assert text == (
+            f'param_scheduler[0] ({entry["type"]}) {sentence}, and the run has 8 iterations and '
+            'no epochs: it steps once, at the end of the run; set by_epoch=False and its lengths '
+            'in iterations, or convert_to_iter_based=True.'
+        )
+
+
+@pytest.mark.parametrize(
     ('images', 'interval', 'epochs'), [(10, 1, 2), (8, 1, 0), (10, 2, 0), (10, 3, 2), (10, 4, 0)]
 )
 def test_a_checkpoint_inside_an_update(

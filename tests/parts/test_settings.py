@@ -15,6 +15,8 @@ from agvm_runs.settings import AGVMSettings
             dict(interval=-5),
             r'agvm\.interval is -5; allowed is a whole number of updates, at least 1',
         ),
+        (dict(interval='by_batch'), r"interval is 'by_batch'; .* 'by_batch' with agvm_mm's launch"),
+        (dict(begin='after_warmup'), r"begin is 'after_warmup'; .* 'after_warmup' with agvm_mm's"),
         (dict(interval=0), r'agvm\.interval is 0'),
         (dict(interval=2.5), r'agvm\.interval is 2\.5'),
         (dict(interval=True), r'agvm\.interval is True'),

@@ -245,7 +245,7 @@ def _bind(agvm: Any, change=None, accumulative_counts: int = 2) -> None:
             None,
             1,
             r'AGVM measures the variance between sample gradients, and this run has one: 1 process '
-            r'x optim_wrapper\.accumulative_counts=1; launch at least 2',
+            r'x optim_wrapper\.accumulative_counts=1; launch at least 2 .* total_batch_size to',
         ),
         (dict(precondition=True), None, 2, r'precondition is True, but SGD has no registered'),
     ],
