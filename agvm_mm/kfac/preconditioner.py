@@ -22,12 +22,13 @@ from ..distributed import Communicator
 from .capture import Capture
 from .distribution import assign, inversion_cost
 from .find import find_layers
+from .inversion import invert
 from .layer import KFACLayer
 from .measurement import Measurement
 from .settings import KFACSettings
 from .solve import clip_scale
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 UNCALLED = 'used without a call of their module, as by F.linear or F.conv2d'
 Matrices = dict[KFACLayer, Tensor]
 
@@ -45,7 +46,8 @@ class KFAC:
         layers: what is preconditioned.
         products: of the last update that measured, by layer: squared length of the gradient, of the
             preconditioned one, and their inner product.
-        scale: of the KL clip at the last update.
+        unsolved: layers of which the last inversion has failed; they keep their old solution, or
+            without any, their gradient.
     """
 
     def __init__(
@@ -65,7 +67,8 @@ class KFAC:
             for helper, owner in zip(found.helpers, owners)
         ]
         self.products: dict[KFACLayer, list[float]] = {}
-        self.scale = 1.0
+        self.unsolved: list[KFACLayer] = []
+        self._scale: Tensor | None = None
         self._capture = Capture(self.layers)
         self._measurement = Measurement(self.layers, communicator, settings.half)
         self._gathered: dict[str, dict[str, Any]] = {}
@@ -96,12 +99,22 @@ class KFAC:
         """Whether any layer has factors."""
         return any(layer.measured for layer in self.layers)
 
+    @property
+    def scale(self) -> float:
+        """Of the KL clip at the last update."""
+        return 1.0 if self._scale is None else float(self._scale)
+
+    @torch.no_grad()
     def before_update(self, update: int) -> None:
-        """Decide what the coming update measures; a run without factors measures all of them."""
+        """Decide what the coming update measures; a run without factors measures all of them.
+
+        After a resume, factors without a solution are inverted.
+        """
         self.release()
+        self._solve()
         started = self.measured
         for layer in self.layers:
-            layer.due = layer.clock.due(update) if started else True
+            layer.begin(update, started)
 
     def around_backward(
         self, index: int, count: int, images: int, loss_scale: float | Tensor = 1.0
@@ -133,10 +146,12 @@ class KFAC:
         self._capture.reset()
         self._solve(update)
         plain, new = self._precondition()
-        if measured or self.settings.kl_clip is not None:
-            self._clip(plain, new, rates, loss_scale)
+        if self.settings.kl_clip is not None and plain:
+            self._scale = self._clip(plain, new, rates, loss_scale)
+        if measured and plain:
+            self._compare(plain, new, loss_scale)
         for layer, matrix in new.items():
-            layer.helper.write(matrix if self.scale == 1.0 else matrix * self.scale)
+            layer.helper.write(matrix if self._scale is None else matrix * self._scale)
         return measured
 
     @torch.no_grad()
@@ -187,12 +202,12 @@ class KFAC:
         self.skipped += not counts
         return counts
 
-    def _solve(self, update: int) -> None:
+    def _solve(self, update: int | None = None) -> None:
         """Invert the factors that have moved, where it is time or for the first time."""
-        on_time = update % self.settings.inverse_interval == 0
-        for layer in self.layers:
-            if layer.measured and not layer.fresh and (on_time or not layer.solved):
-                layer.solve()
+        on_time = update is not None and update % self.settings.inverse_interval == 0
+        due = [x for x in self.layers if x.measured and not x.tried and (on_time or not x.solved)]
+        if due:
+            self.unsolved = invert(due, self.communicator)
 
     def _precondition(self) -> tuple[Matrices, Matrices]:
         """Gradient matrices by layer, plain and preconditioned, on all ranks."""
@@ -202,6 +217,8 @@ class KFAC:
             if matrix is not None:
                 plain[layer] = matrix.to(layer.helper.dtype)
         new = {x: x.precondition(matrix) if x.owned else matrix for x, matrix in plain.items()}
+        if self.ranks == 1:
+            return plain, new
         flying = []
         for rank in sorted({layer.owner for layer in plain}):
             mine = [layer for layer in plain if layer.owner == rank]
@@ -219,20 +236,22 @@ class KFAC:
         new: Matrices,
         rates: Mapping[int, float],
         loss_scale: float | Tensor,
-    ) -> None:
-        """Compare the gradients before and after, and bound the step."""
-        if not plain:
-            return
+    ) -> Tensor:
+        """What bounds the step; it stays on the device."""
+        assert self.settings.kl_clip is not None
+        inner = torch.stack([(g * new[x]).sum() for x, g in plain.items()]).double()
+        squares = torch.tensor([rates[id(x.parameters[0])] ** 2 for x in plain], dtype=inner.dtype)
+        size = inner @ squares.to(inner.device, non_blocking=True) / loss_scale / loss_scale
+        return clip_scale(size, float(self.settings.kl_clip))
+
+    def _compare(self, plain: Matrices, new: Matrices, loss_scale: float | Tensor) -> None:
+        """The gradients before and after, for the log."""
         rows = [
             torch.stack([(g * g).sum(), (new[x] * new[x]).sum(), (g * new[x]).sum()]).double()
             for x, g in plain.items()
         ]
-        products = (torch.stack(rows) / loss_scale / loss_scale).cpu()
+        products = torch.stack(rows) / loss_scale / loss_scale
         self.products = dict(zip(plain, products.tolist()))
-        if self.settings.kl_clip is not None:
-            squares = [rates[id(layer.parameters[0])] ** 2 for layer in plain]
-            size = products[:, 2] @ torch.tensor(squares, dtype=torch.float64)
-            self.scale = float(clip_scale(size, float(self.settings.kl_clip)))
 
     def _require_same(self, state: Mapping[str, Any]) -> None:
         if state.get('version') != STATE_VERSION:
