@@ -120,10 +120,8 @@ class KFACLayer:
             momentum = float(self._settings.momentum)
             factors = [torch.lerp(new, old, momentum) for new, old in zip(factors, self.factors)]
             if self._settings.stale_threshold is not None:
-                pairs = zip(factors, self.factors)
-                change = torch.stack(
-                    [_length(new - old) / _length(old) for new, old in pairs]
-                ).max()
+                changes = [_change(new, old) for new, old in zip(factors, self.factors)]
+                change = torch.stack(changes).max()
         elif self._settings.stale_threshold is not None:
             change = self._no() + 1
         self._proposed = factors

@@ -46,6 +46,7 @@ class KFAC:
         layers: what is preconditioned.
         products: of the last update that measured, by layer: squared length of the gradient, of the
             preconditioned one, and their inner product.
+        scale: of the KL clip at that update.
         unsolved: layers of which the last inversion has failed; they keep their old solution, or
             without any, their gradient.
     """
@@ -67,8 +68,8 @@ class KFAC:
             for helper, owner in zip(found.helpers, owners)
         ]
         self.products: dict[KFACLayer, list[float]] = {}
+        self.scale = 1.0
         self.unsolved: list[KFACLayer] = []
-        self._scale: Tensor | None = None
         self._capture = Capture(self.layers)
         self._measurement = Measurement(self.layers, communicator, settings.half)
         self._gathered: dict[str, dict[str, Any]] = {}
@@ -98,11 +99,6 @@ class KFAC:
     def measured(self) -> bool:
         """Whether any layer has factors."""
         return any(layer.measured for layer in self.layers)
-
-    @property
-    def scale(self) -> float:
-        """Of the KL clip at the last update."""
-        return 1.0 if self._scale is None else float(self._scale)
 
     @torch.no_grad()
     def before_update(self, update: int) -> None:
@@ -146,12 +142,11 @@ class KFAC:
         self._capture.reset()
         self._solve(update)
         plain, new = self._precondition()
-        if self.settings.kl_clip is not None and plain:
-            self._scale = self._clip(plain, new, rates, loss_scale)
+        scale = self._clip(plain, new, rates, loss_scale) if plain else None
         if measured and plain:
-            self._compare(plain, new, loss_scale)
+            self._compare(plain, new, scale, loss_scale)
         for layer, matrix in new.items():
-            layer.helper.write(matrix if self._scale is None else matrix * self._scale)
+            layer.helper.write(matrix if scale is None else matrix * scale)
         return measured
 
     @torch.no_grad()
@@ -236,22 +231,27 @@ class KFAC:
         new: Matrices,
         rates: Mapping[int, float],
         loss_scale: float | Tensor,
-    ) -> Tensor:
-        """What bounds the step; it stays on the device."""
-        assert self.settings.kl_clip is not None
+    ) -> Tensor | None:
+        """What bounds the step, which stays on the device; None without a bound."""
+        if self.settings.kl_clip is None:
+            return None
         inner = torch.stack([(g * new[x]).sum() for x, g in plain.items()]).double()
         squares = torch.tensor([rates[id(x.parameters[0])] ** 2 for x in plain], dtype=inner.dtype)
         size = inner @ squares.to(inner.device, non_blocking=True) / loss_scale / loss_scale
         return clip_scale(size, float(self.settings.kl_clip))
 
-    def _compare(self, plain: Matrices, new: Matrices, loss_scale: float | Tensor) -> None:
-        """The gradients before and after, for the log."""
+    def _compare(
+        self, plain: Matrices, new: Matrices, scale: Tensor | None, loss_scale: float | Tensor
+    ) -> None:
+        """The gradients before and after, for the log; all numbers in one read."""
         rows = [
             torch.stack([(g * g).sum(), (new[x] * new[x]).sum(), (g * new[x]).sum()]).double()
             for x, g in plain.items()
         ]
         products = torch.stack(rows) / loss_scale / loss_scale
-        self.products = dict(zip(plain, products.tolist()))
+        clip = products.new_ones(1, 3) if scale is None else scale.expand(1, 3)
+        *listed, (self.scale, *_) = torch.cat([products, clip]).tolist()
+        self.products = dict(zip(plain, listed))
 
     def _require_same(self, state: Mapping[str, Any]) -> None:
         if state.get('version') != STATE_VERSION:

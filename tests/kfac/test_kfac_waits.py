@@ -10,6 +10,8 @@ from kfac_nets import MixedNet, kfac_of, mixed_batch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from agvm_mm.kfac import scalars
+
 # What a device has to finish for: numbers that Python reads, shapes that depend on numbers, copies.
 READS = {
     *(getattr(Tensor, name) for name in ('item', 'tolist', 'cpu', 'numpy', 'nonzero')),
@@ -45,6 +47,8 @@ def waits(kfac: Any, network: Any, update: int) -> list[str]:
             loss.backward()
         kfac.step(update, rates)
         kfac.after_step()
+        if kfac.due:
+            scalars(kfac, {id(p): 'network' for p in network.parameters()})
     return found.names
 
 
