@@ -79,7 +79,9 @@ def _measured(model: Any, batch: dict[str, Any], limit: int | None, update: int)
 
 def _errors(found: Measured, whole: Measured) -> tuple[float, ...]:
     factors = [float(_distance(found[name][0], whole[name][0])) for name in whole]
-    new, old = (torch.cat([m.flatten() for _, m in one.values()]) for one in (found, whole))
+    new, old = (
+        torch.cat([m.flatten() for _, m in one.values()]).double() for one in (found, whole)
+    )
     cosine = torch.cosine_similarity(new, old, 0)
     return mean(factors), max(factors), float(_distance(new, old)), float(cosine)
 
