@@ -42,7 +42,7 @@ def _quotes() -> list[str]:
     return quotes
 
 
-SOURCE = _flat(sorted(PACKAGE.rglob('*.py')))
+SOURCE = _flat(sorted([*PACKAGE.rglob('*.py'), *(ROOT / 'agvm_runs').rglob('*.py')]))
 QUOTES = _quotes()
 
 

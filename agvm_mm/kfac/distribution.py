@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from . import triangle
 from .modules import Shape
 
 
@@ -40,7 +41,7 @@ def full_size(shapes: Sequence[Shape]) -> int:
 
 
 def pack(factors: Sequence[Tensor]) -> Tensor:
-    """All factors of a layer in one vector, lower triangles row by row."""
+    """All factors of a layer in one vector, of a dense one the lower triangle."""
     return torch.cat([_pack_one(factor) for factor in factors])
 
 
@@ -62,18 +63,10 @@ def _packed_size(shape: Shape) -> int:
 
 
 def _pack_one(factor: Tensor) -> Tensor:
-    return factor.reshape(-1) if factor.ndim == 2 else factor.masked_select(_triangle(factor))
+    return factor.reshape(-1) if factor.ndim == 2 else triangle.pack(factor)
 
 
 def _unpack_one(vector: Tensor, shape: Shape) -> Tensor:
     if len(shape) == 2:
         return vector.reshape(shape).clone()
-    lower = vector.new_zeros(shape)
-    lower.masked_scatter_(_triangle(lower), vector)
-    return lower + lower.tril(-1).mT
-
-
-def _triangle(factor: Tensor) -> Tensor:
-    # A mask takes n^2 bytes, the two index vectors would take 8 n^2.
-    square = torch.ones(factor.shape[-2:], dtype=torch.bool, device=factor.device)
-    return square.tril().expand_as(factor)
+    return triangle.unpack(vector, shape[0], shape[1])

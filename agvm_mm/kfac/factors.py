@@ -16,7 +16,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import unfold
+from torch.nn.functional import pad, unfold
+
+from . import triangle
+from .sampling import EVERY, Grid
 
 PATCH_BUDGET = 2**26
 """Elements of unfolded input held at a time: 256 MiB in float32."""
@@ -27,17 +30,20 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
-def add_outer(total: Tensor, columns: Tensor) -> None:
-    """Add ``columns columns^T`` to a dense (g, n, n), or its diagonal to a (g, n) total.
+def add_outer(total: Tensor, columns: Tensor, weight: float = 1.0) -> None:
+    """Add ``weight columns columns^T`` to a (g, n, n), or its diagonal to a (g, n) total.
+
+    Of a dense total the lower triangle alone, see :mod:`agvm_mm.kfac.triangle`.
 
     Args:
         total: changed in place.
         columns: (g, n, positions).
+        weight: of the product.
     """
     if total.ndim == 3:
-        total.baddbmm_(columns, columns.mT)
+        triangle.add_product(total, columns, weight)
     else:
-        total.add_(columns.square().sum(-1))
+        total.add_(torch.linalg.vecdot(columns, columns), alpha=weight)
 
 
 def with_ones(columns: Tensor) -> Tensor:
@@ -50,21 +56,41 @@ def linear_columns(values: Tensor) -> Tensor:
     return wide(values).reshape(-1, values.shape[-1]).T[None]
 
 
-def patches(module: nn.Conv2d, inputs: Tensor) -> Iterator[Tensor]:
+def output_size(module: nn.Conv2d, inputs: Tensor) -> tuple[int, int]:
+    """Rows and columns of positions that a convolution has on its inputs."""
+    height, width = (
+        (
+            inputs.shape[2 + axis]
+            + 2 * int(module.padding[axis])
+            - module.dilation[axis] * (module.kernel_size[axis] - 1)
+            - 1
+        )
+        // module.stride[axis]
+        + 1
+        for axis in (0, 1)
+    )
+    return height, width
+
+
+def patches(module: nn.Conv2d, inputs: Tensor, grid: Grid = EVERY) -> Iterator[Tensor]:
     """Unfolded input of a convolution, (groups, channels x kernel, positions), some images a time.
 
     Any stride, padding, dilation and number of groups.
     """
-    kernel, groups = module.kernel_size, module.groups
-    padding = int(module.padding[0]), int(module.padding[1])
+    kernel, groups, padding = module.kernel_size, module.groups, (0, 0)
+    stride = module.stride[0] * grid.step, module.stride[1] * grid.step
+    height, width = output_size(module, inputs)
+    positions = len(range(grid.row, height, grid.step)) * len(range(grid.column, width, grid.step))
+    if grid == EVERY:
+        padding = int(module.padding[0]), int(module.padding[1])
+    else:
+        down, right = int(module.padding[0]), int(module.padding[1])
+        inputs = pad(inputs, (right, right, down, down))
+        first = grid.row * module.stride[0], grid.column * module.stride[1]
+        inputs = inputs[:, :, first[0] :, first[1] :]
     rows = inputs.shape[1] * kernel[0] * kernel[1]
-    positions = 1
-    for axis in (0, 1):
-        reach = module.dilation[axis] * (kernel[axis] - 1)
-        size = inputs.shape[2 + axis] + 2 * padding[axis] - reach - 1
-        positions *= size // module.stride[axis] + 1
     for part in inputs.split(max(1, PATCH_BUDGET // max(1, rows * positions))):
-        columns = unfold(wide(part), kernel, module.dilation, padding, module.stride).unflatten(
+        columns = unfold(wide(part), kernel, module.dilation, padding, stride).unflatten(
             1, (groups, -1)
         )
         yield columns.permute(1, 2, 0, 3).flatten(2)
@@ -87,8 +113,8 @@ def unit_gradients(normalized: Tensor, gradient: Tensor, channel: int) -> Tensor
     """
     channel %= gradient.ndim
     axes = [axis for axis in range(1, gradient.ndim) if axis != channel]
-    products = torch.stack([wide(gradient) * wide(normalized), wide(gradient)], -1)
-    return products.sum(axes) if axes else products
+    parts = wide(gradient) * normalized, wide(gradient)
+    return torch.stack([part.sum(axes) if axes else part for part in parts], -1)
 
 
 def add_unit_outer(total: Tensor, gradients: Tensor) -> None:

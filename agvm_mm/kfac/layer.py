@@ -11,7 +11,7 @@ from torch import Tensor
 from ..distributed import Communicator
 from .clock import Clock
 from .distribution import full_size, pack, packed_size, unpack
-from .modules import ModuleHelper, NormHelper
+from .modules import ConvHelper, ModuleHelper, NormHelper
 from .settings import WHERE, KFACSettings
 from .solve import diagonal, precondition, solution_shapes, solve
 
@@ -37,6 +37,7 @@ class KFACLayer:
         measured: whether the owner has factors.
         solved: whether the owner has a solution.
         fresh: whether the solution is that of the present factors.
+        tried: whether the present factors were inverted, with or without success.
         factors: the moving averages on the owner; None elsewhere and before the first measurement.
         solution: what :func:`solve` makes of them; None elsewhere and before the first.
     """
@@ -51,12 +52,15 @@ class KFACLayer:
         self.owned = owned
         self.clock = Clock(settings.statistics_interval, settings.stale_threshold)
         self.due = True
-        self.uncalled = self.measured = self.solved = self.fresh = False
+        self.uncalled = self.measured = self.solved = self.fresh = self.tried = False
         self.factors: list[Tensor] | None = None
         self.solution: list[Tensor] | None = None
+        self._found: list[Tensor] | None = None
         self._settings = settings
         multiple = settings.norm_damping if isinstance(helper, NormHelper) else 1
         self._damping = float(settings.damping * multiple)
+        if isinstance(helper, ConvHelper):
+            helper.max_positions = settings.max_positions
         self.forget()
 
     @property
@@ -65,13 +69,19 @@ class KFACLayer:
         keys = ('weight', 'bias')[: len(self.parameters)]
         return [f'{self.name}.{key}' if self.name else key for key in keys]
 
-    @property
-    def has_gradient(self) -> bool:
-        """Whether a gradient other than zero has reached the parameters, after a backward pass."""
-        return any(p.grad is not None and bool(p.grad.any()) for p in self.parameters)
+    def has_gradient(self) -> Tensor:
+        """1 if a gradient other than zero has reached the parameters, after a backward pass."""
+        found = [p.grad.any() for p in self.parameters if p.grad is not None]
+        return torch.stack(found).any().double() if found else self._no()
+
+    def begin(self, update: int, started: bool) -> None:
+        """Whether the coming update measures the layer: all without any factors in the run."""
+        self.due = self.clock.due(update) if started else True
+        if isinstance(self.helper, ConvHelper):
+            self.helper.seed = f'{update} {self.name}'
 
     def forget(self) -> None:
-        """Begin an update."""
+        """Forget the sums of the last update."""
         self.sums: list[Tensor] | None = None
         self.positions = 0
         self.sent = False
@@ -85,57 +95,78 @@ class KFACLayer:
             ]
         self.positions += self.helper.add(self.sums, context, gradient)
 
-    def take_sums(self) -> Tensor:
-        """The sums packed, which takes half the memory; nothing may be added any more."""
+    def take_sums(self) -> list[Tensor]:
+        """The sums, of dense ones the lower triangles; nothing may be added any more."""
         sums, self.sums, self.sent = self.sums, None, True
-        return self._zeros(packed_size(self.helper.shapes)) if sums is None else pack(sums)
+        return [self._zeros(shape) for shape in self.helper.shapes] if sums is None else sums
 
-    def propose(self, sums: list[Tensor], images: float, positions: float) -> tuple[float, ...]:
+    def propose(self, sums: list[Tensor], images: float, positions: float) -> Tensor:
         """Take sums over all ranks into the averages, which wait for :meth:`accept`.
 
         A layer that no rank has used, or whose gradients are all zero, keeps its factors.
 
         Returns:
-            1 if the sums are not finite, 1 if there are new factors, and their relative change.
+            1 if the sums are not finite, 1 if there are new factors, and their relative change,
+            which is 0 where the settings do not ask for it; on the device.
         """
         if positions == 0:
-            return 0.0, 0.0, 0.0
+            return torch.stack([self._no()] * 3)
         factors = self.helper.divide(sums, images, positions)
-        if not all(factor.sum().isfinite() for factor in factors):
-            return 1.0, 0.0, 0.0
-        if not all(diagonal(factor).sum() > 0 for factor in factors):
-            return 0.0, 0.0, 0.0
-        if self.factors is None:
-            self._proposed = factors
-            return 0.0, 1.0, 1.0
-        # Not in place: a measurement that is found bad elsewhere must leave no trace.
-        momentum = float(self._settings.momentum)
-        self._proposed = [torch.lerp(new, old, momentum) for new, old in zip(factors, self.factors)]
-        pairs = zip(self._proposed, self.factors)
-        return 0.0, 1.0, float(max(_length(new - old) / _length(old) for new, old in pairs))
+        finite = torch.stack([factor.sum().isfinite() for factor in factors]).all()
+        seen = torch.stack([diagonal(factor).sum() > 0 for factor in factors]).all()
+        change = self._no()
+        if self.factors is not None:
+            # Not in place: a measurement that is found bad elsewhere must leave no trace.
+            momentum = float(self._settings.momentum)
+            factors = [torch.lerp(new, old, momentum) for new, old in zip(factors, self.factors)]
+            if self._settings.stale_threshold is not None:
+                changes = [_change(new, old) for new, old in zip(factors, self.factors)]
+                change = torch.stack(changes).max()
+        elif self._settings.stale_threshold is not None:
+            change = self._no() + 1
+        self._proposed = factors
+        valid = finite & seen
+        flags = torch.stack([~finite, valid]).double()
+        return torch.cat([flags, torch.where(valid, change, 0.0)[None]])
 
     def accept(self, update: int, change: float) -> None:
         """On all ranks: the owner's new factors count."""
         if self._proposed is not None:
             self.factors = self._proposed
-        self.measured, self.uncalled, self.fresh = True, False, False
+        self.measured, self.uncalled, self.fresh, self.tried = True, False, False, False
         self.clock.measured(update, change)
 
-    def solve(self) -> None:
-        """Invert the factors on the owner."""
-        if self.factors is not None:
-            solution = solve(
-                self.factors, self._damping, self._settings.solver, self._settings.dtype
-            )
-            # A checkpoint keeps no strides, and they decide how a product rounds.
-            self.solution = [part.contiguous() for part in solution]
-        self.solved = self.fresh = True
+    def solve(self, thorough: bool = False) -> Tensor:
+        """Invert the factors on the owner; the solution waits for :meth:`conclude`.
+
+        Returns:
+            1 if that has failed, 0 on the other ranks; on the device.
+        """
+        self._found = None
+        if self.factors is None:
+            return self._no()
+        settings = self._settings
+        try:
+            found = solve(self.factors, self._damping, settings.solver, settings.dtype, thorough)
+        except RuntimeError:  # the other ranks wait for this layer's gradient
+            return self._no() + 1
+        # A checkpoint keeps no strides, and they decide how a product rounds.
+        self._found = [part.contiguous() for part in found]
+        return 1 - torch.stack([part.isfinite().all() for part in found]).all().double()
+
+    def conclude(self, solved: bool) -> None:
+        """On all ranks: the owner's solution counts, or the old one stays."""
+        self.tried = True
+        if solved:
+            self.solution = self._found
+            self.solved = self.fresh = True
+        self._found = None
 
     def precondition(self, matrix: Tensor) -> Tensor:
         """A gradient matrix preconditioned, on the owner; itself where that is not finite."""
         assert self.solution is not None
         result = precondition(matrix, self.solution, self._damping)
-        return torch.where(result.isfinite().all(), result, matrix)
+        return torch.where(result.sum().isfinite(), result, matrix)
 
     def apply(self, gradients: Sequence[Tensor]) -> Tensor | None:
         """What a step would make of other gradients of :attr:`parameters`, on the owner.
@@ -172,6 +203,8 @@ class KFACLayer:
     def load_state_dict(self, state: Mapping[str, Any], same_solver: bool) -> None:
         """Inverse of :meth:`state_dict` for any number of ranks; nothing without factors.
 
+        Without a solution of the run's own kind in it, the factors are to be inverted.
+
         Args:
             state: of the layer.
             same_solver: whether a solution in it is of the run's own kind.
@@ -192,26 +225,31 @@ class KFACLayer:
         self.measured = True
         if self.owned:
             self.factors = unpack(self._own(state['factors']), self.helper.shapes)
-        if 'solution' not in state or not same_solver:
-            self.solve()
-            return
-        if self.owned:
-            self.solution = [self._own(part) for part in state['solution']]
-        self.solved, self.fresh = True, False
+        if 'solution' in state and same_solver:
+            if self.owned:
+                self.solution = [self._own(part) for part in state['solution']]
+            self.solved = True
 
     def _collect(self, own: Tensor | None, size: int, communicator: Communicator) -> Tensor:
-        vector = self._zeros(size) if own is None else own.reshape(-1).clone()
+        vector = self._zeros((size,)) if own is None else own.reshape(-1).clone()
         communicator.start_reduce(vector, 0).wait()
         return vector.cpu()
 
-    def _zeros(self, size: int) -> Tensor:
-        return self.parameters[0].new_zeros(size, dtype=self.helper.dtype)
+    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
+        return self.parameters[0].new_zeros(shape, dtype=self.helper.dtype)
+
+    def _no(self) -> Tensor:
+        return self.parameters[0].new_zeros((), dtype=torch.float64)
 
     def _own(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.parameters[0].device, self.helper.dtype)
 
 
-def _length(factor: Tensor) -> Tensor:
+def _change(new: Tensor, old: Tensor) -> Tensor:
     # Squares of factors that are large but finite would overflow in float32.
+    return _length(new - old) / _length(old)
+
+
+def _length(factor: Tensor) -> Tensor:
     length: Tensor = torch.linalg.vector_norm(factor, dtype=torch.float64)
     return length

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ..distributed import Communicator, Pending
-from .distribution import split_packed, unpack
+from .distribution import pack, split_packed, unpack
 from .layer import KFACLayer
+from .triangle import mirror
 
 HALF_RANGE = 2.0**15
 """The sum over ranks of the largest entry becomes at most this; float16 ends at 65,504."""
@@ -44,7 +45,7 @@ class Measurement:
 
     def send(self, layer: KFACLayer) -> None:
         """The sums of a layer are complete; they leave when all before them have left."""
-        self._ready[layer] = layer.take_sums()
+        self._ready[layer] = pack(layer.take_sums())
         if not self._half:
             self._launch()
 
@@ -61,28 +62,38 @@ class Measurement:
         Returns:
             Whether they count; else nothing has changed on any rank.
         """
-        sums, count = self._receive(), len(self._layers)
-        total, *positions = self._added([images, *(layer.positions for layer in self._layers)])
-        proposals = [
-            layer.propose(sums[layer], total, calls) if layer in sums else (0.0, 0.0, 0.0)
+        sums = self._receive()
+        device = self._layers[0].parameters[0].device
+        here = [images, *(layer.positions for layer in self._layers)]
+        counts = torch.tensor(here, dtype=torch.float64).to(device, non_blocking=True)
+        total, *positions = self._communicator.all_reduce_sum(counts).tolist()
+        none = counts.new_zeros(4)
+        rows = [
+            torch.cat([layer.propose(sums[layer], total, calls), none[:1]])
+            if layer in sums
+            else none
             for layer, calls in zip(self._layers, positions)
         ]
-        bad, valid, changes = ([proposal[i] for proposal in proposals] for i in range(3))
-        any_bad, *answers = self._added([sum(bad), *valid, *changes])
-        if any_bad:
-            return False
         for i, layer in enumerate(self._layers):
-            if answers[i]:
-                layer.accept(update, answers[count + i])
+            if layer.due and not layer.measured and positions[i] == 0:
+                rows[i] = torch.cat([rows[i][:3], layer.has_gradient()[None]])
+        answers = self._communicator.all_reduce_sum(torch.stack(rows)).tolist()
+        if any(bad for bad, *_ in answers):
+            return False
+        for layer, (_, valid, change, gradient) in zip(self._layers, answers):
+            if valid:
+                layer.accept(update, change)
             elif layer.due and not layer.measured:
-                layer.uncalled = positions[i] == 0 and layer.has_gradient
+                layer.uncalled = gradient > 0
         return True
 
     def _receive(self) -> dict[KFACLayer, list[Tensor]]:
         """Send the rest, wait for all, and return the sums of this rank's own layers."""
+        if self._communicator.size == 1:
+            return {layer: _whole(layer.take_sums()) for layer in self._order}
         for layer in self._order:
             if layer not in self._ready:
-                self._ready[layer] = layer.take_sums()
+                self._ready[layer] = pack(layer.take_sums())
         scales = self._scale() if self._half else {}
         self._launch()
         sums = {}
@@ -95,12 +106,6 @@ class Measurement:
                 sums[layer] = unpack(message, layer.helper.shapes)
         self._flying = []
         return sums
-
-    def _added(self, values: Sequence[float]) -> list[float]:
-        device = self._layers[0].parameters[0].device
-        vector = torch.tensor(values, dtype=torch.float64, device=device)
-        numbers: list[float] = self._communicator.all_reduce_sum(vector).tolist()
-        return numbers
 
     def _launch(self) -> None:
         while self._order and self._order[0] in self._ready:
@@ -127,3 +132,7 @@ class Measurement:
             )
             self._ready[layer] = (self._ready[layer] * by_layer[layer]).half()
         return by_layer
+
+
+def _whole(sums: list[Tensor]) -> list[Tensor]:
+    return [mirror(total) if total.ndim == 3 else total for total in sums]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import factors
 from .normalize import Statistics, channel_axis, normalized, statistics
+from .sampling import draw_grid
 
 Shape = tuple[int, ...]
 
@@ -65,7 +66,7 @@ class ModuleHelper(ABC):
 
     @abstractmethod
     def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
-        """The factors from their sums over all ranks."""
+        """The factors from their sums over all ranks, which they overwrite."""
 
     def matrix(self) -> Tensor | None:
         """The gradient in the shape that the factors multiply; None without a gradient."""
@@ -101,7 +102,7 @@ class KroneckerHelper(ModuleHelper):
 
     def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
         """A summed over the positions of an image, G averaged."""
-        return [sums[0] / images, sums[1] / positions]
+        return [sums[0].div_(images), sums[1].div_(positions)]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """As (groups, outputs, inputs [+ 1])."""
@@ -141,7 +142,15 @@ class LinearHelper(KroneckerHelper):
 
 
 class ConvHelper(KroneckerHelper):
-    """A two-dimensional convolution, its groups one below the other."""
+    """A two-dimensional convolution, its groups one below the other.
+
+    Attributes:
+        max_positions: of an image's input; None for all.
+        seed: of the draw among them.
+    """
+
+    max_positions: int | None = None
+    seed = ''
 
     def __init__(self, name: str, module: nn.Conv2d, max_size: int) -> None:
         super().__init__(name, module, max_size)
@@ -158,8 +167,10 @@ class ConvHelper(KroneckerHelper):
         """Every pixel of the outputs is a position."""
         if not len(context):  # an image batch without a region of interest
             return 0
-        for columns in factors.patches(self.module, context):
-            factors.add_outer(sums[0], factors.with_ones(columns) if self.has_bias else columns)
+        grid = draw_grid(*factors.output_size(self.module, context), self.max_positions, self.seed)
+        for columns in factors.patches(self.module, context, grid):
+            columns = factors.with_ones(columns) if self.has_bias else columns
+            factors.add_outer(sums[0], columns, grid.weight)
         gradient = gradient if gradient.ndim == 4 else gradient[None]
         columns = factors.output_columns(self.module, gradient)
         factors.add_outer(sums[1], columns)
@@ -192,7 +203,7 @@ class NormHelper(ModuleHelper):
 
     def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
         """The block of every channel, averaged over images."""
-        return [sums[0] / images]
+        return [sums[0].div_(images)]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """As (channels, 2, 1)."""

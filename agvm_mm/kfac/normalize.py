@@ -54,12 +54,19 @@ def _ranks(module: nn.SyncBatchNorm) -> int:
 
 
 def _over_ranks(module: nn.SyncBatchNorm, inputs: Tensor) -> Statistics:
-    """Mean and variance over all ranks, by one collective of 2 C + 1 numbers."""
-    channels = inputs.shape[1]
-    values = inputs.double().transpose(0, 1).reshape(channels, -1)
-    count = values.new_tensor([values.shape[1]])
-    vector = torch.cat([values.sum(1), values.square().sum(1), count])
+    """Mean and variance over all ranks, by one collective of 2 C + 1 numbers.
+
+    A rank takes those of its own input in the precision of the factors, and the few numbers are
+    added up in float64.
+    """
+    channels, axes = inputs.shape[1], [axis for axis in range(inputs.ndim) if axis != 1]
+    count = inputs.numel() // channels
+    vector = inputs.new_zeros(2 * channels + 1, dtype=torch.float64)
+    if count:
+        parts = torch.var_mean(wide(inputs), axes, correction=0)
+        variance, mean = (part.double() for part in parts)
+        vector[:-1] = torch.cat([mean, variance + mean.square()]) * count
+        vector[-1] = count
     dist.all_reduce(vector, group=module.process_group)
-    total, squares, counts = vector.split([channels, channels, 1])
-    mean = total / counts
-    return mean, (squares / counts - mean.square()).clamp(min=0)
+    mean, squares = vector[:-1].div(vector[-1]).chunk(2)
+    return mean, (squares - mean.square()).clamp(min=0)

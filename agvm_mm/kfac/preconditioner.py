@@ -22,12 +22,13 @@ from ..distributed import Communicator
 from .capture import Capture
 from .distribution import assign, inversion_cost
 from .find import find_layers
+from .inversion import invert
 from .layer import KFACLayer
 from .measurement import Measurement
 from .settings import KFACSettings
 from .solve import clip_scale
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 UNCALLED = 'used without a call of their module, as by F.linear or F.conv2d'
 Matrices = dict[KFACLayer, Tensor]
 
@@ -45,7 +46,9 @@ class KFAC:
         layers: what is preconditioned.
         products: of the last update that measured, by layer: squared length of the gradient, of the
             preconditioned one, and their inner product.
-        scale: of the KL clip at the last update.
+        scale: of the KL clip at that update.
+        unsolved: layers of which the last inversion has failed; they keep their old solution, or
+            without any, their gradient.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class KFAC:
         ]
         self.products: dict[KFACLayer, list[float]] = {}
         self.scale = 1.0
+        self.unsolved: list[KFACLayer] = []
         self._capture = Capture(self.layers)
         self._measurement = Measurement(self.layers, communicator, settings.half)
         self._gathered: dict[str, dict[str, Any]] = {}
@@ -96,12 +100,17 @@ class KFAC:
         """Whether any layer has factors."""
         return any(layer.measured for layer in self.layers)
 
+    @torch.no_grad()
     def before_update(self, update: int) -> None:
-        """Decide what the coming update measures; a run without factors measures all of them."""
+        """Decide what the coming update measures; a run without factors measures all of them.
+
+        After a resume, factors without a solution are inverted.
+        """
         self.release()
+        self._solve()
         started = self.measured
         for layer in self.layers:
-            layer.due = layer.clock.due(update) if started else True
+            layer.begin(update, started)
 
     def around_backward(
         self, index: int, count: int, images: int, loss_scale: float | Tensor = 1.0
@@ -133,10 +142,11 @@ class KFAC:
         self._capture.reset()
         self._solve(update)
         plain, new = self._precondition()
-        if measured or self.settings.kl_clip is not None:
-            self._clip(plain, new, rates, loss_scale)
+        scale = self._clip(plain, new, rates, loss_scale) if plain else None
+        if measured and plain:
+            self._compare(plain, new, scale, loss_scale)
         for layer, matrix in new.items():
-            layer.helper.write(matrix if self.scale == 1.0 else matrix * self.scale)
+            layer.helper.write(matrix if scale is None else matrix * scale)
         return measured
 
     @torch.no_grad()
@@ -187,12 +197,12 @@ class KFAC:
         self.skipped += not counts
         return counts
 
-    def _solve(self, update: int) -> None:
+    def _solve(self, update: int | None = None) -> None:
         """Invert the factors that have moved, where it is time or for the first time."""
-        on_time = update % self.settings.inverse_interval == 0
-        for layer in self.layers:
-            if layer.measured and not layer.fresh and (on_time or not layer.solved):
-                layer.solve()
+        on_time = update is not None and update % self.settings.inverse_interval == 0
+        due = [x for x in self.layers if x.measured and not x.tried and (on_time or not x.solved)]
+        if due:
+            self.unsolved = invert(due, self.communicator)
 
     def _precondition(self) -> tuple[Matrices, Matrices]:
         """Gradient matrices by layer, plain and preconditioned, on all ranks."""
@@ -202,6 +212,8 @@ class KFAC:
             if matrix is not None:
                 plain[layer] = matrix.to(layer.helper.dtype)
         new = {x: x.precondition(matrix) if x.owned else matrix for x, matrix in plain.items()}
+        if self.ranks == 1:
+            return plain, new
         flying = []
         for rank in sorted({layer.owner for layer in plain}):
             mine = [layer for layer in plain if layer.owner == rank]
@@ -219,20 +231,27 @@ class KFAC:
         new: Matrices,
         rates: Mapping[int, float],
         loss_scale: float | Tensor,
+    ) -> Tensor | None:
+        """What bounds the step, which stays on the device; None without a bound."""
+        if self.settings.kl_clip is None:
+            return None
+        inner = torch.stack([(g * new[x]).sum() for x, g in plain.items()]).double()
+        squares = torch.tensor([rates[id(x.parameters[0])] ** 2 for x in plain], dtype=inner.dtype)
+        size = inner @ squares.to(inner.device, non_blocking=True) / loss_scale / loss_scale
+        return clip_scale(size, float(self.settings.kl_clip))
+
+    def _compare(
+        self, plain: Matrices, new: Matrices, scale: Tensor | None, loss_scale: float | Tensor
     ) -> None:
-        """Compare the gradients before and after, and bound the step."""
-        if not plain:
-            return
+        """The gradients before and after, for the log; all numbers in one read."""
         rows = [
             torch.stack([(g * g).sum(), (new[x] * new[x]).sum(), (g * new[x]).sum()]).double()
             for x, g in plain.items()
         ]
-        products = (torch.stack(rows) / loss_scale / loss_scale).cpu()
-        self.products = dict(zip(plain, products.tolist()))
-        if self.settings.kl_clip is not None:
-            squares = [rates[id(layer.parameters[0])] ** 2 for layer in plain]
-            size = products[:, 2] @ torch.tensor(squares, dtype=torch.float64)
-            self.scale = float(clip_scale(size, float(self.settings.kl_clip)))
+        products = torch.stack(rows) / loss_scale / loss_scale
+        clip = products.new_ones(1, 3) if scale is None else scale.expand(1, 3)
+        *listed, (self.scale, *_) = torch.cat([products, clip]).tolist()
+        self.products = dict(zip(plain, listed))
 
     def _require_same(self, state: Mapping[str, Any]) -> None:
         if state.get('version') != STATE_VERSION:

@@ -20,7 +20,7 @@ class Traffic:
     Attributes:
         factors: packed factors of all layers, what one measurement sends towards their owners.
         factors_full: the same without packing, in full precision.
-        control: the small vectors that accompany a measurement.
+        control: the small vectors that accompany a measurement and an inversion.
         gradients: preconditioned gradients, what every update sends from the owners.
         memory: factors and their inverses on the rank that holds most.
         memory_alone: the same on a single process.
@@ -50,7 +50,7 @@ def count_traffic(kfac: KFAC) -> Traffic:
     return Traffic(
         factors=packed,
         factors_full=full,
-        control=8 * (1 + layers + 1 + 2 * layers + scales),
+        control=8 * (1 + layers + 4 * layers + layers + scales),
         gradients=numbers * max(layer.helper.dtype.itemsize for layer in kfac.layers),
         memory=max(held),
         memory_alone=sum(held),

@@ -41,48 +41,83 @@ def split_damping(a: Tensor, g: Tensor, damping: float) -> tuple[Tensor, Tensor]
     return pi * root, root / pi
 
 
-def damped_inverse(factor: Tensor, damping: Tensor | float, dtype: torch.dtype) -> Tensor:
+def damped_inverse(
+    factor: Tensor, damping: Tensor | float, dtype: torch.dtype, thorough: bool = False
+) -> Tensor:
     """``(F + damping I)^-1`` in the factor's own shape and dtype.
 
-    A factor that rounding has left without a Cholesky decomposition is inverted in its eigenbasis,
-    with the negative eigenvalues set to zero.
-
     Args:
-        factor: dense (g, n, n), or diagonal (g, n).
+        factor: dense (g, n, n), of which the lower triangle is read, or diagonal (g, n).
         damping: one number, or one for every group, shape (g,).
         dtype: least precision of the inversion.
+        thorough: invert in the eigenbasis, with the negative eigenvalues set to zero, what rounding
+            has left without a Cholesky decomposition; without it such an inverse is NaN.
+
+    Raises:
+        RuntimeError: the library gives up.
     """
     dtype = torch.promote_types(dtype, factor.dtype)
     wide = factor.to(dtype)
-    added = torch.as_tensor(damping, dtype=dtype, device=factor.device).reshape(-1, 1)
+    added = damping.to(dtype)[:, None] if isinstance(damping, Tensor) else damping
     if factor.ndim == 2:
         return (wide.clamp(min=0) + added).reciprocal().to(factor.dtype)
-    identity = torch.eye(factor.shape[-1], dtype=dtype, device=factor.device)
-    triangle, failed = torch.linalg.cholesky_ex(wide + added[..., None] * identity)
-    if not failed.any():
-        inverse: Tensor = torch.cholesky_inverse(triangle)
+    if thorough:
+        values, vectors = torch.linalg.eigh(wide)
+        scaled: Tensor = vectors / (values.clamp(min=0) + added)[:, None, :]
+        inverse: Tensor = scaled @ vectors.mT
         return inverse.to(factor.dtype)
-    values, vectors = _eigh(wide)
-    scaled: Tensor = vectors / (values.clamp(min=0) + added)[:, None, :]
-    inverse = scaled @ vectors.mT
+    damped = wide.clone()
+    diagonal(damped).add_(added)
+    root, failed = torch.linalg.cholesky_ex(damped)
+    # Failures are found among the numbers: to read an error code, the host would have to wait.
+    inverse = _inverse_of_root(root).masked_fill_(failed.any(), torch.nan)
     return inverse.to(factor.dtype)
 
 
+def pair_inverse(pairs: Tensor, damping: float) -> Tensor:
+    r"""``(F + damping I)^-1`` of 2 x 2 blocks (c, 2, 2), in closed form and float64.
+
+    .. math:: (F + \lambda I)^{-1} = \frac{1}{\det F + \lambda \,\mathrm{tr} F + \lambda^2}
+              \begin{pmatrix} c + \lambda & -b \\ -b & a + \lambda \end{pmatrix}, \qquad
+              F = \begin{pmatrix} a & b \\ b & c \end{pmatrix}.
+
+    Rounding may make :math:`\det F` negative, which it never is; it then counts as zero.
+    """
+    a, b, c = (part.double() for part in (pairs[:, 0, 0], pairs[:, 1, 0], pairs[:, 1, 1]))
+    determinant = (a * c - b * b).clamp(min=0) + damping * (a + c) + damping**2
+    cofactors = torch.stack([c + damping, -b, -b, a + damping], -1) / determinant[:, None]
+    return cofactors.view_as(pairs).to(pairs.dtype)
+
+
 def solve(
-    factors: Sequence[Tensor], damping: float, solver: str, dtype: torch.dtype
+    factors: Sequence[Tensor],
+    damping: float,
+    solver: str,
+    dtype: torch.dtype,
+    thorough: bool = False,
 ) -> list[Tensor]:
-    """What :func:`precondition` needs of a layer's factors.
+    """What :func:`precondition` needs of a layer's factors; not finite where it has failed.
+
+    Args:
+        factors: A and G, or the 2 x 2 blocks of a norm layer.
+        damping: lambda.
+        solver: one of :data:`SOLVERS`.
+        dtype: least precision.
+        thorough: see :func:`damped_inverse`.
 
     Returns:
         ``cholesky``: one inverse for each factor. ``eigen``: eigenvectors (g, n, n), empty for a
         diagonal factor, and eigenvalues (g, n) of A, then those of G.
+
+    Raises:
+        RuntimeError: the library gives up.
     """
     if len(factors) == 1:
-        return [damped_inverse(factors[0], damping, dtype)]
+        return [pair_inverse(factors[0], damping)]
     a, g = factors
     if solver == 'cholesky':
-        for_a, for_g = split_damping(a, g, damping)
-        return [damped_inverse(a, for_a, dtype), damped_inverse(g, for_g, dtype)]
+        dampings = split_damping(a, g, damping)
+        return [damped_inverse(f, d, dtype, thorough) for f, d in zip(factors, dampings)]
     return [*_eigen(a, dtype), *_eigen(g, dtype)]
 
 
@@ -130,17 +165,14 @@ def clip_scale(size: Tensor, limit: float) -> Tensor:
 def _eigen(factor: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     if factor.ndim == 2:
         return factor.new_empty(0), factor.clamp(min=0)
-    values, vectors = _eigh(factor.to(torch.promote_types(dtype, factor.dtype)))
+    values, vectors = torch.linalg.eigh(factor.to(torch.promote_types(dtype, factor.dtype)))
     return vectors.to(factor.dtype), values.clamp(min=0).to(factor.dtype)
 
 
-def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors; of the diagonal alone where the solver does not converge."""
-    try:
-        values, vectors = torch.linalg.eigh(matrix)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # public, but not typed
-        # One rank inverts a layer: an error here would leave the others waiting for its gradient.
-        values = matrix.diagonal(dim1=-2, dim2=-1)
-        vectors = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-        vectors = vectors.expand_as(matrix)
-    return values, vectors
+def _inverse_of_root(root: Tensor) -> Tensor:
+    if root.device.type == 'cpu':
+        inverse: Tensor = torch.cholesky_inverse(root)
+        return inverse
+    # It reads an error code, for which the host would have to wait.
+    identity = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
+    return torch.cholesky_solve(identity.expand_as(root), root)

@@ -9,6 +9,8 @@ from typing import Any
 import torch.distributed as dist
 from torch import nn
 
+from agvm_runs.checks import counted
+
 from ..distributed import ProcessGroupCommunicator, SingleProcess
 from ..gradients import BlockPreconditioner
 from ..kfac import KFAC, KFACSettings, describe, scalars
@@ -59,7 +61,7 @@ class KFACPart(Part):
         )
         self.preconditioner = KFAC(run.network, self.settings, communicator)
         self._run = run
-        self._checked = False
+        self._checked = self._failed = False
         self._listed = set(self.preconditioner.left)
         run.log.say(describe(self.preconditioner))
 
@@ -103,6 +105,16 @@ class KFACPart(Part):
             self._run.log.say(
                 f'K-FAC: factors were not finite at update {this.update}; all ranks keep the '
                 'previous ones. This warning is given once; the checkpoint counts such updates.',
+                warning=True,
+            )
+        if kfac.unsolved and not self._failed:
+            self._failed = True
+            names = [layer.name for layer in kfac.unsolved]
+            self._run.log.say(
+                f'K-FAC: the inversion of {counted(len(names), "layer")} failed at update '
+                f'{this.update}; on all ranks their old inverses stay, or without any, their '
+                f'gradient: {", ".join(names[:4])}{" ..." if len(names) > 4 else "."} Said once; '
+                'a larger damping may help.',
                 warning=True,
             )
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kfac_nets import kfac_of
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from agvm_mm.kfac import triangle
 from agvm_mm.kfac.clock import Clock
 from agvm_mm.kfac.distribution import assign, inversion_cost, pack, packed_size, unpack
-from agvm_mm.kfac.solve import clip_scale, damped_inverse, precondition, solve
+from agvm_mm.kfac.solve import clip_scale, damped_inverse, pair_inverse
 
 
 class TestPacking:
@@ -110,8 +113,16 @@ def test_factors_are_moving_averages() -> None:
 class TestSolve:
     def test_a_factor_without_a_cholesky_decomposition(self) -> None:
         factor = torch.diag(torch.tensor([4.0, 1.0, -0.5]))[None]
-        found = damped_inverse(factor, 0.25, torch.float32)
+        assert damped_inverse(factor, 0.25, torch.float32).isnan().all()
+        found = damped_inverse(factor, 0.25, torch.float32, thorough=True)
         assert torch.allclose(found[0].diagonal(), torch.tensor([1 / 4.25, 1 / 1.25, 1 / 0.25]))
+        network = nn.Linear(3, 1, bias=False)
+        kfac = kfac_of(network, damping=0.0625)
+        (layer,) = kfac.layers
+        layer.factors, layer.measured = [factor, torch.full((1, 1, 1), 1.5)], True  # pi is 1
+        kfac.before_update(1)
+        (inverse, _), expected = layer.solution, torch.tensor([1 / 4.25, 1 / 1.25, 1 / 0.25])
+        assert kfac.unsolved == [] and torch.allclose(inverse[0].diagonal(), expected)
 
     def test_kl_clip(self) -> None:
         assert float(clip_scale(torch.tensor(0.5), 2.0)) == 1.0
@@ -167,26 +178,54 @@ def test_the_papers_adjusted_momentum_is_torchs_own() -> None:
         assert torch.allclose(weight.detach(), position)
 
 
-@pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
-def test_a_solver_that_does_not_converge_leaves_the_diagonal(
-    solver: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The rank that owns a layer may not stop alone."""
+class _Products(TorchDispatchMode):
+    """Sizes of the results of products; the counter of torch knows none in place."""
 
-    def fails(matrix: torch.Tensor) -> None:
-        raise torch.linalg.LinAlgError('did not converge')
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
 
-    a, g = torch.tensor([[[2.0, 3.0], [3.0, 1.0]]]), torch.tensor([[[4.0, 5.0], [5.0, 3.0]]])
-    matrix, damping = torch.tensor([[[1.0, -2.0], [3.0, 4.0]]]), 0.04
-    monkeypatch.setattr(torch.linalg, 'eigh', fails)
-    found = precondition(matrix, solve([a, g], damping, solver, torch.float32), damping)
-    rows, columns = torch.tensor([[4.0], [3.0]]), torch.tensor([[2.0, 1.0]])
-    pi = ((2 + 1) / (4 + 3)) ** 0.5
-    product = {
-        'cholesky': (rows + 0.2 / pi) * (columns + 0.2 * pi),
-        'eigen': rows * columns + 0.04,
-    }
-    assert torch.allclose(found[0], matrix[0] / product[solver])
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.baddbmm_.default:
+            self.sizes.append(args[0].numel())
+        return func(*args, **(kwargs or {}))
+
+
+class TestTriangle:
+    @pytest.mark.parametrize(('groups', 'size'), [(1, 1), (1, 8), (2, 11), (3, 4)])
+    def test_blocks_make_the_whole(
+        self, groups: int, size: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(triangle, 'BLOCK', 4)
+        columns = torch.randint(-3, 4, (groups, size, 5)).double()
+        total = torch.zeros(groups, size, size).double()
+        triangle.add_product(total, columns, 2.0)
+        triangle.add_product(total, columns, 0.5)
+        expected = torch.einsum('gip,gjp->gij', columns, columns) * 2.5
+        assert torch.equal(total.tril(), expected.tril())
+        vector = triangle.pack(total)
+        assert vector.numel() == groups * size * (size + 1) // 2
+        assert torch.equal(triangle.unpack(vector, groups, size), expected)
+        assert torch.equal(triangle.mirror(total), expected)
+
+    def test_a_product_takes_little_more_than_half_the_work(self) -> None:
+        """Ten blocks: 55 products of blocks instead of 100."""
+        size = 10 * triangle.BLOCK
+        with _Products() as products, torch.device('meta'):
+            triangle.add_product(torch.empty(1, size, size), torch.empty(1, size, 3), 1.0)
+        assert 100 * sum(products.sizes) == 55 * size**2
+
+
+def test_the_closed_form_of_a_pair() -> None:
+    """Against LAPACK in float64, and for what rounding has made indefinite."""
+    roots = torch.randn(6, 2, 3, dtype=torch.float64)
+    pairs, damping = roots @ roots.mT, 0.3
+    expected = torch.linalg.inv(pairs + damping * torch.eye(2, dtype=torch.float64))
+    torch.testing.assert_close(pair_inverse(pairs, damping), expected)
+    torn = torch.tensor([[[1.0, 1.0 + 1e-6], [1.0 + 1e-6, 1.0]]])
+    assert torch.allclose(
+        pair_inverse(torn, 1e-9)[0], torch.tensor([[0.5, -0.5], [-0.5, 0.5]]) * 1e9, rtol=1e-5
+    )
 
 
 def test_an_excluded_name_is_whole() -> None:

@@ -21,8 +21,9 @@ from mmengine.optim import build_optim_wrapper
 from test_settings_fuzz import JUNK, NUMBERS, PLAUSIBLE
 
 import agvm_mm
+import agvm_runs
 
-PACKAGE = str(Path(agvm_mm.__file__).parent)
+PACKAGES = tuple(str(Path(one.__file__).parent) for one in (agvm_mm, agvm_runs))
 POSITIVE = NUMBERS | st.floats(-0.1, 3.0) | st.fractions(0, 1)
 # Arrays have no truth value, and cannot be hashed.
 WILD = JUNK | st.sampled_from([np.array([0.5, 10.0]), np.array(['cls', 'pred']), torch.ones(2)])
@@ -98,7 +99,7 @@ def _require_sentence(error: Exception, where: str, values: Any) -> None:
     """One sentence that names the key, and raised in this package."""
     text = str(error)
     place = traceback.extract_tb(error.__traceback__)[-1].filename
-    assert place.startswith(PACKAGE), f'{type(error).__name__} from {place}: {text}'
+    assert place.startswith(PACKAGES), f'{type(error).__name__} from {place}: {text}'
     assert text.endswith('.') and '\n' not in text, text
     keys = values if isinstance(values, dict) else ()
     assert where in text or any(str(key) in text for key in keys), text

@@ -1,0 +1,120 @@
+"""Measure the CPU time of K-FAC's updates beside SGD's, kind by kind, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import count
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+
+from agvm_mm.distributed import SingleProcess
+from agvm_mm.kfac import KFAC, KFACSettings
+from agvm_mm.launch.command_line import require_at_least
+from agvm_runs.errors import exit_with_sentence
+from agvm_runs.markdown import markdown_table
+from agvm_runs.work_dir import require_own, write_own
+
+from .cost.models import MODELS_BY_NAME, build_batch, build_model
+
+FORMAT = 'agvm_mm K-FAC cost 1'
+KINDS = ('SGD', 'other', 'measuring', 'inverting')
+INTERVALS = ((10, 100), (5, 10))
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--model',
+        choices=list(MODELS_BY_NAME),
+        default='faster-rcnn_r50',
+        help='what is trained; default %(default)s',
+    )
+    parser.add_argument('--images', type=int, default=2, help='in the batch')
+    parser.add_argument('--size', type=int, default=320, help="pixels of an image's side")
+    parser.add_argument('--rounds', type=int, default=3, help='of which each times every kind')
+    parser.add_argument(
+        '--kfac', type=json.loads, default={}, help='options of K-FAC beside the intervals, as JSON'
+    )
+    parser.add_argument('--out', type=Path, help='JSON file for all numbers')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run it."""
+    args = parse_args()
+    if args.out is not None:
+        require_own(args.out, FORMAT)
+    require_at_least(args, {'images': 1, 'size': 32, 'rounds': 1})
+    update = _updates(args)
+    update('inverting')  # the momentum's buffers, the first factors and inverses
+    seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for _ in range(args.rounds):
+        for kind in KINDS:
+            seconds[kind].append(_cpu_time(lambda kind=kind: update(kind)))  # type: ignore[misc]
+    means = {kind: mean(values) for kind, values in seconds.items()}
+    print(
+        f'{args.model}, {args.images} images of {args.size} x {args.size}, {args.rounds} rounds, '
+        f'SGD {means["SGD"]:.2f} s of CPU time an update, kfac={args.kfac}'
+    )
+    rows = [[kind, f'{means[kind] / means["SGD"]:.2f}'] for kind in KINDS[1:]]
+    rows += [[f'mean at {s} / {i}', f'{_mean(means, s, i):.2f}'] for s, i in INTERVALS]
+    print(markdown_table(['update', 'CPU time / SGD'], rows))
+    if args.out is not None:
+        content = dict(format=FORMAT, kfac=args.kfac, seconds=seconds)
+        write_own(args.out, json.dumps(content, indent=1) + '\n', FORMAT)
+
+
+def _mean(means: dict[str, float], statistics: int, inverses: int) -> float:
+    """Of an update with these intervals, relative to SGD's."""
+    other, measuring, inverting = (means[kind] / means['SGD'] for kind in KINDS[1:])
+    inverted, measured = 1 / inverses, 1 / statistics - 1 / inverses
+    return inverting * inverted + measuring * measured + other * (1 - 1 / statistics)
+
+
+def _updates(args: argparse.Namespace) -> Callable[[str], None]:
+    """Makes one update of a kind: SGD's own, or K-FAC's before SGD's step."""
+    model: Any = build_model(args.model)
+    batch = build_batch((0,), args.images, args.size)
+    # So small a rate that the work never changes.
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-9, momentum=0.9, foreach=True)
+    rates = {id(parameter): 1e-9 for parameter in model.parameters()}
+    settings = KFACSettings(**{**args.kfac, 'statistics_interval': 2, 'inverse_interval': 4})
+    kfac = KFAC(model, settings, SingleProcess())
+    place = {'inverting': 0, 'measuring': 2, 'other': 1, 'SGD': 1}  # among four updates
+    numbers = count()
+
+    def update(kind: str) -> None:
+        with_kfac = kind != 'SGD'
+        number = next(n for n in numbers if n % 4 == place[kind])
+        kfac.before_update(number)
+        optimizer.zero_grad()
+        torch.manual_seed(0)  # the same proposals are drawn
+        data = model.data_preprocessor({key: list(value) for key, value in batch.items()}, True)
+        loss = model.parse_losses(model(**data, mode='loss'))[0]
+        with kfac.around_backward(0, 1, args.images) if with_kfac else nullcontext():
+            loss.backward()
+        if with_kfac:
+            assert kfac.step(number, rates) == (kind != 'other')
+        optimizer.step()
+
+    return update
+
+
+def _cpu_time(call: Callable[[], Any]) -> float:
+    """Seconds of all threads, which a busy machine changes less than the clock on the wall."""
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+if __name__ == '__main__':
+    with exit_with_sentence():
+        main()

@@ -1,0 +1,96 @@
+"""Measure what K-FAC loses when a convolution's inputs are measured at some positions alone."""
+
+from __future__ import annotations
+
+import argparse
+from statistics import mean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agvm_mm.distributed import SingleProcess
+from agvm_mm.kfac import KFAC, KFACSettings
+from agvm_mm.launch.command_line import require_at_least
+from agvm_runs.errors import exit_with_sentence
+from agvm_runs.markdown import markdown_table
+
+from .cost.models import MODELS_BY_NAME, build_batch, build_model
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--model',
+        choices=list(MODELS_BY_NAME),
+        default='faster-rcnn_r18',
+        help='what is measured; default %(default)s',
+    )
+    parser.add_argument('--images', type=int, default=2, help='in the batch')
+    parser.add_argument('--size', type=int, default=320, help="pixels of an image's side")
+    parser.add_argument(
+        '--limits', type=int, nargs='+', default=[1600, 400, 100], help='values of max_positions'
+    )
+    parser.add_argument('--draws', type=int, default=2, help='of every limit')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run it."""
+    args = parse_args()
+    require_at_least(args, {'images': 1, 'size': 32, 'limits': 1, 'draws': 1})
+    model = build_model(args.model)
+    batch = build_batch((0,), args.images, args.size)
+    whole = _measured(model, batch, None, 0)
+    rows = []
+    for limit in args.limits:
+        draws = [_errors(_measured(model, batch, limit, i), whole) for i in range(args.draws)]
+        rows.append([str(limit), *(f'{mean(one):.3f}' for one in zip(*draws))])
+    print(f'{args.model}, {args.images} images of {args.size} x {args.size}, {args.draws} draws')
+    head = ['max_positions', 'error of A, mean over layers', 'largest']
+    head += ['error of the preconditioned gradient', 'cosine']
+    print(markdown_table(head, rows))
+
+
+Measured = dict[str, tuple[Tensor, Tensor]]
+
+
+def _measured(model: Any, batch: dict[str, Any], limit: int | None, update: int) -> Measured:
+    """A and the preconditioned gradient of every layer that has both."""
+    settings = KFACSettings(statistics_interval=1, inverse_interval=1, max_positions=limit)
+    kfac = KFAC(model, settings, SingleProcess())
+    kfac.before_update(update)
+    model.zero_grad()
+    torch.manual_seed(0)  # the same proposals are drawn
+    data = model.data_preprocessor({key: list(value) for key, value in batch.items()}, True)
+    loss = model.parse_losses(model(**data, mode='loss'))[0]
+    with kfac.around_backward(0, 1, len(batch['inputs'])):
+        loss.backward()
+    kfac.step(update, {})
+    found = {}
+    for layer in kfac.layers:
+        layer.due = False  # its hooks stay on the model
+        matrix = layer.helper.matrix()
+        if layer.factors is not None and len(layer.factors) == 2 and matrix is not None:
+            found[layer.name] = layer.factors[0], matrix.clone()
+    return found
+
+
+def _errors(found: Measured, whole: Measured) -> tuple[float, ...]:
+    factors = [float(_distance(found[name][0], whole[name][0])) for name in whole]
+    new, old = (
+        torch.cat([m.flatten() for _, m in one.values()]).double() for one in (found, whole)
+    )
+    cosine = torch.cosine_similarity(new, old, 0)
+    return mean(factors), max(factors), float(_distance(new, old)), float(cosine)
+
+
+def _distance(new: Tensor, old: Tensor) -> Tensor:
+    distance: Tensor = (new - old).norm() / old.norm()
+    return distance
+
+
+if __name__ == '__main__':
+    with exit_with_sentence():
+        main()
