@@ -48,3 +48,11 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setenv('AGVM_MM_DATA', str(tmp_path))
     yield
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope='session')
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder for AGVM_MM_DATA with 12 training and 4 validation scenes of 64 pixels."""
+    import training_runs as runs
+
+    return runs.draw_scenes(tmp_path_factory.mktemp('data'))
