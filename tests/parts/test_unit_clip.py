@@ -171,10 +171,25 @@ class Messages(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.warnings: list[str] = []
+        self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
         if record.levelno == logging.WARNING:
             self.warnings.append(record.getMessage())
+
+
+def test_the_start_of_the_log_names_what_is_not_clipped() -> None:
+    messages = Messages()
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(messages)
+    try:
+        model, wrapper = build(exclude='backbone.weight')
+        update(model, wrapper)
+    finally:
+        logger.removeHandler(messages)
+    [line] = [text for text in messages.lines if text.startswith('AGC: ')]
+    assert line.endswith(': backbone.weight')
 
 
 @pytest.mark.parametrize('optimizer', ['SGD', 'LAMBOptimizer', 'LARSOptimizer'])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from logs import evaluation, train_line, write_run
 
-from agvm_runs.work_dir import find_scalars, is_training
+from agvm_runs.work_dir import find_scalars, is_training, parse_lines
+from agvm_runs.work_dir.scalars import LARGEST
 
 
 def _launches(folder: Path, *first_steps: int | None) -> list[Path]:
@@ -58,3 +59,14 @@ def test_a_line_of_training_has_an_iteration(entry: dict[str, float], expected: 
     """Whatever it is called, a score is no loss."""
     assert is_training(entry) is expected
     assert is_training(json.dumps(entry)) is expected
+
+
+@pytest.mark.parametrize('clock', [0, LARGEST])
+def test_the_first_and_the_last_iteration_are_read(clock: int) -> None:
+    line = json.dumps({'iter': clock, 'step': clock, 'loss': 0.5})
+    assert list(parse_lines([line], Path('log'))) == [{'iter': clock, 'step': clock, 'loss': 0.5}]
+
+
+def test_what_is_no_number_is_left_out() -> None:
+    line = json.dumps({'step': 1, 'loss': 0.5, 'finished': True, 'name': 'run', 'empty': None})
+    assert list(parse_lines([line], Path('log'))) == [{'step': 1, 'loss': 0.5}]
