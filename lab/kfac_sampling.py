@@ -15,20 +15,13 @@ from agvm_mm.launch.command_line import require_at_least
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
 
-from .cost.models import MODELS_BY_NAME, build_batch, build_model
+from .cost.models import add_model, build_batch, build_model
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--model',
-        choices=list(MODELS_BY_NAME),
-        default='faster-rcnn_r18',
-        help='what is measured; default %(default)s',
-    )
-    parser.add_argument('--images', type=int, default=2, help='in the batch')
-    parser.add_argument('--size', type=int, default=320, help="pixels of an image's side")
+    add_model(parser, default='faster-rcnn_r18')
     parser.add_argument(
         '--limits', type=int, nargs='+', default=[1600, 400, 100], help='values of max_positions'
     )

@@ -24,7 +24,7 @@ from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
 from agvm_runs.work_dir import require_own, write_own
 
-from .cost.models import MODELS_BY_NAME, build_batch, build_model
+from .cost.models import add_model, build_batch, build_model
 
 FORMAT = 'agvm_mm optimizer cost 1'
 
@@ -66,14 +66,7 @@ class Launches(TorchDispatchMode):
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--model',
-        choices=list(MODELS_BY_NAME),
-        default='faster-rcnn_r50',
-        help='what is trained; default %(default)s',
-    )
-    parser.add_argument('--images', type=int, default=2, help='in the batch')
-    parser.add_argument('--size', type=int, default=320, help="pixels of an image's side")
+    add_model(parser)
     parser.add_argument('--rounds', type=int, default=10, help='of which each times every step')
     parser.add_argument(
         '--optimizers',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,18 @@ def build_model(name: str, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     model: nn.Module = revert_sync_batchnorm(MODELS.build(model_config(name)))
     return model.train()
+
+
+def add_model(parser: ArgumentParser, default: str = 'faster-rcnn_r50') -> None:
+    """Options of a command that takes one model and one batch: --model, --images, --size."""
+    parser.add_argument(
+        '--model',
+        choices=list(MODELS_BY_NAME),
+        default=default,
+        help='which network; default %(default)s',
+    )
+    parser.add_argument('--images', type=int, default=2, help='in the batch')
+    parser.add_argument('--size', type=int, default=320, help="pixels of an image's side")
 
 
 def build_batch(seed: tuple[int, ...], images: int, size: int) -> dict[str, Any]:
