@@ -87,7 +87,6 @@ class AGVMPart(Part):
             SingleProcess() if run.group is None else ProcessGroupCommunicator(run.group, halves)
         )
         _require_two_samples(communicator.size, run.accumulation)
-        _require_changing_graph(run)
         _require_dense(run.network)
         _require_several(settings, partition)
         _require_anchor(settings, partition, run.network)
@@ -241,17 +240,6 @@ def _require_two_samples(ranks: int, accumulation: int) -> None:
             'total_batch_size to at least 2 batches of train_dataloader.batch_size images '
             '(--total-batch-size of tools/train.py), set accumulative_counts to at least 2, or set '
             f'{WHERE}=None.'
-        )
-
-
-def _require_changing_graph(run: Run) -> None:
-    wrapper = getattr(run.model, '_orig_mod', run.model)
-    if run.accumulation > 1 and getattr(wrapper, 'static_graph', False):
-        raise ValueError(
-            'the data-parallel wrapper has static_graph=True and optim_wrapper.accumulative_counts '
-            f'is {run.accumulation}, and torch fails on the first update that a rank accumulates; '
-            'set static_graph=False (find_unused_parameters=True for parameters without gradient), '
-            'or accumulative_counts=1.'
         )
 
 

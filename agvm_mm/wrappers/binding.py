@@ -32,7 +32,7 @@ def bind(
     network, group = unwrapped(model), None
     for part in parts:
         if part.needs_ranks:
-            group = data_parallel(model, part)
+            group = data_parallel(model, part, accumulation)
             _require_optimized(network, optimizer, part)
         elif part.needs_model:
             _require_whole(model, part)
@@ -55,12 +55,13 @@ def uncompiled(model: nn.Module) -> nn.Module:
     return original
 
 
-def data_parallel(model: nn.Module, part: Part) -> dist.ProcessGroup | None:
+def data_parallel(model: nn.Module, part: Part, accumulation: int) -> dist.ProcessGroup | None:
     """The data-parallel ranks of ``model``; None for a single process.
 
     Args:
         model: as the trainer holds it.
         part: the part that asks, for the sentence of a refusal.
+        accumulation: backward passes in one update.
 
     Raises:
         ValueError: the model is spread over processes in another way.
@@ -70,7 +71,7 @@ def data_parallel(model: nn.Module, part: Part) -> dist.ProcessGroup | None:
         _require_whole(model, part)
         _require_one_process(part)
         return None
-    group: dist.ProcessGroup = _require_ddp(wrapper, part).process_group
+    group: dist.ProcessGroup = _require_ddp(wrapper, part, accumulation).process_group
     _require_whole(model, part)
     return group
 
@@ -82,13 +83,20 @@ def _partition(parts: Sequence[Part], network: nn.Module) -> ModulePartition:
     )
 
 
-def _require_ddp(wrapper: nn.Module, part: Part) -> DistributedDataParallel:
+def _require_ddp(wrapper: nn.Module, part: Part, accumulation: int) -> DistributedDataParallel:
     if not isinstance(wrapper, DistributedDataParallel) or not hasattr(wrapper, 'reducer'):
         raise _wrong_wrapper(wrapper, part)
     if getattr(wrapper, 'mixed_precision', None) is not None:
         raise ValueError(
             f'{type(wrapper).__name__} was given mixed_precision, which trains on cast copies of '
             'the parameters; use AGVMAmpOptimWrapper or PartsAmpOptimWrapper instead.'
+        )
+    if accumulation > 1 and wrapper.static_graph:
+        raise ValueError(
+            'the data-parallel wrapper has static_graph=True and optim_wrapper.accumulative_counts '
+            f'is {accumulation}, and torch fails on the first update that a rank accumulates; set '
+            'static_graph=False (find_unused_parameters=True for parameters without gradient), or '
+            'accumulative_counts=1.'
         )
     return wrapper
 
