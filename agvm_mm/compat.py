@@ -138,11 +138,6 @@ def has_compiled_ops() -> bool:
     return True
 
 
-def has_package(module: str) -> bool:
-    """Whether a package is installed; it is not imported."""
-    return _importable(module)
-
-
 def _importable(module: str) -> bool:
     spec = find_spec(module)
     return spec is not None and spec.origin is not None

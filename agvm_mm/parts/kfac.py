@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -18,6 +18,8 @@ from ..kfac.settings import WHERE
 from ..statistics import ModulePartition
 from .kfac_blocks import KFACBlocks
 from .part import Part, Pass, Run
+
+SHOWN = 4  # names in a sentence
 
 
 class KFACPart(Part):
@@ -113,7 +115,7 @@ class KFACPart(Part):
             self._run.log.say(
                 f'K-FAC: the inversion of {counted(len(names), "layer")} failed at update '
                 f'{this.update}; on all ranks their old inverses stay, or without any, their '
-                f'gradient: {", ".join(names[:4])}{" ..." if len(names) > 4 else "."} Said once; '
+                f'gradient: {_some(names)} Said once; '
                 'a larger damping may help.',
                 warning=True,
             )
@@ -126,8 +128,7 @@ class KFACPart(Part):
         self._listed.update(new)
         if new:
             self._run.log.say(
-                f'K-FAC: {len(new)} tensors keep their gradient, {left[new[0]]}: '
-                f'{", ".join(new[:4])}{" ..." if len(new) > 4 else "."}',
+                f'K-FAC: {len(new)} tensors keep their gradient, {left[new[0]]}: {_some(new)}',
                 warning=True,
             )
 
@@ -155,6 +156,11 @@ class KFACPart(Part):
                 "custom_hooks=[dict(type='KFACStateHook')] keeps them in checkpoints.",
                 warning=True,
             )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names of a list, for a sentence."""
+    return f'{", ".join(names[:SHOWN])}{" ..." if len(names) > SHOWN else "."}'
 
 
 def _require_uncompiled(model: nn.Module) -> None:
