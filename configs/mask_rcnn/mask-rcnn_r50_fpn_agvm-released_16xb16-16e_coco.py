@@ -3,7 +3,6 @@
 # Hardware: 16 GPUs x 16 images; fewer GPUs accumulate gradients to the same batch, with SyncBN over
 #           fewer images.
 # Batch:    256 images per optimizer update; lengths in iterations count updates.
-# Expected: mask AP 35.0 (the authors' README, with mmdet 2).
 # Command:  bash tools/dist_train.sh \
 #           configs/mask_rcnn/mask-rcnn_r50_fpn_agvm-released_16xb16-16e_coco.py 8
 _base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'

@@ -2,8 +2,6 @@
 # Hardware: 16 GPUs x 16 images; fewer GPUs accumulate gradients to the same batch, with SyncBN over
 #           fewer images.
 # Batch:    256 images per optimizer update; lengths in iterations count updates.
-# Expected: mask AP 34.4 ("Baseline" in the authors' README, with mmdet 2; its config was not
-#           released).
 # Derived:  everything but AGVM as in the released AGVM recipe.
 # Command:  bash tools/dist_train.sh \
 #           configs/mask_rcnn/mask-rcnn_r50_fpn_sgd-released_16xb16-16e_coco.py 8

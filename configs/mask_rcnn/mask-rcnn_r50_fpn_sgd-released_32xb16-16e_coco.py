@@ -2,8 +2,6 @@
 # Hardware: 32 GPUs x 16 images; fewer GPUs accumulate gradients to the same batch, with SyncBN over
 #           fewer images.
 # Batch:    512 images per optimizer update; lengths in iterations count updates.
-# Expected: mask AP 33.9 ("Baseline" in the authors' README, with mmdet 2; its config was not
-#           released).
 # Derived:  everything but AGVM as in the released AGVM recipe.
 # Command:  bash tools/dist_train.sh \
 #           configs/mask_rcnn/mask-rcnn_r50_fpn_sgd-released_32xb16-16e_coco.py 8
