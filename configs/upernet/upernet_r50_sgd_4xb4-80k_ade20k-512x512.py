@@ -1,11 +1,13 @@
-# Purpose:  UPerNet R50 on ADE20K at batch 16: plain SGD, the baseline of AGVM on SGD.
-# Hardware: 4 GPUs x 4 images; fewer GPUs accumulate gradients to the same batch, with SyncBN over
-#           fewer images.
-# Batch:    16 images per optimizer update; lengths in iterations count updates.
-# Expected: not known.
-# Derived:  lr = 0.01 at batch 16 (mmseg).
+# Purpose:  UPerNet R50 on ADE20K: SGD.
+# Batch:    16 images an update on 4 GPUs x 4; others by rule (docs/recipes.md).
 # Command:  bash tools/dist_train.sh \
-#           configs/upernet/upernet_r50_sgd_4xb4-80k_ade20k-512x512.py 8
-_base_ = './upernet_r50_agvm-sgd_4xb4-80k_ade20k-512x512.py'
+#           configs/upernet/upernet_r50_sgd_4xb4-80k_ade20k-512x512.py 4
+_base_ = [
+    '../_base_/models/upernet_r50_ade20k.py',
+    'mmseg::_base_/datasets/ade20k.py',
+    'mmseg::_base_/default_runtime.py',
+    '../_base_/schedules/ade20k_80k.py',
+    '../_base_/methods/sgd.py',
+]
 
-optim_wrapper = dict(type='PartsOptimWrapper', agvm=None)
+optim_wrapper = dict(optimizer=dict(lr=0.01, weight_decay=5e-4), clip_grad=None)
