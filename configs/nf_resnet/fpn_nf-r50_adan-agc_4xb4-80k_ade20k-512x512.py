@@ -1,20 +1,13 @@
-# Purpose:  Semantic FPN NF-R50 on ADE20K at batch 16: Adan with adaptive gradient clipping.
-# Hardware: 4 GPUs x 4 images; fewer GPUs accumulate gradients to the same batch, exactly: no batch
-#           statistics.
-# Batch:    16 images per optimizer update; lengths in iterations count updates.
-# Expected: not known.
-# Derived:  lr = 1e-3 at batch 16 (5 times that of AdamW, its authors' first try), square root for
-#           others; weight_decay = 0.02; neither is tuned. clip_factor = 0.01.
+# Purpose:  Semantic FPN NF-R50 on ADE20K: Adan with adaptive gradient clipping.
+# Batch:    16 images an update on 4 GPUs x 4; others by rule (docs/recipes.md).
 # Command:  bash tools/dist_train.sh \
-#           configs/nf_resnet/fpn_nf-r50_adan-agc_4xb4-80k_ade20k-512x512.py 8
-_base_ = './fpn_nf-r50_agvm-sgd-agc_4xb4-80k_ade20k-512x512.py'
+#           configs/nf_resnet/fpn_nf-r50_adan-agc_4xb4-80k_ade20k-512x512.py 4
+_base_ = [
+    '../_base_/models/fpn_nf-r50_ade20k.py',
+    'mmseg::_base_/datasets/ade20k.py',
+    'mmseg::_base_/default_runtime.py',
+    '../_base_/schedules/ade20k_80k.py',
+    '../_base_/methods/adan-agc.py',
+]
 
-optim_wrapper = dict(
-    type='PartsOptimWrapper',
-    optimizer=dict(
-        _delete_=True,
-        type='AdanOptimizer',
-        lr=1e-3,
-        weight_decay=0.02),
-    agvm=None,
-    join_groups=True)
+optim_wrapper = dict(clip_grad=dict(exclude='cls'))

@@ -1,21 +1,11 @@
-# Purpose:  Semantic FPN NF-R50 on ADE20K at batch 16: LAMB.
-# Hardware: 4 GPUs x 4 images; fewer GPUs accumulate gradients to the same batch, exactly: no batch
-#           statistics.
-# Batch:    16 images per optimizer update; lengths in iterations count updates.
-# Expected: not known.
-# Derived:  lr = 0.005 at batch 512, square root for others; weight_decay = 0.01; neither is tuned;
-#           no clipping, the trust ratio bounds the step.
+# Purpose:  Semantic FPN NF-R50 on ADE20K: LAMB.
+# Batch:    16 images an update on 4 GPUs x 4; others by rule (docs/recipes.md).
 # Command:  bash tools/dist_train.sh \
-#           configs/nf_resnet/fpn_nf-r50_lamb_4xb4-80k_ade20k-512x512.py 8
-_base_ = './fpn_nf-r50_agvm-sgd-agc_4xb4-80k_ade20k-512x512.py'
-
-optim_wrapper = dict(
-    type='PartsOptimWrapper',
-    optimizer=dict(
-        _delete_=True,
-        type='LAMBOptimizer',
-        lr=0.005 * (16 / 512) ** 0.5,
-        weight_decay=0.01),
-    agvm=None,
-    join_groups=True,
-    clip_grad=None)
+#           configs/nf_resnet/fpn_nf-r50_lamb_4xb4-80k_ade20k-512x512.py 4
+_base_ = [
+    '../_base_/models/fpn_nf-r50_ade20k.py',
+    'mmseg::_base_/datasets/ade20k.py',
+    'mmseg::_base_/default_runtime.py',
+    '../_base_/schedules/ade20k_80k.py',
+    '../_base_/methods/lamb_nf-resnet.py',
+]

@@ -1,23 +1,13 @@
-# Purpose:  Semantic FPN NF-R50 on ADE20K at batch 16: LARS.
-# Hardware: 4 GPUs x 4 images; fewer GPUs accumulate gradients to the same batch, exactly: no batch
-#           statistics.
-# Batch:    16 images per optimizer update; lengths in iterations count updates.
-# Expected: not known.
-# Derived:  lr of the SGD recipe; trust_coefficient = 0.01, not tuned; no clipping, the trust ratio
-#           bounds the step.
+# Purpose:  Semantic FPN NF-R50 on ADE20K: LARS.
+# Batch:    16 images an update on 4 GPUs x 4; others by rule (docs/recipes.md).
 # Command:  bash tools/dist_train.sh \
-#           configs/nf_resnet/fpn_nf-r50_lars_4xb4-80k_ade20k-512x512.py 8
-_base_ = './fpn_nf-r50_agvm-sgd-agc_4xb4-80k_ade20k-512x512.py'
+#           configs/nf_resnet/fpn_nf-r50_lars_4xb4-80k_ade20k-512x512.py 4
+_base_ = [
+    '../_base_/models/fpn_nf-r50_ade20k.py',
+    'mmseg::_base_/datasets/ade20k.py',
+    'mmseg::_base_/default_runtime.py',
+    '../_base_/schedules/ade20k_80k.py',
+    '../_base_/methods/lars_nf-resnet.py',
+]
 
-optim_wrapper = dict(
-    type='PartsOptimWrapper',
-    optimizer=dict(
-        _delete_=True,
-        type='LARSOptimizer',
-        lr=0.01,
-        momentum=0.9,
-        weight_decay=5e-4,
-        trust_coefficient=0.01),
-    agvm=None,
-    join_groups=True,
-    clip_grad=None)
+optim_wrapper = dict(optimizer=dict(lr=0.01, weight_decay=5e-4))

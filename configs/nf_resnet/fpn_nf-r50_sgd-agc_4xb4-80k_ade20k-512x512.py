@@ -1,13 +1,13 @@
-# Purpose:  Semantic FPN NF-R50 on ADE20K at batch 16: SGD with adaptive gradient clipping, the AGVM
-#           recipe without AGVM.
-# Hardware: 4 GPUs x 4 images; fewer GPUs accumulate gradients to the same batch, exactly: no batch
-#           statistics.
-# Batch:    16 images per optimizer update; lengths in iterations count updates.
-# Expected: not known.
-# Derived:  lr = 0.01 at batch 16 (mmseg), square root for others; clip_factor = 0.01; nothing is
-#           tuned.
+# Purpose:  Semantic FPN NF-R50 on ADE20K: SGD with adaptive gradient clipping.
+# Batch:    16 images an update on 4 GPUs x 4; others by rule (docs/recipes.md).
 # Command:  bash tools/dist_train.sh \
-#           configs/nf_resnet/fpn_nf-r50_sgd-agc_4xb4-80k_ade20k-512x512.py 8
-_base_ = './fpn_nf-r50_agvm-sgd-agc_4xb4-80k_ade20k-512x512.py'
+#           configs/nf_resnet/fpn_nf-r50_sgd-agc_4xb4-80k_ade20k-512x512.py 4
+_base_ = [
+    '../_base_/models/fpn_nf-r50_ade20k.py',
+    'mmseg::_base_/datasets/ade20k.py',
+    'mmseg::_base_/default_runtime.py',
+    '../_base_/schedules/ade20k_80k.py',
+    '../_base_/methods/sgd-agc.py',
+]
 
-optim_wrapper = dict(type='PartsOptimWrapper', agvm=None, join_groups=True)
+optim_wrapper = dict(optimizer=dict(lr=0.01, weight_decay=5e-4), clip_grad=dict(exclude='cls'))
