@@ -58,7 +58,7 @@ setup(
     author='The agvm_mm authors',
     license='Apache-2.0',
     packages=find_packages(include=[name for one in PACKAGES for name in (one, f'{one}.*')]),
-    package_data={name: ['py.typed'] for name in PACKAGES},
+    package_data={'agvm_mm': ['py.typed'], 'agvm_runs': ['py.typed', 'reproduce/published.json']},
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.10',
     # MMEngine comes under two sets of distribution names that install the same packages, so the

@@ -158,7 +158,7 @@ def plan(args: argparse.Namespace) -> dict[Training, Path]:
 
 def rates(path: Path, folder: Path, budget: int) -> list[float]:
     """Learning rates of a recipe to try next, from the results of those that were tried."""
-    key = next(table.key for table in TABLES.values() if any(map(path.match, table.patterns)))
+    key = next(table.key for table in TABLES.values() if any(map(path.match, table.recipes)))
     results = [read_result(one) for one in folder.glob(f'{path.stem}_lr*_seed{TUNING_SEED}.json')]
     tried = {one['cfg_options'][RATE]: score_of(one['scores'], key) for one in results}
     return next_rates(tried, load_config(str(path)).optim_wrapper.optimizer.lr, budget)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+Place = tuple[str, str, int]
+"""Model, method, batch."""
+
 
 class Source(Enum):
     """Where a figure was read; only the last is not the authors' own text."""

@@ -30,7 +30,6 @@ METHODS = {
     'sgd-sqrt': 'SGD, sqrt lr',
     'adamw': 'AdamW',
     'adamw-linear': 'AdamW, linear lr',
-    'adamw-sqrt': 'AdamW, sqrt lr',
     'sgd-agc': 'SGD, AGC',
     'adan': 'Adan',
     'adan-agc': 'Adan, AGC',

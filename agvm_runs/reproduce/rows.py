@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cell import Cell
 from .commands import Hardware, Plan, PlanError, plan_of
-from .figures import Figure
-from .recipes import METHODS, Recipe
+from .figures import Figure, Place
+from .recipes import METHODS
 from .runs import Run, find_runs
-from .table import Place, Table
+from .table import Table
 
 
 @dataclass(frozen=True)
@@ -79,21 +80,21 @@ def rows_of(
     Raises:
         ValueError: see :func:`.runs.find_runs`.
     """
-    recipes = table.recipes(configs)
+    cells = table.cells(configs)
     rows = []
-    for place in sorted({*recipes, *table.figures}, key=_order):
-        recipe = recipes.get(place)
-        if recipe is None:
+    for place in sorted({*cells, *table.figures}, key=_order):
+        cell = cells.get(place)
+        if cell is None:
             rows.append(_quote(table, place))
         else:
-            config = f'{configs.name}/{recipe.path.relative_to(configs)}'
+            config = f'{configs.name}/{cell.recipe.path.relative_to(configs)}'
             known = table.times.get(place)
             try:
-                plan: Plan | PlanError = plan_of(recipe, config, work_root, seed, hardware, known)
+                plan: Plan | PlanError = plan_of(cell, config, work_root, seed, hardware, known)
             except PlanError as error:
                 plan = error
-            runs = find_runs(work_root, recipe.path.stem, table.key)
-            rows.append(_row(table, place, recipe, config, plan, runs))
+            runs = find_runs(work_root, cell.name, table.key, batch=cell.batch)
+            rows.append(_row(table, place, cell, config, plan, runs))
     return rows
 
 
@@ -111,16 +112,16 @@ def _quote(table: Table, place: Place) -> Row:
 def _row(
     table: Table,
     place: Place,
-    recipe: Recipe,
+    cell: Cell,
     config: str,
     plan: Plan | PlanError,
     runs: Sequence[Run],
 ) -> Row:
     done = [run for run in runs if run.finished and run.value is not None]
     return Row(
-        model=recipe.model,
-        method=METHODS.get(recipe.method, recipe.method),
-        batch=recipe.batch,
+        model=cell.recipe.model,
+        method=METHODS.get(cell.method, cell.method),
+        batch=cell.batch,
         config=config,
         figure=table.figures.get(place),
         scores=tuple(table.scale * run.value for run in done if run.value is not None),

@@ -1,9 +1,10 @@
 """Work directories: the last evaluation of a run, or how far it is.
 
-    <work root>/<name of the config>/<timestamp>/vis_data/scalars.json
-    <work root>/<name of the config>_seed<N>/<timestamp>/vis_data/scalars.json
-    <work root>/<name of the config>_seed<N>.json
+    <work root>/<name of the cell>/<timestamp>/vis_data/scalars.json
+    <work root>/<name of the cell>_seed<N>/<timestamp>/vis_data/scalars.json
+    <work root>/<name of the cell>_seed<N>.json
 
+The name of a cell is that of its config, with the batch behind it where the config is rescaled.
 The first form, the default of tools/train.py, is one run of unknown seed; the second is one run a
 seed; the third is what :mod:`..work_dir.results` keeps of a finished run. Only text is read: the
 JSON lines, the log and the config that MMEngine writes beside them, the last as literals and never
@@ -55,13 +56,20 @@ class Run:
     progress: str
 
 
-def find_runs(work_root: Path, stem: str, key: str, now: float | None = None) -> list[Run]:
-    """The runs of the config ``stem`` below ``work_root``, by seed, those without one first.
+def find_runs(
+    work_root: Path,
+    stem: str,
+    key: str,
+    now: float | None = None,
+    batch: int | None = None,
+) -> list[Run]:
+    """The runs of the cell ``stem`` below ``work_root``, by seed, those without one first.
 
     Args:
         work_root: folder of the work directories.
-        stem: file name of the config without ``.py``.
+        stem: name of the cell.
         key: the score's name in the logs.
+        batch: images of an update; a run whose config has another is left out. None for any.
         now: time to which the age of a log is measured; None for the clock's.
 
     Raises:
@@ -74,7 +82,7 @@ def find_runs(work_root: Path, stem: str, key: str, now: float | None = None) ->
             continue
         seed = None if match[1] is None else int(match[1])
         if path.is_dir():
-            run = _read_run(path, key, seed, now)
+            run = _read_run(path, key, seed, now, batch)
         else:
             run = Run(seed, _read_score(path, key), finished=True, progress='')
         if run is not None:
@@ -90,10 +98,15 @@ def _read_score(path: Path, key: str) -> float:
         raise UserError(f'{path} has no usable score: {error}') from error
 
 
-def _read_run(folder: Path, key: str, seed: int | None, now: float | None) -> Run | None:
+def _read_run(
+    folder: Path, key: str, seed: int | None, now: float | None, batch: int | None
+) -> Run | None:
     logs = find_scalars(folder)
     if not logs:
         return None
+    config = _read_config(logs[-1].parent / 'config.py')
+    if batch is not None and config.get('total_batch_size', batch) != batch:
+        return None  # in the folder of its config, where tools/train.py puts every batch
     scores: dict[int, float | None] = {}  # an evaluation may find nothing to score
     last: dict[str, Any] = {}
     for path in logs:
@@ -101,7 +114,7 @@ def _read_run(folder: Path, key: str, seed: int | None, now: float | None) -> Ru
         last = next(parse_lines(filter(is_training, reversed(lines)), path), last)
         for entry in parse_lines(filterfalse(is_training, lines), path):
             scores[int(entry['step'])] = entry.get(key)
-    unit, total = _read_length(logs[-1].parent / 'config.py')
+    unit, total = _read_length(config)
     if LENGTH in last:
         total = int(last[LENGTH])
     evaluated = max(scores, default=-1)
@@ -114,9 +127,14 @@ def _read_run(folder: Path, key: str, seed: int | None, now: float | None) -> Ru
     return Run(seed, value, finished, progress)
 
 
-def _read_length(config: Path) -> tuple[str, int | None]:
-    """Unit and number of ``train_cfg.max_epochs`` or ``max_iters`` in a config MMEngine wrote."""
-    train_cfg = read_literals(read_text(config)).get('train_cfg') if config.is_file() else None
+def _read_config(path: Path) -> dict[str, Any]:
+    """The literals of a config that MMEngine wrote."""
+    return read_literals(read_text(path)) if path.is_file() else {}
+
+
+def _read_length(config: dict[str, Any]) -> tuple[str, int | None]:
+    """Unit and number of ``train_cfg.max_epochs`` or ``max_iters``."""
+    train_cfg = config.get('train_cfg')
     for unit in ('epoch', 'iter'):
         if isinstance(train_cfg, dict) and isinstance(train_cfg.get(f'max_{unit}s'), int):
             return unit, train_cfg[f'max_{unit}s']

@@ -1,36 +1,55 @@
-"""The paper's tables: which recipes fill them and which figures are known.
+"""The paper's tables: which recipes fill them at which batches, and which figures are known.
 
 A cell is a method at a batch size. It has a recipe, a figure or both. Nothing is filled in by
 guessing: the paper's table of four tasks is not available here, hence most cells have no figure.
 Figures of the secondary source, a third party's reading notes on the paper, agree with the authors'
-own texts wherever both give one, yet they are never called published.
+own texts wherever both give one, yet they are never called published. The figures themselves are in
+published.json.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .figures import Duration, Figure, Source
-from .table import Place, Table
+from .published import figures_of, times_of
+from .table import OWN, Batches, Table
 
-FASTER, MASKED = 'faster-rcnn_r50', 'mask-rcnn_r50'
-UNINET = 'UniNet-G detector'
-
-README, PAGE, SECONDARY = Source.README, Source.PAGE, Source.SECONDARY
+COCO: Mapping[int, tuple[int, int]] = {
+    32: (8, 4),
+    256: (16, 16),
+    512: (32, 16),
+    960: (480, 2),
+    1024: (128, 8),
+    1536: (768, 2),
+    2048: (128, 16),
+    10240: (640, 16),
+}
+"""GPUs and images per GPU of each batch on COCO."""
+ADE20K: Mapping[int, tuple[int, int]] = {16: (4, 4), 64: (16, 4), 256: (64, 4), 1024: (256, 4)}
 
 RECIPE_UNKNOWN = 'Learning rate, warm-up and image size of the runs behind the figures are unknown.'
 FOUR_TASKS = "The paper's own table of this task is not available: its cells stay empty."
-MINIATURE = 'Trained by lab/miniature.py; how learning rates were tuned: docs/recipes.md.'
+MINIATURE = 'Trained by lab/miniature.py; how learning rates were tuned: docs/miniature.md.'
 RULE_UNKNOWN = (
-    'How a baseline scaled its learning rate is not known; its figure stands beside the '
-    'square-root rule.'
+    "How a baseline scaled its learning rate is not known; its figure stands beside the recipe's "
+    'own rule.'
 )
 
 
-def _series(
-    model: str, method: str, source: Source, scores: Mapping[int, float]
-) -> dict[Place, Figure]:
-    return {(model, method, batch): Figure(score, source) for batch, score in scores.items()}
+def _coco(stem: str, methods: str, *batches: int, length: str = '12e') -> dict[str, Batches]:
+    """Recipes on COCO at batch 16, trained at ``batches``."""
+    return {
+        f'{stem}_fpn_{method}_8xb2-{length}_coco.py': tuple(COCO[batch] for batch in batches)
+        for method in methods.split()
+    }
+
+
+def _ade20k(stem: str, methods: str, *batches: int) -> dict[str, Batches]:
+    """Recipes on ADE20K at batch 16, trained at ``batches``."""
+    return {
+        f'{stem}_{method}_4xb4-80k_ade20k-512x512.py': tuple(ADE20K[batch] for batch in batches)
+        for method in methods.split()
+    }
 
 
 FASTER_RCNN = Table(
@@ -38,19 +57,18 @@ FASTER_RCNN = Table(
     metric='box AP',
     key='coco/bbox_mAP',
     scale=100,
-    patterns=('faster_rcnn/faster-rcnn_r50_fpn_*-12e_coco.py',),
-    figures={
-        **_series(FASTER, 'agvm-adamw', SECONDARY, {32: 37.1, 256: 37.2, 512: 36.8, 1024: 37.0}),
-        (FASTER, 'agvm-adamw', 1536): Figure(36.6, PAGE),
-        **_series(FASTER, 'adamw-sqrt', SECONDARY, {512: 36.2, 1536: 35.9}),
-        (FASTER, 'lamb', 1536): Figure(33.2, SECONDARY),
-        (FASTER, 'pmd-lamb', 1536): Figure(33.5, PAGE),
-        (FASTER, 'agvm-sgd', 512): Figure(36.7, SECONDARY),
-        (FASTER, 'sgd-sqrt', 512): Figure(35.8, SECONDARY),
+    recipes={
+        **_coco(
+            'faster_rcnn/faster-rcnn_r50',
+            'sgd adamw lars lamb agvm-sgd agvm-adamw',
+            *(32, 256, 512, 1024, 1536),
+        ),
+        **_coco('faster_rcnn/faster-rcnn_r50', 'kfac-sgd agvm-kfac-sgd', 512),
+        'faster_rcnn/faster-rcnn_r50_fpn_sgd-curriculum_*_coco.py': OWN,
+        'faster_rcnn/faster-rcnn_r50_fpn_agvm-adamw_768xb2-12e_coco.py': OWN,
     },
-    times={
-        (FASTER, 'agvm-adamw', 1536): Duration('4.2 min', '768 A100', "the paper's title"),
-    },
+    figures=figures_of('faster_rcnn'),
+    times=times_of('faster_rcnn'),
     notes=(
         RECIPE_UNKNOWN,
         RULE_UNKNOWN,
@@ -65,15 +83,11 @@ FASTER_RCNN_RELEASED = Table(
     metric='box AP',
     key='coco/bbox_mAP',
     scale=100,
-    patterns=(
-        'faster_rcnn/faster-rcnn_r50_fpn_*-released_*_coco.py',
-        'faster_rcnn/faster-rcnn_r50_fpn_sgd_8xb4-12e_coco.py',
-    ),
-    figures={
-        **_series(FASTER, 'agvm-released', README, {256: 37.1, 512: 36.8}),
-        **_series(FASTER, 'sgd-released', README, {256: 36.7, 512: 36.2}),
-        (FASTER, 'sgd', 32): Figure(37.1, README),
+    recipes={
+        'faster_rcnn/faster-rcnn_r50_fpn_*-released_*_coco.py': OWN,
+        **_coco('faster_rcnn/faster-rcnn_r50', 'sgd', 32),
     },
+    figures=figures_of('faster_rcnn_released'),
     notes=('The configs of the baselines were not released.',),
 )
 
@@ -82,15 +96,11 @@ MASK_RCNN_RELEASED = Table(
     metric='mask AP',
     key='coco/segm_mAP',
     scale=100,
-    patterns=(
-        'mask_rcnn/mask-rcnn_r50_fpn_*-released_*_coco.py',
-        'mask_rcnn/mask-rcnn_r50_fpn_sgd_8xb4-12e_coco.py',
-    ),
-    figures={
-        **_series(MASKED, 'agvm-released', README, {256: 35.0, 512: 34.6}),
-        **_series(MASKED, 'sgd-released', README, {256: 34.4, 512: 33.9}),
-        (MASKED, 'sgd', 32): Figure(34.8, README),
+    recipes={
+        'mask_rcnn/mask-rcnn_r50_fpn_*-released_*_coco.py': OWN,
+        **_coco('mask_rcnn/mask-rcnn_r50', 'sgd', 32),
     },
+    figures=figures_of('mask_rcnn_released'),
     notes=FASTER_RCNN_RELEASED.notes,
 )
 
@@ -99,11 +109,11 @@ MASK_RCNN = Table(
     metric='mask AP',
     key='coco/segm_mAP',
     scale=100,
-    patterns=('mask_rcnn/mask-rcnn_r50_fpn_*-12e_coco.py',),
-    figures={
-        (MASKED, f'sgd-{rule}', 1024): Figure(None, Source.PAPER, 'training fails')
-        for rule in ('linear', 'sqrt')
+    recipes={
+        **_coco('mask_rcnn/mask-rcnn_r50', 'sgd lars lamb agvm-sgd', 32, 256, 512, 1024),
+        'mask_rcnn/mask-rcnn_r50_fpn_sgd-curriculum_*_coco.py': OWN,
     },
+    figures=figures_of('mask_rcnn'),
     notes=(FOUR_TASKS, 'Which learning rate failed with SGD at batch 1024 is not known.'),
 )
 
@@ -112,11 +122,14 @@ RETINANET = Table(
     metric='box AP',
     key='coco/bbox_mAP',
     scale=100,
-    patterns=('retinanet/retinanet_r*_fpn_*_coco.py',),
-    figures={
-        ('retinanet_r18', 'agvm-sgd', 10240): Figure(26.7, SECONDARY),
-        ('retinanet_r18', 'pmd-lamb', 10240): Figure(None, PAGE, 'NaN'),
+    recipes={
+        **_coco('retinanet/retinanet_r50', 'sgd lars lamb agvm-sgd', 32, 256, 512, 1024, 2048),
+        **_coco('retinanet/retinanet_r50', 'kfac-sgd agvm-kfac-sgd', 512),
+        'retinanet/retinanet_r50_fpn_sgd-curriculum_*_coco.py': OWN,
+        **_coco('retinanet/retinanet_r18', 'sgd lars lamb agvm-sgd', 10240),
+        'retinanet/retinanet_r18_fpn_agvm-sgd_640xb16-12e_coco.py': OWN,
     },
+    figures=figures_of('retinanet'),
     notes=(
         FOUR_TASKS,
         'The batch of R18 is given as "10k"; whether 10,000 or 10,240, and with which optimizer, '
@@ -129,7 +142,7 @@ PANOPTIC_FPN = Table(
     metric='PQ',
     key='coco_panoptic/PQ',
     scale=1,
-    patterns=('panoptic_fpn/*_coco.py',),
+    recipes=_coco('panoptic_fpn/panoptic-fpn_r50', 'sgd lars lamb agvm-sgd', 32, 256, 512, 1024),
     notes=(FOUR_TASKS,),
 )
 
@@ -138,7 +151,10 @@ SEM_FPN = Table(
     metric='mIoU',
     key='mIoU',
     scale=1,
-    patterns=('sem_fpn/*_ade20k-512x512.py',),
+    recipes={
+        **_ade20k('sem_fpn/fpn_r50', 'sgd lars lamb agvm-sgd', 16, 64, 256, 1024),
+        **_ade20k('sem_fpn/fpn_r50', 'sgd-curriculum', 16),
+    },
     notes=(FOUR_TASKS,),
 )
 
@@ -147,7 +163,7 @@ UPERNET = Table(
     metric='mIoU',
     key='mIoU',
     scale=1,
-    patterns=('upernet/*_ade20k-512x512.py',),
+    recipes=_ade20k('upernet/upernet_r50', 'sgd lars lamb agvm-sgd', 16, 64, 256, 1024),
     notes=('Not in the paper.',),
 )
 
@@ -156,16 +172,20 @@ SWIN = Table(
     metric='box AP',
     key='coco/bbox_mAP',
     scale=100,
-    patterns=('swin/*_coco.py',),
+    recipes=_coco('swin/faster-rcnn_swin-t', 'adamw lamb agvm-adamw', 32, 256, 512, 1024),
     notes=('The paper trains this detector; its scores are not available.',),
 )
 
+NORM_FREE = 'sgd-agc adan-agc lars lamb agvm-sgd-agc'
 NF_RESNET = Table(
     title='Detectors with NF-ResNet-50 on COCO 2017',
     metric='box AP',
     key='coco/bbox_mAP',
     scale=100,
-    patterns=('nf_resnet/*_coco.py',),
+    recipes={
+        **_coco('nf_resnet/faster-rcnn_nf-r50', NORM_FREE, 32, 256, 512, 1024, 1536),
+        **_coco('nf_resnet/retinanet_nf-r50', NORM_FREE, 32, 512, 1536),
+    },
     notes=('Not in the paper.',),
 )
 
@@ -174,7 +194,7 @@ NF_RESNET_SEG = Table(
     metric='mIoU',
     key='mIoU',
     scale=1,
-    patterns=('nf_resnet/*_ade20k-512x512.py',),
+    recipes=_ade20k('nf_resnet/fpn_nf-r50', NORM_FREE, 16, 256, 1024),
     notes=('Not in the paper.',),
 )
 
@@ -183,12 +203,13 @@ LARGE = Table(
     metric='box AP',
     key='coco/bbox_mAP',
     scale=100,
-    patterns=('cascade_rcnn/*_coco.py',),
-    figures={
-        (UNINET, 'agvm-adamw', 960): Figure(62.2, Source.ABSTRACT),
-        (UNINET, 'adamw', 960): Figure(None, PAGE, 'diverges'),
-        (UNINET, 'pmd-lamb', 960): Figure(None, PAGE, 'diverges'),
+    recipes={
+        **_coco(
+            'cascade_rcnn/cascade-mask-rcnn_swin-l', 'adamw lamb agvm-adamw', 960, length='11e-amp'
+        ),
+        'cascade_rcnn/cascade-mask-rcnn_swin-l_fpn_agvm-adamw_480xb2-11e-amp_coco.py': OWN,
     },
+    figures=figures_of('large'),
     notes=(
         "The paper's detector, one billion parameters, is quoted alone: its weights are not "
         'public. It was trained in 3.5 h (project page) on 480 A100 (press article). The recipes '
@@ -198,7 +219,7 @@ LARGE = Table(
 
 
 def _miniature(title: str, metric: str, key: str, pattern: str, scale: float = 100) -> Table:
-    return Table(title, metric, key, scale, (f'miniature/{pattern}.py',), notes=(MINIATURE,))
+    return Table(title, metric, key, scale, {f'miniature/{pattern}.py': OWN}, notes=(MINIATURE,))
 
 
 TABLES: Mapping[str, Table] = {

@@ -112,7 +112,7 @@ def test_a_rule_scales_the_tuned_rate_of_the_standard_batch(path: Path) -> None:
 @pytest.mark.parametrize('path', SEARCHED, ids=lambda path: path.stem)
 def test_a_searched_rate_is_the_best_that_was_tried(path: Path) -> None:
     """Of equal scores the lower rate, as in the search."""
-    [key] = {table.key for table in TABLES.values() if any(map(path.match, table.patterns))}
+    [key] = {table.key for table in TABLES.values() if any(map(path.match, table.recipes))}
     tried = {}
     for file in (ROOT / 'docs/results/miniature/tuning').glob(f'{path.stem}_lr*.json'):
         result = json.loads(file.read_text())

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from agvm_runs.reproduce.runs import Run, find_runs
 
 KEY = 'coco/bbox_mAP'
-STEM = 'faster-rcnn_r50_fpn_sgd_8xb4-12e_coco'
+STEM = 'faster-rcnn_r50_fpn_sgd_8xb2-12e_coco'
 DONE = [
     train_line(1, 50),
     evaluation(11, coco__bbox_mAP=0.3),
@@ -48,6 +48,16 @@ def test_other_folders_are_not_runs_of_the_recipe(tmp_path: Path) -> None:
     (tmp_path / f'{STEM}_seed3').mkdir()  # nothing written yet
     (tmp_path / f'{STEM}_seed4').write_text('a file')
     assert find_runs(tmp_path, STEM, KEY) == []
+
+
+def test_a_run_of_another_batch_is_not_that_of_the_cell(tmp_path: Path) -> None:
+    """tools/train.py puts every batch of a recipe into one folder, unless it is told otherwise."""
+    scalars = write_run(tmp_path / STEM, DONE)
+    config = scalars.parent / 'config.py'
+    config.write_text(config.read_text() + 'total_batch_size = 512\n')
+    assert find_runs(tmp_path, STEM, KEY, batch=16) == []
+    assert len(find_runs(tmp_path, STEM, KEY, batch=512)) == 1
+    assert len(find_runs(tmp_path, STEM, KEY)) == 1
 
 
 def test_a_missing_work_root_has_no_runs(tmp_path: Path) -> None:

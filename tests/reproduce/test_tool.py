@@ -26,13 +26,13 @@ def work_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in ('phi', 'scale', 'noise_scale')
         for name in ('backbone', 'neck', 'rpn_head', 'roi_head.bbox_head')
     }
-    for path in TABLES['faster_rcnn'].recipes(CONFIGS).values():
+    for cell in TABLES['faster_rcnn'].cells(CONFIGS).values():
         entries = []
         for epoch in range(1, 13):
             entries += [{**train_line(epoch, 60 * epoch + 10 * i), **extra} for i in range(60)]
             entries.append(evaluation(epoch, coco__bbox_mAP=epoch / 100))
         for seed in range(3):
-            write_run(root / f'{path.path.stem}_seed{seed}', entries)
+            write_run(root / f'{cell.name}_seed{seed}', entries)
     return root
 
 
@@ -54,8 +54,8 @@ def test_without_torch_and_mmengine_which_take_seconds_to_import(work_root: Path
 
 def test_finished_runs(work_root: Path) -> None:
     text = run_tool('reproduce.py', '--table', 'faster_rcnn', '--work-root', work_root)
-    recipes = len(TABLES['faster_rcnn'].recipes(CONFIGS))
-    assert text.count('12.00 ± 0.00 (n=3)') == recipes
+    cells = len(TABLES['faster_rcnn'].cells(CONFIGS))
+    assert text.count('12.00 ± 0.00 (n=3)') == cells
     (line,) = (line for line in text.splitlines() if '1536  AGVM + AdamW' in line)
     assert line.split() == [
         '1536',
@@ -77,8 +77,8 @@ def test_finished_runs(work_root: Path) -> None:
     ]
     (line,) = (line for line in text.splitlines() if '1536  LAMB' in line)
     assert '33.2' in line and '-21.20 (sec.)' in line
-    assert text.count('\nbash tools/dist_train.sh') + text.count('\nNNODES=') == recipes
-    assert text.count('bash tools/slurm_train.sh') == recipes
+    assert text.count('\nbash tools/dist_train.sh') + text.count('\nNNODES=') == cells
+    assert text.count('bash tools/slurm_train.sh') == cells
 
 
 def test_csv_has_every_cell_of_every_table(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_wish_that_cannot_be_met_is_one_sentence(tmp_path: Path) -> None:
     text = run_tool('reproduce.py', '--table', 'large', '--gpus', '7', fails=True)
     assert text == (
         'error: 7 GPUs x 2 images do not divide the batch of 960 of '
-        'cascade-mask-rcnn_swin-l_fpn_adamw-linear_480xb2-11e-amp_coco.py; allowed for '
+        'cascade-mask-rcnn_swin-l_fpn_adamw_8xb2-11e-amp_coco.py; allowed for '
         '--gpus is a divisor of 480.\n'
     )
 
@@ -142,7 +142,7 @@ def test_a_cell_that_cannot_says_why_and_the_others_have_commands(
     tmp_path: Path, form: str
 ) -> None:
     text = run_tool('reproduce.py', '--gpus', 8, '--work-root', tmp_path, '--format', form)
-    (line,) = (line for line in text.splitlines() if 'fpn_r50_sgd_4xb4-80k_ade20k' in line)
+    (line,) = (line for line in text.splitlines() if '# fpn_r50, SGD, batch 16:' in line)
     assert line == (
         '# fpn_r50, SGD, batch 16: no command, 8 GPUs x 4 images do not divide the batch of 16 of '
         'fpn_r50_sgd_4xb4-80k_ade20k-512x512.py; allowed for --gpus is a divisor of 4.'
@@ -158,9 +158,11 @@ def test_the_reason_is_in_the_csv(tmp_path: Path) -> None:
 
 
 def test_a_foreign_file_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / 'faster-rcnn_r50_fpn_sgd_8xb4-12e_coco.json').write_text('[')
+    (tmp_path / 'faster-rcnn_r50_fpn_sgd-curriculum_8xb4-12e_coco.json').write_text('[')
     text = run_tool('reproduce.py', '--work-root', tmp_path, fails=True)
-    assert text.startswith(f'error: {tmp_path}/faster-rcnn_r50_fpn_sgd_8xb4-12e_coco.json is not')
+    assert text.startswith(
+        f'error: {tmp_path}/faster-rcnn_r50_fpn_sgd-curriculum_8xb4-12e_coco.json is not'
+    )
     assert text.count('\n') == 1
 
 
