@@ -47,7 +47,7 @@ def find_configs_by_name() -> None:
     from mmengine.hub import get_config
     from mmengine.registry import PARAM_SCHEDULERS
 
-    name = 'agvm_mm::faster_rcnn/faster-rcnn_r50_fpn_agvm-sgd_16xb16-12e_coco.py'
+    name = 'agvm_mm::faster_rcnn/faster-rcnn_r50_fpn_agvm-sgd_8xb2-12e_coco.py'
     Path('child.py').write_text(f"_base_ = '{name}'\ntotal_batch_size = 64\n")
     recipe, child = get_config(name), Config.fromfile('child.py')
     assert child.optim_wrapper == recipe.optim_wrapper

@@ -29,7 +29,9 @@ ADE20K: Mapping[int, tuple[int, int]] = {16: (4, 4), 64: (16, 4), 256: (64, 4), 
 
 RECIPE_UNKNOWN = 'Learning rate, warm-up and image size of the runs behind the figures are unknown.'
 FOUR_TASKS = "The paper's own table of this task is not available: its cells stay empty."
-MINIATURE = 'Trained by lab/miniature.py; how learning rates were tuned: docs/miniature.md.'
+MINIATURE = (
+    'Trained by lab/miniature.py; how learning rates were tuned: docs/contributing/miniature.md.'
+)
 RULE_UNKNOWN = (
     "How a baseline scaled its learning rate is not known; its figure stands beside the recipe's "
     'own rule.'

@@ -4,10 +4,9 @@
 #           fewer images.
 # Batch:    16 images per optimizer update; lengths are those of the run at full size, whose compute
 #           this one has.
-# Expected: not known.
 # Derived:  the published stages of EfficientTrain++; lr = 0.01 at batch 16 (mmseg).
 # Command:  bash tools/dist_train.sh \
-#           configs/sem_fpn/fpn_r50_sgd-curriculum_4xb4-80k_ade20k-512x512.py 8
+#           configs/sem_fpn/fpn_r50_sgd-curriculum_4xb4-80k_ade20k-512x512.py 4
 _base_ = './fpn_r50_sgd_4xb4-80k_ade20k-512x512.py'
 
 model = dict(data_preprocessor=dict(type='LowFreqSegDataPreprocessor'))

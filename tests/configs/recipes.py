@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from mmengine.config import Config
+
+from agvm_mm.launch.runner import resolve_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(
@@ -68,6 +71,23 @@ every_agvm_recipe = pytest.mark.parametrize('path', AGVM_PATHS, ids=lambda path:
 @cache
 def load(path: Path) -> Config:
     return Config.fromfile(path)
+
+
+def resolved(path: Path, batch: int | None = None, rule: str | None = None) -> Config:
+    """The config that a launch makes of a recipe, with an update in one micro-batch.
+
+    Its lengths in iterations then count updates.
+
+    Args:
+        path: the recipe.
+        batch: as ``--total-batch-size``; None for the recipe's own.
+        rule: as ``--scale-rule``; None for the recipe's own.
+    """
+    cfg = copy.deepcopy(load(path))
+    cfg.train_dataloader.batch_size = batch or cfg.total_batch_size
+    own = (cfg.get('auto_scale_lr') or {}).get('rule')
+    resolve_batch(cfg, batch, None if batch is None else rule or own)
+    return cfg
 
 
 def header(path: Path) -> dict[str, str]:

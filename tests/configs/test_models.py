@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from recipes import AGVM_PATHS, PATHS, load, parse, plain
+from recipes import AGVM_PATHS, PATHS, load, parse, plain, resolved
 
 from agvm_mm.compat import has_compiled_ops
 from agvm_mm.statistics.partition import partition_parameters
@@ -89,7 +89,7 @@ def test_model_and_optimizer_build(path: Path) -> None:
         model = MODELS.build(ConfigDict(without_weights(plain(cfg)['model'])))
     names = partition_parameters(model).names
     assert sorted(names) == sorted(MODULES[recipe.algorithm])
-    wrapper_cfg = plain(cfg)['optim_wrapper']
+    wrapper_cfg = plain(resolved(path))['optim_wrapper']
     if 'Amp' in wrapper_cfg['type']:  # mixed precision needs a GPU
         wrapper_cfg = {**wrapper_cfg, 'type': wrapper_cfg['type'].replace('Amp', '')}
         wrapper_cfg.pop('loss_scale')

@@ -93,7 +93,7 @@ def reduced(path: Path, work_dir: Path) -> Any:
     cfg.visualizer = cfg.custom_hooks = None
     cfg.log_processor = {}
     cfg.pop('data_preprocessor', None)
-    if cfg.optim_wrapper.agvm is not None:
+    if cfg.optim_wrapper.get('agvm') is not None:
         cfg.optim_wrapper.agvm.update(begin=0, interval=1)
     return cfg
 
@@ -108,7 +108,7 @@ def _quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
 @every_recipe
 def test_two_updates(path: Path, tmp_path: Path) -> None:
     cfg = reduced(path, tmp_path)
-    measured = cfg.optim_wrapper.agvm is not None
+    measured = cfg.optim_wrapper.get('agvm') is not None
     with on_cpu(cfg.optim_wrapper.type):
         runner = build_runner(cfg, prepare_training(cfg, TrainOptions(seed=0)))
         before = [p.detach().clone() for p in runner.model.parameters()]
