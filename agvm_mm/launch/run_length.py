@@ -33,6 +33,7 @@ class RunLengthHook(Hook):
 
     - the data set, or the whole run, is smaller than one update;
     - ``agvm.begin`` or ``clip_grad.begin`` lies behind the last update;
+    - epochs have another length than the updates that are tied to the warm-up were counted for;
     - a schedule begins or ends behind the end of the run, or counts epochs in a run of iterations;
     - checkpoints by the epoch fall inside an update, of which they hold no gradients.
 
@@ -47,6 +48,7 @@ class RunLengthHook(Hook):
         for text in (
             *_short_of_an_update(runner, counts),
             *_late_begins(runner, counts),
+            *_other_epochs(runner, counts),
             *_long_schedules(runner, counts),
             *_cut_updates(runner, counts),
         ):
@@ -90,6 +92,24 @@ def _late_begins(runner: Any, counts: int) -> Iterator[str]:
         yield (
             f'No gradient is clipped: clipping begins at update {begin} '
             f'(optim_wrapper.clip_grad.begin) and {run}.'
+        )
+
+
+def _other_epochs(runner: Any, counts: int) -> Iterator[str]:
+    given = (runner.cfg.get('auto_scale_lr') or {}).get('epoch_images')
+    wrapper, loader = runner.optim_wrapper, runner.train_dataloader
+    size = getattr(loader.batch_sampler, 'batch_size', None)
+    if given is None or size is None or not isinstance(wrapper, PartsMixin):
+        return
+    agvm, batch = wrapper.part(AGVMPart), get_world_size() * size * counts
+    tied = wrapper._clip_window.begin > 0 or (agvm is not None and agvm.settings.begin > 0)
+    expected, found = (math.ceil(images / batch) for images in (given, len(loader.dataset)))
+    if tied and expected != found:
+        yield (
+            f'auto_scale_lr.epoch_images is {given} and the data set has '
+            f'{counted(len(loader.dataset), "image")}: agvm.begin and the window of clip_grad are '
+            f'set for epochs of {counted(expected, "update")}, and an epoch has {found}; correct '
+            'epoch_images or leave it out.'
         )
 
 

@@ -359,3 +359,27 @@ def test_another_launcher_resumes_a_written_config(halfway: Path, tmp_path: Path
     cfg.merge_from_dict(dict(resume=True, load_from=str(halfway)))
     Runner.from_cfg(cfg).train()
     assert other_batches(tmp_path / 'after') == []
+
+
+@pytest.mark.parametrize(
+    ('images', 'begin', 'said'), [(4, 3, True), (5, 3, False), (9, 3, True), (9, 0, False)]
+)
+def test_a_data_set_of_other_epochs_than_the_recipes_is_said(
+    tmp_path: Path, images: int, begin: int, said: bool
+) -> None:
+    """A recipe for COCO on other data: its begin is counted in epochs of another length."""
+    optim_wrapper = wrapper()
+    del optim_wrapper['accumulative_counts']
+    optim_wrapper['agvm'].update(begin=begin)
+    found = warnings(
+        tmp_path,
+        total=4,
+        train_dataloader=dataset(6),  # two updates
+        optim_wrapper=optim_wrapper,
+        train_cfg=dict(by_epoch=True, max_epochs=4),
+        auto_scale_lr=dict(base_batch_size=4, epoch_images=images),
+    )
+    texts = named(found, 'epoch_images')
+    assert len(texts) == said
+    if said:
+        assert f'auto_scale_lr.epoch_images is {images}' in texts[0] and 'has 6 images' in texts[0]
