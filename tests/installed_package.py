@@ -43,19 +43,32 @@ def load_every_config(mim: Path) -> int:
 
 def find_configs_by_name() -> None:
     """As MMEngine's hub and the ``_base_`` of a user's config name them."""
+    from mmengine import registry
     from mmengine.config import Config
     from mmengine.hub import get_config
-    from mmengine.registry import PARAM_SCHEDULERS
 
-    name = 'agvm_mm::faster_rcnn/faster-rcnn_r50_fpn_agvm-sgd_8xb2-12e_coco.py'
-    Path('child.py').write_text(f"_base_ = '{name}'\ntotal_batch_size = 64\n")
-    recipe, child = get_config(name), Config.fromfile('child.py')
-    assert child.optim_wrapper == recipe.optim_wrapper
-    assert child.optim_wrapper.type == 'AGVMOptimWrapper'
-    # An inherited type gets its package as a scope, which the registries have to know.
-    (scope,) = {schedule['_scope_'] for schedule in child.param_scheduler}
-    for schedule in child.param_scheduler:
-        assert PARAM_SCHEDULERS.get(f'{scope}.{schedule.type}') is not None
+    for name, library in (
+        ('faster_rcnn/faster-rcnn_r50_fpn_agvm-sgd_8xb2-12e_coco.py', 'mmdet'),
+        ('sem_fpn/fpn_r50_agvm-sgd_4xb4-80k_ade20k-512x512.py', 'mmseg'),
+    ):
+        Path('child.py').write_text(f"_base_ = 'agvm_mm::{name}'\ntotal_batch_size = 64\n")
+        recipe, child = get_config(f'agvm_mm::{name}'), Config.fromfile('child.py')
+        assert child.optim_wrapper.optimizer == recipe.optim_wrapper.optimizer
+        assert child.optim_wrapper.type == 'AGVMOptimWrapper'
+        # An inherited type gets its package as a scope, in which the registries have to find it.
+        importlib.import_module(f'{library}.registry')
+        importlib.import_module(f'{library}.engine')
+        registry.init_default_scope(library)
+        for kind, entries in (
+            (registry.OPTIM_WRAPPERS, [child.optim_wrapper]),
+            (registry.PARAM_SCHEDULERS, child.param_scheduler),
+            (registry.HOOKS, child.default_hooks.values()),
+            (registry.LOOPS, [child.train_cfg, child.val_cfg, child.test_cfg]),
+        ):
+            for entry in entries:
+                with kind.switch_scope_and_registry(entry.get('_scope_', library)) as found:
+                    assert found.get(entry.type) is not None, entry
+                    assert found.scope in ('agvm_mm', library), entry
 
 
 def main() -> None:
