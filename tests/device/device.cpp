@@ -141,8 +141,9 @@ void report_waits(const c10::FunctionSchema& schema, const torch::jit::Stack& ar
   if (!INDEXING.count(name)) return;
   for (const auto& index : arguments[1].toOptionalTensorVector()) {
     if (!index || !index->defined()) continue;
-    if (index->scalar_type() == at::kBool) report(name + " with a mask");
-    else if (index->is_cpu()) report(name + " with an index on the host");
+    bool mask = index->scalar_type() == at::kBool;
+    if (mask && name != "aten::index") report(name + " with a mask");  // index calls nonzero
+    if (!mask && index->is_cpu()) report(name + " with an index on the host");
   }
 }
 

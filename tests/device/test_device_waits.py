@@ -57,8 +57,10 @@ def test_agvm_waits_once_an_estimate(
 
 @pytest.mark.parametrize('more', [{}, dict(kfac=dict(kl_clip=1e-3, statistics_interval=100, inverse_interval=100))], ids=['', 'kfac'])
 def test_a_learning_rate_on_the_device_stays_there(device: str, more: dict[str, Any]) -> None:
-    optimizer = {**ADAMW, 'lr': torch.tensor(0.01, device=device), 'capturable': True}
-    found, lines = counts(device, optimizer=optimizer, agvm=EVERY_OTHER, **more, **AGVM)
+    optimizer = {**ADAMW, 'capturable': True}
+    found, lines = counts(
+        device, optimizer=optimizer, rate_on_device=0.01, agvm=EVERY_OTHER, **more, **AGVM
+    )
     assert found[-4:] == [0, 1, 0, 0], lines
 
 

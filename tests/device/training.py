@@ -79,8 +79,13 @@ def prepared(
     """A network on the device and its wrapper, which has met it."""
     torch.manual_seed(0)
     model = (DeviceNet() if net is None else net).to(device).train()
+    rest = dict(config)
+    rate = rest.pop('rate_on_device', None)
     with amp_on(device):
-        wrapper = build_optim_wrapper(model, {**config})
+        wrapper = build_optim_wrapper(model, rest)
+    if rate is not None:
+        for group in wrapper.optimizer.param_groups:
+            group['lr'] = torch.tensor(rate, device=device)
     wrapper.initialize_count_status(model, 0, total)
     return model, wrapper
 
