@@ -175,6 +175,7 @@ class PartsMixin(OptimWrapper):
         self._loaded = {key: state for key, state in saved.items() if key in self._parts}
         if self._bound:
             self._restore()
+            self._go_on_from(self.updates)
 
     def _refuse_engine(self, engine: object) -> None:
         """Called by DeepSpeedStrategy, which then trains without this wrapper."""

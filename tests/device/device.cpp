@@ -257,6 +257,11 @@ Tensor& set_storage(Tensor& self, c10::Storage storage, int64_t offset, IntArray
   return self;
 }
 
+Tensor& set_whole_storage(Tensor& self, c10::Storage storage) {
+  int64_t size = storage.nbytes() / self.itemsize();
+  return set_storage(self, std::move(storage), 0, size, 1);
+}
+
 Tensor reshape_alias(const Tensor& self, IntArrayRef size, IntArrayRef stride) {
   return at::native::as_strided_tensorimpl(self, size, stride, self.storage_offset());
 }
@@ -272,6 +277,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_copy_from_and_resize", copy_from_and_resize);
   m.impl("_local_scalar_dense", local_scalar_dense);
   m.impl("resize_", resize_);
+  m.impl("set_.source_Storage", set_whole_storage);
   m.impl("set_.source_Storage_storage_offset", set_storage);
   m.impl("as_strided", at::native::as_strided_tensorimpl);
   m.impl("_reshape_alias", reshape_alias);

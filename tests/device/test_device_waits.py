@@ -91,8 +91,11 @@ def test_kfac_waits_four_times_a_measurement(
     device: str, solver: str, more: dict[str, Any]
 ) -> None:
     kfac = dict(solver=solver, statistics_interval=2, inverse_interval=4, **more)
-    found, lines = counts(device, type='PartsOptimWrapper', optimizer=SGD, kfac=kfac)
-    assert found[4:] == [4, 0, 3, 0], lines
+    _, lines = counts(device, type='PartsOptimWrapper', optimizer=SGD, kfac=kfac)
+    # torch.linalg.eigh reads an error code for every factor that it decomposes.
+    others = [[wait for wait in waits if 'linalg.eigh' not in wait] for waits in lines]
+    assert [len(waits) for waits in others[4:]] == [4, 0, 3, 0], lines
+    assert (lines != others) == (solver == 'eigen')
 
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
