@@ -7,6 +7,7 @@ import types
 from typing import Any
 
 import torch
+import sync_batch_norm
 import torch.distributed as dist
 from build import NAME, library
 from torch._C._distributed_c10d import _create_work_from_future
@@ -22,8 +23,10 @@ def register() -> None:
     extension = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(extension)
     torch.utils.rename_privateuse1_backend(DEVICE)
-    torch._register_device_module(DEVICE, _module(extension))
+    module = _module(extension)
+    torch._register_device_module(DEVICE, module)
     extension.register()
+    module.kernels = sync_batch_norm.register()
     dist.Backend.register_backend(GLOO, _Gloo, devices=['cpu', DEVICE])
 
 
@@ -56,29 +59,35 @@ class _Gloo(dist.ProcessGroup):
         self._gloo = dist.ProcessGroupGloo(store, rank, size, timeout)
 
     def getBackendName(self) -> str:  # noqa: N802
-        return 'gloo'
+        return GLOO
 
-    def allreduce(self, tensors: Any, options: Any = None) -> Any:
-        return self._run('allreduce', tensors, options)
+    def allreduce(self, tensors: Any, opts: Any = None) -> Any:
+        return self._run('allreduce', tensors, opts)
 
-    def broadcast(self, tensors: Any, options: Any = None) -> Any:
-        return self._run('broadcast', tensors, options)
+    def broadcast(self, tensors: Any, opts: Any = None) -> Any:
+        return self._run('broadcast', tensors, opts)
 
-    def reduce(self, tensors: Any, options: Any = None) -> Any:
-        return self._run('reduce', tensors, options)
+    def reduce(self, tensors: Any, opts: Any = None) -> Any:
+        return self._run('reduce', tensors, opts)
 
-    def allgather(self, outputs: Any, tensors: Any, options: Any = None) -> Any:
+    def allgather(self, outputs: Any, tensors: Any, opts: Any = None) -> Any:
         host = torch.simulated.extension.on_host
         gathered = [[host(tensor) for tensor in output] for output in outputs]
-        self._gloo.allgather(gathered, [host(tensor) for tensor in tensors], options).wait()
+        self._gloo.allgather(gathered, [host(tensor) for tensor in tensors]).wait()
         return _done(outputs)
 
-    def barrier(self, options: Any = None) -> Any:
+    def _allgather_base(self, output: Any, tensor: Any, opts: Any = None) -> Any:
+        self.allgather([list(output.view(self.size(), *tensor.shape).unbind())], [tensor])
+        return _done(output)
+
+    all_gather_single = _allgather_base  # its name in newer versions
+
+    def barrier(self, opts: Any = None) -> Any:
         return self._gloo.barrier()
 
-    def _run(self, name: str, tensors: Any, options: Any) -> Any:
+    def _run(self, name: str, tensors: Any, opts: Any) -> Any:
         host = [torch.simulated.extension.on_host(tensor) for tensor in tensors]
-        getattr(self._gloo, name)(host, *([] if options is None else [options])).wait()
+        getattr(self._gloo, name)(host, *([] if opts is None else [opts])).wait()
         return _done(tensors)
 
 

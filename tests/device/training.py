@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -74,11 +74,14 @@ def amp_on(device: str) -> Iterator[None]:
 
 
 def prepared(
-    device: str, config: Mapping[str, Any], total: int = 100, net: nn.Module | None = None
+    device: str,
+    config: Mapping[str, Any],
+    net: nn.Module | None = None,
+    wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
 ) -> tuple[nn.Module, Any]:
     """A network on the device and its wrapper, which has met it."""
     torch.manual_seed(0)
-    model = (DeviceNet() if net is None else net).to(device).train()
+    model = wrap((DeviceNet() if net is None else net).to(device).train())
     rest = dict(config)
     rate = rest.pop('rate_on_device', None)
     with amp_on(device):
@@ -86,7 +89,7 @@ def prepared(
     if rate is not None:
         for group in wrapper.optimizer.param_groups:
             group['lr'] = torch.tensor(rate, device=device)
-    wrapper.initialize_count_status(model, 0, total)
+    wrapper.initialize_count_status(model, 0, 100)
     return model, wrapper
 
 
