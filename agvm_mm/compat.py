@@ -120,12 +120,28 @@ def missing_ops_message(default_scope: str | None) -> str | None:
     MMDetection cannot be imported without mmcv's compiled operators. MMSegmentation can, and only
     a few of its models use them.
     """
-    if default_scope not in DETECTION_SCOPES or has_compiled_ops():
+    if default_scope not in DETECTION_SCOPES:
         return None
+    if has_compiled_ops():
+        return _missing_cuda_message(str(default_scope))
     return (
         f'default_scope={default_scope!r} needs mmcv with its compiled operators and `import '
         'mmcv._ext` fails: install an mmcv (or onedl-mmcv) wheel that was compiled for this torch, '
         'or build it from source with MMCV_WITH_OPS=1 set.'
+    )
+
+
+def _missing_cuda_message(default_scope: str) -> str | None:
+    import torch
+    from mmcv import _ext
+
+    cuda = getattr(_ext, 'get_compiling_cuda_version', lambda: None)()
+    if not torch.cuda.is_available() or cuda != 'not available':
+        return None
+    return (
+        f'default_scope={default_scope!r} would train on the GPU of this machine and mmcv was '
+        'built without its CUDA operators: build it from source with MMCV_WITH_OPS=1 and '
+        'FORCE_CUDA=1 set, or set CUDA_VISIBLE_DEVICES to nothing to train on the CPU.'
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,29 @@ os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
 # The same cases in every run, on a machine of any speed.
 settings.register_profile('tests', deadline=None, derandomize=True, database=None)
 settings.load_profile('tests')
+
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the GPU unless its tests are asked for: a process that has used it cannot fork ranks."""
+    if not _asks_for_gpu(config):
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of a GPU out unless they are asked for."""
+    if _asks_for_gpu(config):
+        return
+    kept, left_out = [], []
+    for item in items:
+        on_gpu = any(item.get_closest_marker(name) for name in ('gpu', 'gpu2'))
+        (left_out if on_gpu else kept).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
+
+
+def _asks_for_gpu(config: pytest.Config) -> bool:
+    return re.search(r'(?<!not )gpu', config.option.markexpr) is not None
 
 
 @pytest.fixture(scope='session', autouse=True)

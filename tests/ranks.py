@@ -30,21 +30,34 @@ class RankError(AssertionError):
 
 
 def run_ranks(
-    function: Callable[..., Any], size: int, *args: Any, timeout: float = 120
+    function: Callable[..., Any],
+    size: int,
+    *args: Any,
+    timeout: float = 120,
+    backend: str = 'gloo',
+    start: str = 'fork',
 ) -> list[Any]:
     """``[function(rank, *args) for rank in range(size)]``, each in its own process.
 
     Where no rank fails, one that skips skips the test.
 
+    Args:
+        function: of a module, if it is to be sent to another process.
+        size: number of ranks.
+        *args: after the rank.
+        timeout: seconds.
+        backend: of the process group.
+        start: method of multiprocessing; ranks that use a GPU cannot be forked from a user of it.
+
     Raises:
         RankError: with the tracebacks of all ranks that failed, those that only lost a peer last,
             or the ranks that hung.
     """
-    context = multiprocessing.get_context('fork')
+    context = multiprocessing.get_context(start)
     with tempfile.TemporaryDirectory() as folder:
         pipes = [context.Pipe(duplex=False) for _ in range(size)]
         ranks = [
-            context.Process(target=_main, args=(function, rank, folder, pipes, args))
+            context.Process(target=_main, args=(function, rank, folder, pipes, backend, args))
             for rank in range(size)
         ]
         for process in ranks:
@@ -64,6 +77,7 @@ def _main(
     rank: int,
     folder: str,
     pipes: list[tuple[Connection, Connection]],
+    backend: str,
     args: Any,
 ) -> None:
     size, pipe = len(pipes), pipes[rank][1]
@@ -73,7 +87,7 @@ def _main(
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank))
     try:
         dist.init_process_group(
-            'gloo',
+            backend,
             init_method=f'file://{folder}/store',
             rank=rank,
             world_size=size,

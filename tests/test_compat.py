@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import mmengine
 import numpy as np
@@ -121,5 +122,20 @@ def test_missing_ops_have_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert message.count('. ') == 0
     assert compat.missing_ops_message('mmseg') is None
     assert compat.missing_ops_message(None) is None
-    monkeypatch.setitem(sys.modules, 'mmcv._ext', compat)
+    built = SimpleNamespace(get_compiling_cuda_version=lambda: 'not available')
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', built)
+    assert compat.missing_ops_message('mmdet') is None
+
+
+def test_ops_without_cuda_are_missing_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = ['not available', '13.0']
+    built = SimpleNamespace(get_compiling_cuda_version=lambda: versions[0])
+    monkeypatch.setattr('mmcv._ext', built, raising=False)
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', built)
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    message = compat.missing_ops_message('mmdet')
+    assert message is not None and 'without its CUDA operators' in message
+    assert message.count('. ') == 0
+    assert compat.missing_ops_message('mmseg') is None
+    versions.pop(0)
     assert compat.missing_ops_message('mmdet') is None

@@ -7,6 +7,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PYTHON=${PYTHON:-python}
 OUT=${1:-work_dirs/demo}
 CONFIG=$ROOT/configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb4-10e_scenes.py
+# Two ranks need two GPUs, and the environment may hold an mmcv without CUDA operators.
+export CUDA_VISIBLE_DEVICES=
 export PYTHON AGVM_MM_DATA="$PWD/data" PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 
 echo '[demo 1/3] drawing 500 scenes: some seconds'

@@ -148,10 +148,10 @@ class Environment:
         """Wheel of mmcv with compiled ops for this Python and torch, cached or built now."""
         probe = (
             'import torch; from torch.utils.cpp_extension import CUDA_HOME;'
-            'print(torch.__version__, torch.cuda.is_available() and CUDA_HOME is not None)'
+            'print(torch.__version__, torch.cuda.is_available(), CUDA_HOME is not None)'
         )
-        version, can_compile_cuda = self.run(str(self.python), '-c', probe).split()[-2:]
-        cuda = can_compile_cuda == 'True'
+        version, *found = self.run(str(self.python), '-c', probe).split()[-3:]
+        cuda = wants_cuda(*(word == 'True' for word in found))
         key = version + ('-cuda' if cuda else '')
         what = f'mmcv with compiled ops from {self.wheels}'
         if not self.cached_wheels(key):
@@ -227,6 +227,23 @@ class Environment:
 def wheel_folder(torch_version: str) -> str:
     """Folder of the wheel cache for one Python and one torch build: their ABI decides."""
     return f'cp{sys.version_info[0]}{sys.version_info[1]}-torch{torch_version}'
+
+
+def wants_cuda(gpu: bool, compiler: bool) -> bool:
+    """Whether mmcv gets CUDA operators: on a machine with both, or as FORCE_CUDA says.
+
+    The login node of a cluster has the compiler and no GPU.
+
+    Raises:
+        SetupError: they are asked for and there is no compiler.
+    """
+    forced = os.environ.get('FORCE_CUDA')
+    if forced == '1' and not compiler:
+        raise SetupError(
+            "FORCE_CUDA is 1 and torch finds no CUDA compiler for mmcv's operators: install the "
+            'CUDA toolkit, name its folder in CUDA_HOME, or unset FORCE_CUDA.'
+        )
+    return compiler and (gpu if forced is None else forced == '1')
 
 
 def compile_jobs() -> str:

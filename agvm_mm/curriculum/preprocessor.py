@@ -6,7 +6,7 @@ Cropping and normalising commute.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -64,12 +64,14 @@ class LowFrequencyMixin:
     def forward(self, data: Any, training: bool = False) -> Any:
         """Make a training batch smaller, then do what the base preprocessor does."""
         if training and self.ratio < 1:
-            data = self._shrink(self.cast_data(data))  # type: ignore[attr-defined]
+            data = self._shrink(data)
         return super().forward(data, training)  # type: ignore[misc]
 
     def _shrink(self, data: dict[str, Any]) -> dict[str, Any]:
         """Images and samples of a batch, made smaller; what was given stays as it was."""
-        inputs: Sequence[Tensor] | Tensor = data['inputs']
+        # The ground truth stays on the host, where its small tensors need no waiting for a device.
+        cast: Callable[[Any], Any] = self.cast_data  # type: ignore[attr-defined]
+        inputs: Sequence[Tensor] | Tensor = cast(data['inputs'])
         grids = [self._grid(image) for image in inputs]
         if isinstance(inputs, Tensor):
             images: Any = self._crop(inputs, grids[0])

@@ -99,9 +99,9 @@ class Collector(ABC):
         if not complete:
             return None
         sums = self._local_sums(passes)
-        counts = torch.tensor(
-            [passes, self._inverse_images], dtype=torch.float64, device=self.device
-        )
+        # From the host without waiting, which torch.tensor(..., device=) would do.
+        counts = torch.tensor([passes, self._inverse_images], dtype=torch.float64)
+        counts = counts.to(self.device, non_blocking=True)
         scale = loss_scale()
         vector = torch.cat([torch.cat(sums) / scale / scale, counts])
         vector = self.communicator.all_reduce_sum(vector).cpu()

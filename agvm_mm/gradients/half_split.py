@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..distributed import Communicator
 from ..statistics import ModulePartition, VarianceEstimate, cosine_estimate
 from .collector import BlockPreconditioner, Collector, Preconditioner
-from .norms import inner_product
+from .norms import inner_products, squared_norms
 
 
 class _HalfSplit(Collector):
@@ -69,26 +69,42 @@ class _HalfSplit(Collector):
             share: the first half's share of the sample gradients; the buffer holds the first
                 mean times this share.
         """
-        means = self.gradients()
-        count = len(means)
-        rows = torch.zeros(count, 3, dtype=torch.float64, device=self.device)
-        members = [[i] for i in range(count)] if self.blocks is None else self.blocks.blocks()
-        for number, block in enumerate(members):
-            a = self._apply(number, [self._first[i] / share for i in block])
-            b = self._apply(number, [self._second(means[i], i) / (1 - share) for i in block])
-            if a is not None and b is not None:
-                products = [inner_product(a, b), inner_product(a, a), inner_product(b, b)]
-                rows[block[0]] = torch.stack(products)
-        return [self.partition.sum(column) for column in rows.unbind(1)]
+        halves = self._halves(share)
+        blocks = None if self.blocks is None else self.blocks.blocks()
+        members = [[i] for i in range(len(halves[0]))] if blocks is None else blocks
+        a, b = (
+            [self._apply(number, [half[i] for i in block]) for number, block in enumerate(members)]
+            for half in halves
+        )
+        columns = [
+            inner_products(a, b, self.device),
+            squared_norms(a, self.device),
+            squared_norms(b, self.device),
+        ]
+        if blocks is not None:
+            columns = [self._by_parameter(column, blocks) for column in columns]
+        return [self.partition.sum(column) for column in columns]
+
+    def _by_parameter(self, column: Tensor, blocks: Sequence[Sequence[int]]) -> Tensor:
+        """Values of blocks, each with the first parameter of its block, (P,)."""
+        parts = [column.new_zeros(())] * len(self.partition.parameters)
+        for value, block in zip(column.unbind(), blocks):
+            parts[block[0]] = parts[block[0]] + value
+        return torch.stack(parts)
+
+    def _halves(self, share: float) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """The means of both halves; the first in the place of the buffer."""
+        self._flat /= share
+        pairs = zip(self.gradients(), self._first)
+        means = [torch.zeros_like(a) if mean is None else mean for mean, a in pairs]
+        second = torch._foreach_mul(means, 1 / (1 - share))
+        torch._foreach_add_(second, self._first, alpha=-share / (1 - share))
+        return self._first, second
 
     def _apply(self, number: int, gradients: Sequence[Tensor]) -> Tensor | None:
         if self.blocks is None:
             return self.preconditioned(number, gradients[0])
         return self.blocks.apply(number, gradients)
-
-    def _second(self, mean: Tensor | None, i: int) -> Tensor:
-        first: Tensor = self._first[i]
-        return -first if mean is None else mean - first
 
     def _release(self) -> None:
         if self._holds_first_mean():

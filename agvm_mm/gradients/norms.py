@@ -25,8 +25,7 @@ def norms(tensor: Tensor) -> Tensor:
 
     Infinite for float32 pieces of a norm above 1e19, as for any gradient that has diverged.
     """
-    rows, rest = _rows(tensor)
-    dtype = norm_dtype(tensor)
+    (rows, rest), dtype = _rows(tensor), norm_dtype(tensor)
     pieces = [torch.linalg.vector_norm(rows, dim=1, dtype=dtype)] if rows.numel() else []
     if rest.numel() or not pieces:
         pieces.append(torch.linalg.vector_norm(rest, dim=0, keepdim=True, dtype=dtype))
@@ -50,21 +49,44 @@ def sums_of_squares(pieces: Sequence[Tensor | None], device: torch.device) -> Te
 
 def squared_norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:
     """Squared L2 norms, shape (P,), float64; None counts as zero."""
-    return sums_of_squares([None if one is None else norms(one) for one in tensors], device)
+    if not tensors:
+        return torch.zeros(0, dtype=torch.float64, device=device)
+    if device.type == 'cpu':
+        return sums_of_squares([None if one is None else norms(one) for one in tensors], device)
+    present = [one.to(norm_dtype(one)) for one in tensors if one is not None]
+    found = iter(torch._foreach_norm(present) if present else ())
+    zero = torch.zeros((), device=device)
+    lengths = [zero if one is None else next(found) for one in tensors]
+    return torch.stack(lengths).double().square()
 
 
-def inner_product(left: Tensor, right: Tensor) -> Tensor:
-    """Inner product of two tensors of one shape, as a float64 scalar."""
+def inner_products(
+    left: Sequence[Tensor | None], right: Sequence[Tensor | None], device: torch.device
+) -> Tensor:
+    """Inner products of pairs of one shape, shape (P,), float64; None counts as zero."""
+    zero = torch.zeros((), dtype=torch.float64, device=device)
+    pairs = zip(left, right)
+    found = [zero if a is None or b is None else _inner_product(a, b) for a, b in pairs]
+    return torch.stack(found) if found else torch.zeros(0, dtype=torch.float64, device=device)
+
+
+def _inner_product(left: Tensor, right: Tensor) -> Tensor:
     dtype = norm_dtype(left)
-    (rows_a, rest_a), (rows_b, rest_b) = _rows(left.to(dtype)), _rows(right.to(dtype))
+    order = _order(left)
+    (rows_a, rest_a), (rows_b, rest_b) = _rows(left.to(dtype), order), _rows(right.to(dtype), order)
     total = torch.dot(rest_a, rest_b).double()
     if rows_a.numel():
         total = total + torch.linalg.vecdot(rows_a, rows_b).double().sum()
     return total
 
 
-def _rows(tensor: Tensor) -> tuple[Tensor, Tensor]:
+def _rows(tensor: Tensor, order: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
     """The tensor as rows of :data:`ROW` elements and the rest; on a GPU all is rest."""
-    flat = tensor.reshape(-1)
+    flat = tensor.permute(_order(tensor) if order is None else order).reshape(-1)
     whole = flat.numel() // ROW * ROW if flat.device.type == 'cpu' else 0
     return flat[:whole].view(-1, ROW), flat[whole:]
+
+
+def _order(tensor: Tensor) -> list[int]:
+    """The dimensions as memory holds them, in which a channels_last tensor is flat already."""
+    return sorted(range(tensor.ndim), key=tensor.stride, reverse=True)

@@ -11,7 +11,7 @@ averaged, the optimizer's step, :meth:`KFAC.after_step`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -126,7 +126,7 @@ class KFAC:
 
     @torch.no_grad()
     def step(
-        self, update: int, rates: Mapping[int, float], loss_scale: float | Tensor = 1.0
+        self, update: int, rates: Mapping[int, float | Tensor], loss_scale: float | Tensor = 1.0
     ) -> bool:
         """Replace the gradients by preconditioned ones; the same on every rank.
 
@@ -229,15 +229,15 @@ class KFAC:
         self,
         plain: Matrices,
         new: Matrices,
-        rates: Mapping[int, float],
+        rates: Mapping[int, float | Tensor],
         loss_scale: float | Tensor,
     ) -> Tensor | None:
         """What bounds the step, which stays on the device; None without a bound."""
         if self.settings.kl_clip is None:
             return None
         inner = torch.stack([(g * new[x]).sum() for x, g in plain.items()]).double()
-        squares = torch.tensor([rates[id(x.parameters[0])] ** 2 for x in plain], dtype=inner.dtype)
-        size = inner @ squares.to(inner.device, non_blocking=True) / loss_scale / loss_scale
+        of_layers = [rates[id(x.parameters[0])] for x in plain]
+        size = inner @ _on(inner, of_layers).square() / loss_scale / loss_scale
         return clip_scale(size, float(self.settings.kl_clip))
 
     def _compare(
@@ -268,3 +268,11 @@ class KFAC:
                 'model and the kfac options (norms, grouped, exclude) of the run that wrote the '
                 'checkpoint.'
             )
+
+
+def _on(like: Tensor, values: Sequence[float | Tensor]) -> Tensor:
+    """The values as one tensor beside ``like``, without waiting for the device."""
+    if not any(isinstance(value, Tensor) for value in values):
+        return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
+    parts = [torch.as_tensor(value, dtype=like.dtype) for value in values]
+    return torch.stack([part.to(like.device, non_blocking=True) for part in parts])

@@ -19,6 +19,7 @@ from .batch import batch_line, restore_updates
 from .batch_steps import BATCH
 from .checkpoint import check_checkpoint, choose_checkpoint
 from .errors import LaunchError, Note
+from .devices import prepare_devices
 from .machine import count_ranks, enable_amp, prepare_cpu, rank_of, require_gpu_for_amp
 from .record import Launch, Step
 from .record import TrainOptions as TrainOptions
@@ -177,6 +178,7 @@ def _take(steps: tuple[Step, ...], launch: Launch) -> list[Note]:
 
 def _find_ranks(launch: Launch) -> list[Note]:
     launch.ranks = count_ranks(launch.cfg.launcher)
+    prepare_devices(launch.cfg.launcher)
     return []
 
 

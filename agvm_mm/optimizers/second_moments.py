@@ -86,21 +86,23 @@ def build_preconditioner(optimizer: Optimizer) -> Preconditioner:
         state = optimizer.state.get(parameter, {})
         group = optimizer.param_groups[position[id(parameter)]]
         step = _step_count(state, group)
-        if moment.state_key not in state or step == 0:
+        if moment.state_key not in state or (not isinstance(step, Tensor) and step == 0):
             return None
         return _diagonal(moment, state, group, step)
 
     return diagonal
 
 
-def _step_count(state: dict[str, Any], group: dict[str, Any]) -> float:
+def _step_count(state: dict[str, Any], group: dict[str, Any]) -> float | Tensor:
     # torch keeps the counter by parameter, pytorch_optimizer by group.
-    return float(state.get('step', group.get('step', 0)))
+    step = state.get('step', group.get('step', 0))
+    # A fused or capturable optimizer counts on the device, and to read it the host would wait.
+    return step.double() if isinstance(step, Tensor) and step.device.type != 'cpu' else float(step)
 
 
 @torch.no_grad()
 def _diagonal(
-    moment: SecondMoment, state: dict[str, Any], group: dict[str, Any], step: float
+    moment: SecondMoment, state: dict[str, Any], group: dict[str, Any], step: float | Tensor
 ) -> Tensor:
     # With amsgrad Adam divides by the largest v so far.
     v: Tensor = state[f'max_{moment.state_key}' if group.get('amsgrad') else moment.state_key]
@@ -108,4 +110,6 @@ def _diagonal(
         v = (v - state[moment.mean_key].square()).clamp_(min=0)
     if moment.beta is not None:
         v = v / (1 - group['betas'][moment.beta] ** step)
-    return v.sqrt().add_(group['eps']).reciprocal_()
+    diagonal = v.sqrt().add_(group['eps']).reciprocal_()
+    # Before the first step, which mixed precision may have skipped, nothing is measured.
+    return torch.where(step > 0, diagonal, 0) if isinstance(step, Tensor) else diagonal

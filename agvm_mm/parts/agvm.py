@@ -69,6 +69,7 @@ class AGVMPart(Part):
         self.skipped = 0
         self.images = 0.0
         self._said_without_anchor = False
+        self._ended = False
         self.observers: list[Callable[[int, VarianceEstimate], None]] = []
 
     def divide(self, network: nn.Module) -> ModulePartition:
@@ -137,7 +138,7 @@ class AGVMPart(Part):
 
     def rows(self, update: int) -> list[report.ModuleRow]:
         """The state of every module before ``update``."""
-        rates = self.plan.base_rates(len(self.partition))
+        rates = [float(rate) for rate in self.plan.base_rates(len(self.partition))]
         return report.rows(self.partition, self.state, self.scales(update), rates)
 
     @property
@@ -163,10 +164,11 @@ class AGVMPart(Part):
             yield
         names = self.partition.names
         self._log.scalars(report.learning_rates(names, self.plan.base_rates(len(names)), scales))
-        over = self.settings.end is not None and this.update >= self.settings.end
-        if over:
+        ended = self.settings.end is not None and this.update >= self.settings.end
+        if ended:
             self.renewed = torch.zeros_like(self.renewed)
-        if due or over:
+        if due or (ended and not self._ended):
+            self._ended = ended
             figures = report.estimate(names, self.state, self.phi_error, self.renewed)
             self._log.drop(report.outdated(names, figures))
             self._log.scalars(figures)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from operator import is_
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from ..optimizers.parameterwise import is_parameterwise
 from .part import Part, Pass, Run
 
 Group = dict[str, Any]
+OF_A_STEP = ('params', 'lr')
 Origin = tuple[int, Group]
 """The position of a group, and a group that steps in its place."""
 
@@ -41,6 +43,7 @@ class JoinedGroupsPart(Part):
     needs_model = False
 
     _optimizer: Optimizer | None = None
+    _layout: JoinedLayout
 
     @classmethod
     def from_config(cls, value: Any) -> JoinedGroupsPart | None:
@@ -52,13 +55,14 @@ class JoinedGroupsPart(Part):
     def bind(self, run: Run) -> None:
         """Keep the optimizer."""
         self._optimizer = run.optimizer
+        self._layout = JoinedLayout()
 
     def around_step(self, this: Pass) -> AbstractContextManager[None]:
         """Let the optimizer step with joined groups."""
-        return nullcontext() if self._optimizer is None else joined(self._optimizer)
+        return nullcontext() if self._optimizer is None else joined(self._optimizer, self._layout)
 
 
-def joined(optimizer: Optimizer) -> AbstractContextManager[None]:
+def joined(optimizer: Optimizer, layout: JoinedLayout) -> AbstractContextManager[None]:
     """Let the optimizer step with its groups of equal options joined.
 
     This happens only for classes that are known to step every parameter by itself. Others may use a
@@ -66,7 +70,7 @@ def joined(optimizer: Optimizer) -> AbstractContextManager[None]:
     """
     if not is_parameterwise(optimizer):
         return nullcontext()
-    groups, places = join(optimizer.param_groups)
+    groups, places = layout.join(optimizer.param_groups)
     if len(groups) == len(places):
         return nullcontext()
     return exchanged(optimizer, groups, [(i, groups[place]) for i, place in enumerate(places)])
@@ -100,37 +104,73 @@ def exchanged(
     Raises:
         RuntimeError: the step changed options in a way that cannot be copied to the groups.
     """
-    groups, rates = optimizer.param_groups, [group['lr'] for group in stepped]
+    groups, before = optimizer.param_groups, [dict(group) for group in stepped]
     optimizer.param_groups = stepped
     try:
         yield
     finally:
         optimizer.param_groups = groups
-    if any(group['lr'] is not rate for group, rate in zip(stepped, rates)):
+    if any(group['lr'] is not old['lr'] for group, old in zip(stepped, before)):
         raise RuntimeError(
             f'{type(optimizer).__name__} changed `lr` in its parameter groups during step(), '
             'which AGVM cannot carry over; switch that off or use another optimizer.'
         )
+    changed = {id(group) for group, old in zip(stepped, before) if not _unchanged(group, old)}
     pieces: dict[int, list[Group]] = {}
     for origin, group in origins:
-        pieces.setdefault(origin, []).append(group)
+        if id(group) in changed:
+            pieces.setdefault(origin, [])
+    for origin, group in origins:
+        if origin in pieces:
+            pieces[origin].append(group)
     for origin, stepped_for_it in pieces.items():
         _copy_back(optimizer, groups[origin], stepped_for_it)
 
 
-def join(groups: Sequence[Group]) -> tuple[list[Group], list[int]]:
-    """Groups of equal options as one; and for every group the position of the joined one."""
-    joined: list[Group] = []
-    places: list[int] = []
-    position: dict[Hashable, int] = {}
-    for group in groups:
-        key = frozenset((name, _key(value)) for name, value in group.items() if name != 'params')
-        place = position.setdefault(key, len(joined))
-        if place == len(joined):
-            joined.append({**group, 'params': []})
-        joined[place]['params'].extend(group['params'])
-        places.append(place)
-    return joined, places
+class JoinedLayout:
+    """Which groups of an optimizer are joined, kept from step to step.
+
+    Learning rates change often and are compared at every step. The groups that agree in everything
+    else are found once, and again when a value has been replaced.
+    """
+
+    def __init__(self) -> None:
+        self._names: list[tuple[str, ...]] = []
+        self._values: list[Any] = []
+        self._kinds: list[int] = []
+
+    def join(self, groups: Sequence[Group]) -> tuple[list[Group], list[int]]:
+        """Groups of equal options as one; and for every group the position of the joined one."""
+        joined: list[Group] = []
+        places: list[int] = []
+        position: dict[Hashable, int] = {}
+        for kind, group in zip(self._kinds_of(groups), groups):
+            place = position.setdefault((kind, _key(group.get('lr'))), len(joined))
+            if place == len(joined):
+                joined.append({**group, 'params': []})
+            joined[place]['params'].extend(group['params'])
+            places.append(place)
+        return joined, places
+
+    def _kinds_of(self, groups: Sequence[Group]) -> list[int]:
+        """For every group a number, equal for those that differ in the learning rate alone."""
+        names = [tuple(group) for group in groups]
+        values = [v for group in groups for name, v in group.items() if name not in OF_A_STEP]
+        # They are kept, so that no new value gets the place of an old one.
+        same = names == self._names and all(map(is_, values, self._values))
+        if not same:
+            numbers: dict[Hashable, int] = {}
+            self._kinds = [numbers.setdefault(_options(group), len(numbers)) for group in groups]
+            self._names, self._values = names, values
+        return self._kinds
+
+
+def _options(group: Group) -> Hashable:
+    return frozenset((name, _key(v)) for name, v in group.items() if name not in OF_A_STEP)
+
+
+def _unchanged(group: Group, before: Group) -> bool:
+    return len(group) == len(before) and all(map(is_, group.values(), before.values()))
 
 
 def keeps_own_groups(optimizer: Optimizer) -> bool:

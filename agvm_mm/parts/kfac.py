@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from agvm_runs.checks import counted
 
@@ -96,10 +96,9 @@ class KFACPart(Part):
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
         """Precondition the gradients before the step; rescale weights after it."""
-        kfac, groups = self.preconditioner, self._run.optimizer.param_groups
-        rates = {id(p): float(group['lr']) for group in groups for p in group['params']}
+        kfac = self.preconditioner
         skipped = kfac.skipped
-        if kfac.step(this.update, rates, this.loss_scale()):
+        if kfac.step(this.update, self._rates(), this.loss_scale()):
             self._list_uncalled()
             found = scalars(kfac, self._run.module_of)
             self._run.log.scalars({f'kfac/{name}': value for name, value in found.items()})
@@ -121,6 +120,13 @@ class KFACPart(Part):
             )
         yield
         kfac.after_step()
+
+    def _rates(self) -> dict[int, float | Tensor]:
+        """Learning rates of the step by ``id(parameter)``, which the KL clip alone needs."""
+        if self.settings.kl_clip is None:
+            return {}
+        groups = self._run.optimizer.param_groups
+        return {id(p): group['lr'] for group in groups for p in group['params']}
 
     def _list_uncalled(self) -> None:
         left = self.preconditioner.left

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .groups import exchanged, inner_optimizer, keeps_own_groups
@@ -42,12 +43,12 @@ class LearningRatePlan:
             self._layout = layout
         return self._pieces
 
-    def base_rates(self, modules: int) -> list[float]:
-        """The highest base learning rate among each module's groups."""
-        rates = [0.0] * modules
+    def base_rates(self, modules: int) -> list[float | Tensor]:
+        """The highest base learning rate among each module's groups; a tensor where one is."""
+        rates: list[float | Tensor] = [0.0] * modules
         for group, pieces in zip(self._optimizer.param_groups, self.pieces()):
             for module, _ in pieces:
-                rates[module] = max(rates[module], float(group['lr']))
+                rates[module] = _higher(rates[module], group['lr'])
         return rates
 
     @property
@@ -76,6 +77,12 @@ class LearningRatePlan:
                 parameter
             )
         return sorted(by_module.items())
+
+
+def _higher(rate: float | Tensor, other: float | Tensor) -> float | Tensor:
+    if isinstance(other, Tensor):  # a comparison would wait for its device
+        return rate if rate is other else torch.maximum(torch.as_tensor(rate), other)
+    return torch.clamp(rate, min=other) if isinstance(rate, Tensor) else max(rate, float(other))
 
 
 def split_warning(optimizer: Optimizer) -> str:

@@ -34,8 +34,12 @@ class Log(Protocol):
     def say(self, text: str, warning: bool = False) -> None:
         """Write ``text`` to the run's log."""
 
-    def scalars(self, values: Mapping[str, float]) -> None:
-        """Record values of the present update by name, such as 'agvm/phi/backbone'."""
+    def scalars(self, values: Mapping[str, float | Tensor]) -> None:
+        """Record values of the present update by name, such as 'agvm/phi/backbone'.
+
+        A tensor without dimensions is read when somebody looks at it, so that the step does not
+        wait for the device.
+        """
 
     def drop(self, names: Iterable[str]) -> None:
         """Stop showing values that are out of date."""

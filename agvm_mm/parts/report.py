@@ -96,8 +96,8 @@ def skipped(update: int) -> str:
 
 
 def learning_rates(
-    names: Sequence[str], rates: Sequence[float], scales: Sequence[float]
-) -> dict[str, float]:
+    names: Sequence[str], rates: Sequence[float | Tensor], scales: Sequence[float]
+) -> dict[str, float | Tensor]:
     """The learning rate of each module's step: its highest base rate times its scale."""
     return {f'agvm/{name}.lr': rate * scale for name, rate, scale in zip(names, rates, scales)}
 

@@ -24,7 +24,7 @@ TRANSPOSED = nn.modules.conv._ConvTransposeNd
 
 
 class _Batch(NamedTuple):
-    """Parameters of one device, the module of each of their units, and the modules' units."""
+    """Parameters of one device, the module of each unit there, and the modules' units (host)."""
 
     parameters: list[Tensor]
     views: list[UnitView]
@@ -79,6 +79,8 @@ class UnitClipPart(Part):
         self._views = self._view_all(run.network, excluded)
         self._layout: tuple[int, ...] = ()
         self._batches: list[_Batch] = []
+        self._units = torch.zeros(0)  # of every module, on the device of the first parameter
+        self._clippable: list[bool] = []
         run.log.say(self._report(excluded))
         names = [kind.__name__ for kind in type(run.optimizer).__mro__]
         if any(name.lower().startswith(TRUST_RATIO) for name in names):
@@ -103,7 +105,9 @@ class UnitClipPart(Part):
         if keys != self._layout:
             self._batches = self._arrange(parameters)
             self._layout = keys
-        clipped, units = torch.zeros(len(self._names)), torch.zeros(len(self._names))
+        if not self._batches:
+            return
+        clipped = self._units.new_zeros(len(self._units))
         for batch in self._batches:
             gradients = [p.grad for p in batch.parameters if p.grad is not None]
             found = clip_units_(
@@ -114,13 +118,12 @@ class UnitClipPart(Part):
                 self.options['eps'],
                 loss_scale,
             )
-            counts = torch.zeros(len(self._names), device=found.device)
-            clipped += counts.index_add_(0, batch.owners, found.float()).cpu()
-            units += batch.units
-        shares = zip(self._names, clipped.tolist(), units.tolist())
-        self._run.log.scalars(
-            {f'agc/clipped/{name}': count / total for name, count, total in shares if total}
-        )
+            # Whole numbers, so that the order of adding them up changes nothing.
+            counts = torch.zeros(len(self._names), dtype=torch.float64, device=found.device)
+            counts.index_add_(0, batch.owners, found.double())
+            clipped += counts.to(clipped.device, non_blocking=True)
+        shares = zip(self._names, (clipped / self._units).unbind(), self._clippable)
+        self._run.log.scalars({f'agc/clipped/{name}': share for name, share, has in shares if has})
 
     def _excluded(self, network: nn.Module) -> set[str]:
         """Names of the parameters that are not clipped."""
@@ -157,17 +160,21 @@ class UnitClipPart(Part):
 
     def _arrange(self, parameters: Sequence[Tensor]) -> list[_Batch]:
         chosen = [p for p in parameters if id(p) in self._views]
-        return [
-            self._batch([p for p in chosen if p.device == device])
-            for device in {p.device: None for p in chosen}
-        ]
+        devices = list({p.device: None for p in chosen})
+        batches = [self._batch([p for p in chosen if p.device == device]) for device in devices]
+        if batches:
+            units = torch.stack([batch.units for batch in batches]).sum(0)
+            self._clippable = (units > 0).tolist()
+            self._units = units.to(devices[0], non_blocking=True)
+        return batches
 
     def _batch(self, parameters: list[Tensor]) -> _Batch:
         views = [self._views[id(p)] for p in parameters]
         modules = torch.tensor([self._names.index(self._run.module_of[id(p)]) for p in parameters])
         sizes = torch.tensor([math.prod(view.norm_shape) for view in views])
-        units = torch.zeros(len(self._names)).index_add_(0, modules, sizes.float())
-        owners = modules.repeat_interleave(sizes).to(parameters[0].device)
+        units = torch.zeros(len(self._names), dtype=torch.float64)
+        units.index_add_(0, modules, sizes.double())
+        owners = modules.repeat_interleave(sizes).to(parameters[0].device, non_blocking=True)
         return _Batch(parameters, views, owners, units)
 
 

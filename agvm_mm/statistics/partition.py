@@ -44,8 +44,9 @@ class ModulePartition:
 
     def sum(self, values: Tensor) -> Tensor:
         """Add values of parameters, shape (P,), up to values of modules, shape (M,)."""
-        total = torch.zeros(len(self.names), dtype=values.dtype, device=values.device)
-        return total.index_add_(0, self.module_of, values)
+        # index_add_ adds in any order on a GPU, and a resume would not be bit for bit the same.
+        modules = torch.arange(len(self.names), device=values.device)[:, None]
+        return torch.where(self.module_of == modules, values, 0).sum(1)
 
 
 def partition_parameters(

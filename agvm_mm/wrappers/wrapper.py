@@ -142,6 +142,7 @@ class PartsMixin(OptimWrapper):
     def step(self, **kwargs: Any) -> None:
         """Step with every part around it, in :data:`STEP_ORDER`; then advance the clock."""
         self._require_bound()
+        self._require_no_capture()
         if self._unreduced is not None:
             self._unreduced.require_none_stepped(self.optimizer)
         this = self._this or self._pass(0)
@@ -175,6 +176,7 @@ class PartsMixin(OptimWrapper):
         self._loaded = {key: state for key, state in saved.items() if key in self._parts}
         if self._bound:
             self._restore()
+            self._go_on_from(self.updates)
 
     def _refuse_engine(self, engine: object) -> None:
         """Called by DeepSpeedStrategy, which then trains without this wrapper."""
@@ -227,6 +229,16 @@ class PartsMixin(OptimWrapper):
             raise RuntimeError(
                 f'{type(self).__name__} has not seen the model: run the forward pass inside '
                 "`with optim_wrapper.optim_context(model)`, as MMEngine's runners do."
+            )
+
+    def _require_no_capture(self) -> None:
+        capturing = torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+        if self._parts and capturing:
+            raise RuntimeError(
+                f'{type(self).__name__} is stepping while a CUDA graph is captured, which would '
+                'repeat the learning rates, scales and estimates of this one update for ever; '
+                'capture forward and backward pass at most, and call optim_wrapper.step() outside '
+                'of the graph.'
             )
 
     def _pass(self, images: int) -> Pass:

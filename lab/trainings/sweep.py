@@ -39,6 +39,8 @@ class Training:
 def run_all(trainings: Iterable[Training], workers: int) -> Iterator[tuple[Training, int]]:
     """Train, ``workers`` at a time; yields every training with its exit code when it has ended.
 
+    On a machine with GPUs they are shared out among the workers.
+
     The processes are new ones with as many threads as this one: a fork of a process that has used
     a GPU cannot use it. They are ended when the caller stops asking.
 
@@ -54,10 +56,14 @@ def run_all(trainings: Iterable[Training], workers: int) -> Iterator[tuple[Train
 
 def _run_all(waiting: Iterator[Training], workers: int) -> Iterator[tuple[Training, int]]:
     running: dict[BaseProcess, Training] = {}
+    places: dict[BaseProcess, int] = {}
+    devices = visible_devices()
     try:
         while True:
             while len(running) < workers and (training := next(waiting, None)) is not None:
-                running[_start(training)] = training
+                place = min(set(range(workers)) - {places[process] for process in running})
+                process = _start(training, devices[place % len(devices)] if devices else None)
+                running[process], places[process] = training, place
             if not running:
                 return
             wait([process.sentinel for process in running])
@@ -68,16 +74,26 @@ def _run_all(waiting: Iterator[Training], workers: int) -> Iterator[tuple[Traini
             process.terminate()
 
 
-def _start(training: Training) -> BaseProcess:
+def visible_devices() -> list[str]:
+    """The GPUs of this process, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get('CUDA_VISIBLE_DEVICES')
+    if named is None:
+        return [str(device) for device in range(torch.cuda.device_count())]
+    return [device.strip() for device in named.split(',') if device.strip()]
+
+
+def _start(training: Training, device: str | None) -> BaseProcess:
     training.work_dir.mkdir(parents=True, exist_ok=True)
     process = multiprocessing.get_context('spawn').Process(
-        target=_train, args=(training, torch.get_num_threads())
+        target=_train, args=(training, torch.get_num_threads(), device)
     )
     process.start()
     return process
 
 
-def _train(training: Training, threads: int) -> None:
+def _train(training: Training, threads: int, device: str | None) -> None:
+    if device is not None:
+        os.environ['CUDA_VISIBLE_DEVICES'] = device
     output = os.open(training.work_dir / 'output.txt', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())

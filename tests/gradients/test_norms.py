@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agvm_mm.gradients.norms import ROW, inner_product, norms, squared_norms
+from agvm_mm.gradients.norms import ROW, inner_products, norms, squared_norms
 
 CPU = torch.device('cpu')
 
@@ -20,7 +20,7 @@ def test_float32_to_six_digits_at_any_size(size):
     x, y = (torch.randn(size, generator=generator) for _ in range(2))
     assert squared_norm(x).item() == pytest.approx(x.double().square().sum().item(), rel=1e-6)
     exact = (x.double() * y.double()).sum().item()
-    assert inner_product(x, y).item() == pytest.approx(exact, abs=1e-6 * size**0.5 + 1e-6)
+    assert inner_products([x], [y], CPU).item() == pytest.approx(exact, abs=1e-6 * size**0.5 + 1e-6)
     assert squared_norm(x).dtype == torch.float64
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from lab.trainings.sweep import Training, run_all
 RATE = 'optim_wrapper.optimizer.lr'
 # Asking compilers for their versions takes seconds; what is printed goes to output.txt.
 QUICK = """
+import os
+
 import mmengine.runner.runner
 import torch
 
 mmengine.runner.runner.collect_env = dict
-print(f'{torch.get_num_threads()} threads')
+print(f'{torch.get_num_threads()} threads, GPU {os.environ.get("CUDA_VISIBLE_DEVICES")}')
 """
 
 
@@ -68,3 +71,13 @@ def test_trainings_end_with_the_caller(config: Path) -> None:
 def test_no_workers_are_refused_before_anything_is_asked_for(config: Path) -> None:
     with pytest.raises(LaunchError, match='^0 trainings at a time were asked for; allowed is'):
         run_all([training(config, 'run')], workers=0)
+
+
+def test_gpus_are_shared_out(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at a time have a GPU each, which the next training takes over."""
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4, 7')
+    trainings = [training(config, f'run{i}') for i in range(3)]
+    assert [code for _, code in run_all(trainings, workers=2)] == [0] * 3
+    texts = [(one.work_dir / 'output.txt').read_text() for one in trainings]
+    used = [re.findall(r'GPU (.*)', text) for text in texts]
+    assert used[:2] == [['4'], ['7']] and used[2] in (['4'], ['7'])

@@ -11,7 +11,7 @@ from optimizer_case import build, parameters, set_gradients
 from torch import nn
 
 from agvm_mm.optimizers import register_parameterwise
-from agvm_mm.parts.groups import join, joined
+from agvm_mm.parts.groups import JoinedLayout, joined
 from agvm_mm.parts.learning_rates import LearningRatePlan
 from agvm_mm.wrappers import AGVMOptimWrapper
 
@@ -41,7 +41,7 @@ def watched() -> Watching:
 def test_equal_groups_are_joined_for_the_step() -> None:
     optimizer = watched()
     groups = optimizer.param_groups
-    with joined(optimizer):
+    with joined(optimizer, JoinedLayout()):
         optimizer.step()
     assert SEEN == [[(2, 1.0, 0.1), (2, 1.0, 0.0)]]
     assert optimizer.param_groups is groups and [len(g['params']) for g in groups] == [1] * 4
@@ -69,7 +69,7 @@ def test_with_scales_what_is_equal_after_scaling_is_joined() -> None:
     params = [group['params'][0] for group in optimizer.param_groups]
     plan = LearningRatePlan(optimizer, {id(p): i // 2 for i, p in enumerate(params)})
     optimizer.param_groups[2]['lr'] = 0.5  # of the module with the scale 2
-    with plan.scaled([1.0, 2.0]), joined(optimizer):
+    with plan.scaled([1.0, 2.0]), joined(optimizer, JoinedLayout()):
         optimizer.step()
     assert SEEN == [[(2, 1.0, 0.1), (1, 1.0, 0.0), (1, 2.0, 0.0)]]
     assert [group['lr'] for group in optimizer.param_groups] == [1.0, 1.0, 0.5, 1.0]
@@ -78,11 +78,11 @@ def test_with_scales_what_is_equal_after_scaling_is_joined() -> None:
 def test_nothing_is_left_behind_without_a_step_or_by_one_that_raises() -> None:
     optimizer = watched()
     groups = optimizer.param_groups
-    with joined(optimizer):
+    with joined(optimizer, JoinedLayout()):
         pass
     optimizer.step()
     assert len(SEEN[-1]) == 4
-    with pytest.raises(TypeError), joined(optimizer):
+    with pytest.raises(TypeError), joined(optimizer, JoinedLayout()):
         optimizer.step(closure=3)
     assert optimizer.param_groups is groups
 
@@ -91,9 +91,9 @@ def test_options_that_cannot_be_compared_keep_groups_apart() -> None:
     params = [nn.Parameter(torch.ones(2)) for _ in range(3)]
     rate = torch.tensor(0.1)
     groups = [dict(params=[p], lr=rate.clone(), names=[]) for p in params]
-    together, places = join(groups)
+    together, places = JoinedLayout().join(groups)
     assert len(together) == 3 and places == [0, 1, 2]
-    assert len(join([dict(params=[], lr=1), dict(params=[], lr=1.0)])[0]) == 2
+    assert len(JoinedLayout().join([dict(params=[], lr=1), dict(params=[], lr=1.0)])[0]) == 2
 
 
 @pytest.mark.parametrize('name', ['Adan', 'LAMB', 'LARS'])
@@ -107,7 +107,7 @@ def test_one_group_a_parameter_equals_one_group(name: str) -> None:
         for params in (together, apart):
             set_gradients(params, step)
         reference.step()
-        with joined(optimizer):
+        with joined(optimizer, JoinedLayout()):
             optimizer.step()
     assert all(map(torch.equal, together, apart))
     (group,) = reference.param_groups
