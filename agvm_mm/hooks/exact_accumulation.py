@@ -49,7 +49,7 @@ class ExactAccumulationHook(Hook):
                 'ExactAccumulationHook needs one optimizer for the whole model and optim_wrapper '
                 f'is {type(runner.optim_wrapper).__name__}; allowed is OptimWrapper or a subclass.'
             )
-        self._network = unwrapped(runner.model)
+        self._network: Any = unwrapped(runner.model)
         self._normalisers = SharedNormalisers(self._network)
         self._states: deque[RandomState] = deque()
         heads = self._normalisers.heads
@@ -104,7 +104,8 @@ class _NoStep:
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[None]:
         """The context of the forward pass, which sets its precision."""
-        return self._wrapper.optim_context(self._model)
+        context: AbstractContextManager[None] = self._wrapper.optim_context(self._model)
+        return context
 
     def update_params(self, loss: Tensor) -> None:
         """Leave the parameters as they are."""

@@ -65,7 +65,7 @@ class SharedNormalisers:
         def reduce_mean(tensor: Tensor) -> Tensor:
             return self._active(tensor)
 
-        reduce_mean.replaces = self._original  # type: ignore[attr-defined]
+        reduce_mean.replaces = self._original
         for namespace, name, _ in self._sites:
             namespace[name] = reduce_mean
 
@@ -180,8 +180,8 @@ def _reduce_mean() -> Mean | None:
 def _globals_of_methods(kind: type) -> Iterator[tuple[dict[str, Any], str]]:
     """Namespaces and names of the globals to which the methods of a class refer."""
     for attribute in dir(kind):
-        method = inspect.unwrap(getattr(kind, attribute, None))
-        function = getattr(method, '__func__', method)
+        method = getattr(kind, attribute, None)
+        function = inspect.unwrap(getattr(method, '__func__', method)) if callable(method) else None
         if inspect.isfunction(function):
             for name in _names(function.__code__):
                 yield function.__globals__, name

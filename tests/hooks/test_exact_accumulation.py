@@ -9,6 +9,7 @@ from typing import Any
 import mmdet.utils
 import pytest
 import torch
+import torch._dynamo  # noqa: F401  what ranks would import, before the fork
 from mmdet.utils import reduce_mean
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
