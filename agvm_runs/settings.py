@@ -10,6 +10,7 @@ from . import checks
 from .checks import any_of, is_count, is_number, is_one_of, require_known
 
 ESTIMATORS = ('all_pairs', 'half_split')
+DIVISIONS = ('default', 'children')
 AVERAGES = ('moments', 'scale')
 WHERE = 'optim_wrapper.agvm'
 BY_KFAC = 'kfac'
@@ -26,7 +27,8 @@ class AGVMSettings:
 
     Args:
         anchor: the module whose scale is 1.
-        modules: None for the model's top-level children, or ``{name: [prefixes]}``.
+        modules: None or 'default', 'children' for the model's top-level children, or
+            ``{name: [prefixes]}``.
         estimator: 'all_pairs' or 'half_split'.
         average: 'moments' or 'scale'; None picks 'moments' for all_pairs, 'scale' for half_split.
         interval: estimate on every update that is a multiple of it.
@@ -41,7 +43,7 @@ class AGVMSettings:
     """
 
     anchor: str = 'backbone'
-    modules: Mapping[str, Sequence[str]] | None = None
+    modules: Mapping[str, Sequence[str]] | str | None = None
     estimator: str = 'all_pairs'
     average: str | None = None
     interval: int = 10
@@ -59,7 +61,8 @@ class AGVMSettings:
             _is_module_map(self.modules),
             'modules',
             self.modules,
-            'None or a dict from module name to a list of parameter-name prefixes',
+            f'None, {any_of(DIVISIONS)}, or a dict from module name to a list of '
+            'parameter-name prefixes',
         )
         require(
             is_one_of(self.estimator, ESTIMATORS),
@@ -140,7 +143,7 @@ class AGVMSettings:
 
 
 def _is_module_map(value: Any) -> bool:
-    if value is None:
+    if value is None or is_one_of(value, DIVISIONS):
         return True
     return (
         isinstance(value, Mapping)

@@ -84,13 +84,14 @@ def anchor_of(source: GradientSource, args: argparse.Namespace) -> str:
     """
     names = source.partition.names
     given = agvm_keys(source.settings).get('anchor', AGVMSettings.anchor)
-    anchor = given if args.anchor is None else args.anchor
-    if anchor not in names:
+    wanted = given if args.anchor is None else args.anchor
+    anchor = source.partition.anchor(wanted)
+    if anchor is None:
         raise LaunchError(
-            f'the anchor is {anchor!r}; allowed is {", ".join(names)}, with --anchor or as '
+            f'the anchor is {wanted!r}; allowed is {", ".join(names)}, with --anchor or as '
             'optim_wrapper.agvm.anchor of the config.'
         )
-    return str(anchor)
+    return anchor
 
 
 def spreads(gram: torch.Tensor, names: tuple[str, ...], args: argparse.Namespace) -> Any:

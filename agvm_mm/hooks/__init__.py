@@ -1,6 +1,7 @@
 """Hooks beside the optimizer wrappers."""
 
 from .adan_restart import AdanRestartHook
+from .exact_accumulation import ExactAccumulationHook
 from .kfac_state import KFACStateHook
 from .seed_epoch import SeedEpochHook
 from .training_clock import TrainingClockHook
@@ -9,6 +10,7 @@ from .variance_table import VarianceTableHook
 
 __all__ = [
     'AdanRestartHook',
+    'ExactAccumulationHook',
     'KFACStateHook',
     'SeedEpochHook',
     'TrainingClockHook',

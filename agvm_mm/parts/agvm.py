@@ -45,6 +45,7 @@ class AGVMPart(Part):
     Attributes:
         settings: the checked keys.
         partition: the modules.
+        anchor: the name of the one whose scale is 1.
         collector: where the estimates come from.
         plan: how the scales reach the optimizer.
         state: learning-rate scales and averages.
@@ -60,6 +61,7 @@ class AGVMPart(Part):
     needs_ranks = True
 
     partition: ModulePartition
+    anchor: str
     collector: Collector
     plan: LearningRatePlan
     state: ScaleState
@@ -90,7 +92,6 @@ class AGVMPart(Part):
         _require_two_samples(communicator.size, run.accumulation)
         _require_dense(run.network)
         _require_several(settings, partition)
-        _require_anchor(settings, partition, run.network)
         self.partition = partition
         self.collector = build_collector(
             settings.estimator,
@@ -99,7 +100,8 @@ class AGVMPart(Part):
             build_preconditioner(run.optimizer) if settings.precondition is True else None,
             _blocks(settings, run),
         )
-        anchor = partition.index(settings.anchor)
+        self.anchor = _anchor(settings, partition, run.network)
+        anchor = partition.index(self.anchor)
         # A frozen parameter outside of the modules moves with the anchor, whose scale is 1.
         module_of = {
             parameter: partition.index(name) if name in partition.names else anchor
@@ -118,7 +120,9 @@ class AGVMPart(Part):
         )
         self._log = run.log
         self._forget()
-        run.log.say(report.start(settings, partition, communicator.size, run.accumulation))
+        run.log.say(
+            report.start(settings, self.anchor, partition, communicator.size, run.accumulation)
+        )
 
     def restart(self) -> None:
         """Forget averages and scales, because the gradients are about to change in kind."""
@@ -189,7 +193,7 @@ class AGVMPart(Part):
                 self._log.say(report.skipped(this.update), warning=True)
         elif not estimate.valid[self._config.anchor] and not self._said_without_anchor:
             self._said_without_anchor = True
-            text = report.without_anchor(self.settings.anchor, this.update)
+            text = report.without_anchor(self.anchor, this.update)
             self._log.say(text, warning=True)
         self.renewed = counted(estimate, self._config)
         self.state = update_scales(self.state, estimate, self._config)
@@ -277,12 +281,19 @@ def _parts(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys('.'.join(path[: shared + 1]) for path in paths))
 
 
-def _require_anchor(settings: AGVMSettings, partition: ModulePartition, network: nn.Module) -> None:
-    if settings.anchor in partition.names:
-        return
+def _anchor(settings: AGVMSettings, partition: ModulePartition, network: nn.Module) -> str:
+    found = partition.anchor(settings.anchor)
+    if found is not None:
+        return found
     allowed = ', '.join(repr(name) for name in partition.names)
-    frozen = settings.anchor in dict(network.named_modules()) or settings.anchor in (
-        settings.modules or ()
-    )
-    why = 'has no trainable parameter' if frozen else 'is not a module of this model'
+    given = settings.modules if isinstance(settings.modules, Mapping) else {}
+    paths = [name for name, _ in network.named_modules()]
+    if sum(name.endswith(f'.{settings.anchor}') for name in partition.names) > 1:
+        why = 'is the end of several names'
+    elif settings.anchor in given or any(
+        f'.{path}'.endswith(f'.{settings.anchor}') for path in paths
+    ):
+        why = 'has no trainable parameter'
+    else:
+        why = 'is not a module of this model'
     raise ValueError(f'{WHERE}.anchor is {settings.anchor!r}, which {why}; allowed is {allowed}.')

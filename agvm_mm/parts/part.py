@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from ..gradients import BlockPreconditioner
 from ..statistics import ModulePartition
-from ..statistics.partition import default_module
+from ..statistics.modules import default_modules
 
 
 class Log(Protocol):
@@ -93,9 +93,10 @@ class Run:
     def module_of(self) -> dict[int, str]:
         """Name of every parameter's module by ``id(parameter)``, including frozen parameters.
 
-        A frozen parameter, which a hook may thaw later, belongs to its top-level child.
+        A frozen parameter, which a hook may thaw later, belongs to its module by default.
         """
-        names = {id(p): default_module(name) for name, p in self.network.named_parameters()}
+        default = default_modules(self.network)
+        names = {id(p): default[name] for name, p in self.network.named_parameters()}
         owners = [self.partition.names[index] for index in self.partition.module_of.tolist()]
         names.update((id(p), owner) for p, owner in zip(self.partition.parameters, owners))
         return names

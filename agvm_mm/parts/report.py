@@ -60,7 +60,13 @@ def rows(
     ]
 
 
-def start(settings: AGVMSettings, partition: ModulePartition, ranks: int, accumulation: int) -> str:
+def start(
+    settings: AGVMSettings,
+    anchor: str,
+    partition: ModulePartition,
+    ranks: int,
+    accumulation: int,
+) -> str:
     """The modules and how they are measured, for the log."""
     lines = [
         f'AGVM: {settings.estimator} over {ranks * accumulation} sample gradients '
@@ -72,8 +78,8 @@ def start(settings: AGVMSettings, partition: ModulePartition, ranks: int, accumu
     for module in partition.module_of.tolist():
         counts[module] += 1
     for name, tensors, numbers in zip(partition.names, counts, partition.sizes()):
-        anchor = '  (anchor)' if name == settings.anchor else ''
-        lines.append(f'  {name:<24} {tensors:>5} tensors {numbers:>12,} parameters{anchor}')
+        mark = '  (anchor)' if name == anchor else ''
+        lines.append(f'  {name:<24} {tensors:>5} tensors {numbers:>12,} parameters{mark}')
     return '\n'.join(lines)
 
 

@@ -72,6 +72,7 @@ def run(plan: Plan, seeds: Sequence[int]) -> dict[str, Any]:
 
 def _header(plan: Plan, source: GradientSource) -> dict[str, Any]:
     keys = agvm_keys(source.settings)
+    wanted = keys.get('anchor', AGVMSettings.anchor)
     return {
         'format': FORMAT,
         'name': Path(plan.config).stem,
@@ -79,7 +80,7 @@ def _header(plan: Plan, source: GradientSource) -> dict[str, Any]:
         'rate': small_batch_rate(source.settings, plan.batch) if plan.rate is None else plan.rate,
         'data': len(source),
         'modules': list(source.partition.names),
-        'anchor': keys.get('anchor', AGVMSettings.anchor),
+        'anchor': source.partition.anchor(wanted) or wanted,
         'clamp': list(keys.get('clamp', AGVMSettings.clamp)),
         'seeds': [],
     }

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-# A two-stage detector keeps several heads of different noise under this one child.
-NESTED_CHILDREN = ('roi_head',)
+from .modules import child_modules, default_modules, find_anchor
+
+CHILDREN = 'children'
+DEFAULT = 'default'
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class ModulePartition:
         """Position of the module ``name``."""
         return self.names.index(name)
 
+    def anchor(self, wanted: str) -> str | None:
+        """The module that a config calls ``wanted``; see :func:`.modules.find_anchor`."""
+        return find_anchor(self.names, wanted)
+
     def sizes(self) -> list[int]:
         """Trainable numbers in each module."""
         sizes = [0] * len(self.names)
@@ -50,15 +56,15 @@ class ModulePartition:
 
 
 def partition_parameters(
-    model: nn.Module, modules: Mapping[str, Sequence[str]] | None = None
+    model: nn.Module, modules: Mapping[str, Sequence[str]] | str | None = None
 ) -> ModulePartition:
     """Assign every trainable parameter of ``model`` to a module.
 
     Args:
         model: the network itself, not a data-parallel wrapper round it.
-        modules: None for the top-level children, with ``roi_head`` split into its heads; or
-            ``{name: [prefixes]}``, where the prefix 'neck' covers 'neck.fpn.weight' but not
-            'neck2.weight'.
+        modules: None or 'default' for :func:`.modules.default_modules`, 'children' for
+            :func:`.modules.child_modules`; or ``{name: [prefixes]}``, where the prefix 'neck'
+            covers 'neck.fpn.weight' but not 'neck2.weight'.
 
     Raises:
         ValueError: a prefix matches nothing; a parameter is in no module or in two; nothing is
@@ -72,8 +78,8 @@ def partition_parameters(
     if not named:
         raise ValueError('the model has no trainable parameter: AGVM has nothing to modulate.')
     _require_real(named)
-    if modules is None:
-        owners = {name: default_module(name) for name, _ in named}
+    if modules is None or isinstance(modules, str):
+        owners = (child_modules if modules == CHILDREN else default_modules)(model)
     else:
         owners = _assign_by_prefix([name for name, _ in named], modules)
         _require_matches(modules, model)
@@ -81,7 +87,7 @@ def partition_parameters(
 
 
 def default_partition(model: nn.Module) -> ModulePartition:
-    """The top-level children for a run that scales nothing: the first owner keeps a shared one.
+    """The default modules for a run that scales nothing: the first owner keeps a shared parameter.
 
     Raises:
         ValueError: nothing is trainable.
@@ -89,15 +95,7 @@ def default_partition(model: nn.Module) -> ModulePartition:
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not named:
         raise ValueError('the model has no trainable parameter.')
-    return _build(named, {name: default_module(name) for name, _ in named})
-
-
-def default_module(name: str) -> str:
-    """The module of the parameter ``name`` where no modules are given."""
-    child, _, rest = name.partition('.')
-    if child in NESTED_CHILDREN and '.' in rest:
-        return f'{child}.{rest.partition(".")[0]}'
-    return child
+    return _build(named, default_modules(model))
 
 
 def covers(prefix: str, name: str) -> bool:
@@ -170,7 +168,9 @@ def _build(named: Sequence[tuple[str, nn.Parameter]], owners: Mapping[str, str])
                 f'({owners[other]}, {owners[name]}): put both under one name in '
                 'optim_wrapper.agvm.modules.'
             )
-    names = tuple(dict.fromkeys(owners[name] for name, _ in kept))
+    found = dict.fromkeys(owners[name] for name, _ in kept)
+    own = dict.fromkeys(owners[name] for name, _ in kept if covers(owners[name], name))
+    names = tuple(own | found)  # a module is listed where it is, not where another part joined it
     positions = {name: i for i, name in enumerate(names)}
     return ModulePartition(
         names=names,

@@ -13,6 +13,15 @@ def accumulation(wrapper: OptimWrapper) -> int:
     return int(wrapper._accumulative_counts)
 
 
+def place(wrapper: OptimWrapper) -> tuple[int, int]:
+    """The index of the coming backward pass within its update, and the passes of that update."""
+    done, counts, total = wrapper._inner_count, accumulation(wrapper), wrapper._max_counts
+    last = total - total % counts  # the passes from here on are too few for a whole update
+    if 0 <= last <= done < total:
+        return done - last, total - last
+    return done % counts, counts
+
+
 def set_accumulation(wrapper: OptimWrapper, counts: int, total: int | None = None) -> None:
     """Let every update from now on take ``counts`` backward passes.
 

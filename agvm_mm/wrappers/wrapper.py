@@ -17,10 +17,11 @@ from torch.optim import Optimizer
 from ..parts import AGVMPart, JoinedGroupsPart, KFACPart, Part, Pass, UnitClipPart
 from ..parts.clip_window import UpdateWindow, split_window
 from ..parts.groups import shown
-from .accumulate import accumulation
+from .accumulate import accumulation, place
 from .binding import bind, unwrapped
 from .images import ImageCounter
 from .log import MessageHubLog
+from .normalisers import warn_unless_shared
 from .total_batch import check_applied_here
 from .unreduced import UnreducedParameters
 
@@ -120,6 +121,8 @@ class PartsMixin(OptimWrapper):
         if not self._launch_checked:
             self._launch_checked = True
             check_applied_here(self.message_hub, self._accumulative_counts)
+            if accumulation(self) > 1:
+                warn_unless_shared(unwrapped(model))
         if not self._bound:
             self._meet(model, self.message_hub.get_info('iter', 0))
         with super().optim_context(model):
@@ -243,12 +246,7 @@ class PartsMixin(OptimWrapper):
 
     def _pass(self, images: int) -> Pass:
         """The coming backward pass and its place within its update."""
-        done, counts, total = self._inner_count, accumulation(self), self._max_counts
-        last = total - total % counts  # the passes from here on are too few for a whole update
-        if 0 <= last <= done < total:
-            index, count = done - last, total - last
-        else:
-            index, count = done % counts, counts
+        index, count = place(self)
         return Pass(self.updates, index, count, images, self._loss_scale)
 
 
