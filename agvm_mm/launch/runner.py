@@ -23,6 +23,7 @@ from .machine import count_ranks, enable_amp, prepare_cpu, rank_of, require_gpu_
 from .record import Launch, Step
 from .record import TrainOptions as TrainOptions
 from .run_length import RunLengthHook
+from .watching import log_interval, watch
 
 
 def load_config(
@@ -225,7 +226,9 @@ TRAINING: tuple[Step, ...] = (
     _set_precision,
     _set_seed,
     _choose_checkpoint,
+    watch,
     *BATCH,
+    log_interval,
     _check_checkpoint,
     _prepare_cpu,
 )

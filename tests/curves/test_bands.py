@@ -16,7 +16,8 @@ def _history(scale: float = math.sqrt(0.9 / 0.4)) -> History:
         'run $x_',
         {
             'phi': {'backbone': [(10, 0.9)], 'neck': [(5, 0.3), (10, 0.4)]},
-            'phi_se': {'backbone': [(10, 0.05)], 'neck': [(10, 0.02)]},
+            'phi_low': {'backbone': [(10, 0.8)], 'neck': [(10, 0.36)]},
+            'phi_high': {'backbone': [(10, 1.0125)], 'neck': [(10, 0.44)]},
             'noise_scale': {'backbone': [(10, 36.0)], 'neck': [(10, 2.0)]},
             'scale': {'backbone': [(10, 1.0)], 'neck': [(10, scale)]},
             'lr': {'backbone': [(10, 0.1)], 'neck': [(10, 0.1)]},
@@ -26,24 +27,26 @@ def _history(scale: float = math.sqrt(0.9 / 0.4)) -> History:
 
 def test_phi():
     ((step, low, high),) = band(_history(), 'phi', 'neck')
-    assert step == 10 and (low, high) == pytest.approx((0.3608, 0.4392), abs=1e-4)
+    assert (step, low, high) == (10, 0.36, 0.44)
 
 
 def test_the_noise_scale_has_that_of_phi():
-    """A batch of b images gives B = b / (2 x): its ends are those of 1 / phi to first order."""
+    """A batch of b images gives B = b / (2 x) with x = 1 / phi - 1, at the ends too."""
     ((_, low, high),) = band(_history(), 'noise_scale', 'neck')
-    images, reach = 2 * 2.0 * (1 / 0.4 - 1), 1.95996 * 0.02 / 0.4**2
-    assert low == pytest.approx(images / (2 * (1.5 + reach)), rel=1e-4)
-    assert high == pytest.approx(images / (2 * (1.5 - reach)), rel=1e-4)
+    images = 2 * 2.0 * (1 / 0.4 - 1)
+    assert low == pytest.approx(images / (2 * (1 / 0.36 - 1)), rel=1e-9)
+    assert high == pytest.approx(images / (2 * (1 / 0.44 - 1)), rel=1e-9)
     ((_, low, high),) = band(_history(), 'noise_scale', 'backbone')
     assert math.isinf(high) and low < 36
 
 
-def test_the_scale_has_both_errors():
+def test_the_scale_has_both_intervals():
+    """It grows with the anchor's phi, 0.8 to 1.0125, and falls with the neck's, 0.36 to 0.44."""
     ((_, low, high),) = band(_history(), 'scale', 'neck')
-    expected = 1.95996 / 2 * math.hypot(0.05 / 0.9, 0.02 / 0.4)
-    assert math.log(high / 1.5) == pytest.approx(expected, rel=1e-4)
-    assert math.log(1.5 / low) == pytest.approx(expected, rel=1e-4)
+    down = math.hypot(math.log(0.9 / 0.8), math.log(0.44 / 0.4)) / 2
+    up = math.hypot(math.log(1.0125 / 0.9), math.log(0.4 / 0.36)) / 2
+    assert math.log(1.5 / low) == pytest.approx(down, rel=1e-9)
+    assert math.log(high / 1.5) == pytest.approx(up, rel=1e-9)
 
 
 def test_none_for_the_anchor_a_clamped_scale_and_the_learning_rate():
@@ -53,9 +56,9 @@ def test_none_for_the_anchor_a_clamped_scale_and_the_learning_rate():
     assert band(_history(scale=1.2), 'scale', 'neck') == []
 
 
-def test_none_in_a_run_without_standard_errors():
+def test_none_in_a_run_without_intervals():
     history = _history()
-    del history.curves['phi_se']
+    del history.curves['phi_low']
     assert [band(history, quantity, 'neck') for quantity in LABELS] == [[], [], [], []]
 
 

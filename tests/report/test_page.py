@@ -42,7 +42,8 @@ def _entry(step: int, scale: float = 1.5, **more: float) -> dict[str, Any]:
     for module, value in (('backbone', 1.0), ('neck', scale)):
         entry |= {
             f'agvm/phi/{module}': 0.5,
-            f'agvm/phi_se/{module}': 0.01,
+            f'agvm/phi_low/{module}': 0.48,
+            f'agvm/phi_high/{module}': 0.52,
             f'agvm/scale/{module}': value,
             f'agvm/{module}.lr': 0.02 * value,
         }
@@ -150,7 +151,7 @@ def test_no_warning_without_a_cause(tmp_path):
         ("average='scale', momentum=0.9", {}, LOG, '1 still weighs 73%'),
         ('momentum=0.5', {'scale': math.sqrt(10)}, LOG, 'scale of neck lay at the clamp (3.162)'),
         ('momentum=0.5', {'loss': math.nan}, LOG, 'loss was not finite at iteration 20'),
-        ('momentum=0.5', {'agvm/phi_se/neck': 0.3}, LOG, 'no signal of neck'),
+        ('momentum=0.5', {'agvm/phi_high/neck': 1.1}, LOG, 'no signal of neck'),
         (
             'momentum=0.5',
             {},
