@@ -79,10 +79,11 @@ def _of_module(batch: float, phi: Phi) -> str:
         size = f'at most {_number(most)} times'
     else:
         size = f'{_number(middle)} ({_number(least)} to {_number(most)}) times'
-    return (
-        f'{phi.module}: batch {batch:g} is {size} the noise scale, {" or ".join(phi.zones)}: '
-        f'doubling it saves {_share(phi)} of the updates.'
-    )
+    where = f'{phi.module}: batch {batch:g} is {size} the noise scale'
+    if len(phi.zones) == 3:
+        return f'{where}: the estimates are too few to say more.'
+    zones = ' or '.join(phi.zones)
+    return f'{where}, {zones}: doubling it saves {_share(phi)} of the updates.'
 
 
 def _of_model(batch: float, modules: Sequence[Phi]) -> str:

@@ -42,3 +42,9 @@ def test_an_interval_over_a_limit_names_both_zones() -> None:
     phi = Phi('neck', _phi(4), _phi(6), _phi(3))
     assert phi.zones == ['sweet spot', 'diminishing returns']
     assert '7% to 12% of the updates' in sentences(64, [phi])[0]
+
+
+def test_an_interval_over_all_zones_says_nothing_of_them() -> None:
+    phi = Phi('neck', 0.6, 0.2, 1.8)
+    expected = 'neck: batch 8 is at most 8 times the noise scale: the estimates are too few to say'
+    assert sentences(8, [phi])[0].startswith(expected)

@@ -45,6 +45,7 @@ class VarianceTableHook(Hook):
         ok = interval is None or is_count(interval, 1)
         require(ok, 'interval', interval, allowed, 'VarianceTableHook')
         self.interval = interval
+        self._shown = -1  # updates at the last table
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Print the table every ``interval`` epochs."""
@@ -52,7 +53,7 @@ class VarianceTableHook(Hook):
             self._print(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Print the table once more, and the verdict."""
+        """Print the table, unless this epoch has printed it, and the verdict."""
         self._print(runner)
         self._judge(runner)
 
@@ -60,7 +61,8 @@ class VarianceTableHook(Hook):
     def _print(self, runner: Runner) -> None:
         wrapper = runner.optim_wrapper
         part = _part(wrapper)
-        if part is not None:
+        if part is not None and wrapper.updates != self._shown:
+            self._shown = wrapper.updates
             title = f'AGVM after {wrapper.updates} updates'
             print_log('\n' + render(title, part.rows(wrapper.updates)), logger='current')
 

@@ -22,8 +22,9 @@ from .errors import LaunchError, Note
 from .machine import count_ranks, enable_amp, prepare_cpu, rank_of, require_gpu_for_amp
 from .record import Launch, Step
 from .record import TrainOptions as TrainOptions
+from .resume import compare_resumed
 from .run_length import RunLengthHook
-from .watching import log_interval, watch
+from .watching import log_interval, name_old_keys, watch
 
 
 def load_config(
@@ -230,6 +231,8 @@ TRAINING: tuple[Step, ...] = (
     *BATCH,
     log_interval,
     _check_checkpoint,
+    compare_resumed,
+    name_old_keys,
     _prepare_cpu,
 )
 TESTING: tuple[Step, ...] = (_find_ranks, _check_checkpoint, _prepare_cpu)

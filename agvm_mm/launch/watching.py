@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from agvm_runs.checks import counted
@@ -14,6 +15,20 @@ from .record import Launch
 
 LINES = AGVMLogProcessor.__name__
 TABLE = VarianceTableHook.__name__
+OLD_KEYS = {
+    'optimizer': 'optim_wrapper.optimizer',
+    'optimizer_config': 'optim_wrapper.clip_grad and accumulative_counts',
+    'lr_config': 'param_scheduler',
+    'momentum_config': 'param_scheduler',
+    'runner': 'train_cfg',
+    'total_epochs': 'train_cfg.max_epochs',
+    'data': 'train_dataloader, val_dataloader, test_dataloader',
+    'evaluation': 'val_evaluator and train_cfg.val_interval',
+    'checkpoint_config': 'default_hooks.checkpoint',
+    'log_config': 'default_hooks.logger and visualizer',
+    'workflow': 'train_cfg',
+    'fp16': 'optim_wrapper.type=AmpOptimWrapper',
+}
 
 
 def watch(launch: Launch) -> list[Note]:
@@ -29,6 +44,15 @@ def watch(launch: Launch) -> list[Note]:
     if measures and not any(type_name(hook) == TABLE for hook, _ in hooks_of(cfg)):
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type=TABLE, interval=1)]
     return []
+
+
+def name_old_keys(launch: Launch) -> list[Note]:
+    """Warn of keys of MMDetection 2.x, which nothing reads any more."""
+    found = {key: new for key, new in OLD_KEYS.items() if launch.cfg.get(key) is not None}
+    if not found:
+        return []
+    pairs = ', '.join(f'{key} (today {new})' for key, new in found.items())
+    return [Note(f'Nothing reads these keys of MMDetection 2.x: {pairs}.', logging.WARNING)]
 
 
 def log_interval(launch: Launch) -> list[Note]:
