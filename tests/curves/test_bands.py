@@ -9,6 +9,7 @@ import pytest
 from agvm_runs.curves.bands import anchor_of, band
 from agvm_runs.curves.history import History
 from agvm_runs.curves.plot import LABELS, figure_of
+from agvm_runs.work_dir import FileError
 
 
 def _history(scale: float = math.sqrt(0.9 / 0.4)) -> History:
@@ -67,6 +68,24 @@ def test_an_endless_interval_leaves_the_curves_in_view():
     for axes in figure.axes[2:]:
         low, high = axes.get_ylim()
         assert axes.get_yscale() == 'log' and 0.5 < low < 2.0 and 36.0 < high < 100.0
+
+
+def test_a_quantity_that_no_run_logged_has_no_row():
+    history = _history()
+    del history.curves['noise_scale']
+    figure = figure_of([history], ['phi', 'noise_scale', 'lr'])
+    assert [axes.get_ylabel() for axes in figure.axes] == [LABELS['phi'], LABELS['lr']]
+    with pytest.raises(FileError, match=r'run \$x_ logged no noise_scale: nothing to draw'):
+        figure_of([history], ['noise_scale'])
+
+
+def test_no_label_is_tex():
+    history = _history()
+    history.curves['lr'] = {'neck': [(10, 0.0)]}
+    figure = figure_of([History('zero', history.curves)], ['lr'])
+    figure.canvas.draw()
+    labels = [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()]
+    assert labels and not any('mathdefault' in label for label in labels)
 
 
 def test_two_runs_side_by_side_say_what_is_what():
