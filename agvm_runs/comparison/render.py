@@ -75,7 +75,7 @@ def _clock(course: Course, updates: NDArray[np.int64], clock: str) -> NDArray[np
     if clock == 'seconds':
         found = np.interp(updates, course.seconds.steps, course.seconds.values)
         return np.asarray(found, np.float64)
-    return updates * float(course.batch if clock == 'images' else 1)
+    return updates.astype(np.float64) * (course.batch if clock == 'images' else 1)
 
 
 def _scores(course: Course) -> dict[str, Series]:
