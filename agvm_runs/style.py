@@ -39,9 +39,9 @@ def marker(i: int) -> str:
 def logarithmic(axes: Axes, values: Sequence[float]) -> None:
     """A logarithmic y axis over the positive ``values``, with labels that need no formula."""
     positive = [value for value in values if value > SMALLEST]
-    axes.set_yscale('log')
-    if not positive:
+    if not positive:  # an empty logarithmic axis has labels in TeX
         return
+    axes.set_yscale('log')
     low, high = min(positive), max(positive)
     margin = 1.02 * (high / low) ** 0.05
     axes.set_ylim(low / margin, high * margin)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from torch.distributed.elastic.multiprocessing.errors import record
+
 from agvm_mm.launch import testing
 from agvm_mm.launch.command_line import add_shared_arguments, parse
 from agvm_mm.launch.runner import build_runner, leave_process_group, load_config, prepare_testing
@@ -27,6 +29,7 @@ def parse_args() -> argparse.Namespace:
     return parse(parser)
 
 
+@record
 def main() -> None:
     """Test."""
     args = parse_args()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from torch.distributed.elastic.multiprocessing.errors import record
+
 from agvm_mm.launch.command_line import add_shared_arguments, parse
 from agvm_mm.launch.record import TrainOptions
 from agvm_mm.launch.rescale.recipe import RULES
@@ -56,6 +58,7 @@ def parse_args() -> argparse.Namespace:
     return parse(parser)
 
 
+@record
 def main() -> None:
     """Train."""
     args = parse_args()

@@ -22,6 +22,8 @@ from ..curriculum import ComputeParamSchedulerHook
 from ..hooks import UpdateParamSchedulerHook
 from ..parts import AGVMPart
 from ..wrappers.wrapper import PartsMixin
+from .errors import Note
+from .estimates import plan_of_estimates
 
 NO_END = int(1e9)  # MMEngine's
 
@@ -53,6 +55,43 @@ class RunLengthHook(Hook):
             *_cut_updates(runner, counts),
         ):
             print_log(text, logger='current', level=logging.WARNING)
+        note = _estimates(runner, counts)
+        if note is not None:
+            print_log(note.text, logger='current', level=note.level)
+
+
+def _estimates(runner: Any, counts: int) -> Note | None:
+    wrapper = runner.optim_wrapper
+    part = wrapper.part(AGVMPart) if isinstance(wrapper, PartsMixin) else None
+    if part is None:
+        return None
+    ends = [
+        math.ceil(schedule.end * runner.max_iters / counts / length)
+        for schedule, length, _ in _schedules(runner, counts)
+        if is_warmup(schedule)
+    ]
+    updates = math.ceil(runner.max_iters / counts)
+    return plan_of_estimates(part.settings, updates, max(ends, default=None))
+
+
+def is_warmup(schedule: Any) -> bool:
+    """Whether a schedule raises the learning rate to its base value."""
+    start = getattr(schedule, 'start_factor', getattr(schedule, 'factor', 1.0))
+    return 'Warmup' in type(schedule).__name__ or start < getattr(schedule, 'end_factor', 1.0)
+
+
+def _schedules(runner: Any, counts: int) -> Iterator[tuple[Any, int, str]]:
+    """The schedules, the length of the run in the unit of each, and that unit."""
+    hook = next((one for one in runner.hooks if isinstance(one, ParamSchedulerHook)), None)
+    if isinstance(hook, ComputeParamSchedulerHook) or not isinstance(runner.param_schedulers, list):
+        return
+    for index, schedule in enumerate(runner.param_schedulers):
+        if schedule.by_epoch:
+            yield schedule, runner.max_epochs, 'epoch'
+        elif isinstance(hook, UpdateParamSchedulerHook) and index not in hook.converted:
+            yield schedule, math.ceil(runner.max_iters / counts), 'update'
+        else:
+            yield schedule, runner.max_iters, 'iteration'
 
 
 def _short_of_an_update(runner: Any, counts: int) -> Iterator[str]:
@@ -114,16 +153,7 @@ def _other_epochs(runner: Any, counts: int) -> Iterator[str]:
 
 
 def _long_schedules(runner: Any, counts: int) -> Iterator[str]:
-    hook = next((one for one in runner.hooks if isinstance(one, ParamSchedulerHook)), None)
-    if isinstance(hook, ComputeParamSchedulerHook) or not isinstance(runner.param_schedulers, list):
-        return
-    for index, schedule in enumerate(runner.param_schedulers):
-        if schedule.by_epoch:
-            length, unit = runner.max_epochs, 'epoch'
-        elif isinstance(hook, UpdateParamSchedulerHook) and index not in hook.converted:
-            length, unit = math.ceil(runner.max_iters / counts), 'update'
-        else:
-            length, unit = runner.max_iters, 'iteration'
+    for index, (schedule, length, unit) in enumerate(_schedules(runner, counts)):
         where = f'param_scheduler[{index}] ({type(schedule).__name__})'
         if schedule.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
             yield (

@@ -23,7 +23,9 @@ from .devices import prepare_devices
 from .machine import count_ranks, enable_amp, prepare_cpu, rank_of, require_gpu_for_amp
 from .record import Launch, Step
 from .record import TrainOptions as TrainOptions
+from .resume import compare_resumed
 from .run_length import RunLengthHook
+from .watching import log_interval, name_old_keys, watch
 
 
 def load_config(
@@ -227,8 +229,12 @@ TRAINING: tuple[Step, ...] = (
     _set_precision,
     _set_seed,
     _choose_checkpoint,
+    watch,
     *BATCH,
+    log_interval,
     _check_checkpoint,
+    compare_resumed,
+    name_old_keys,
     _prepare_cpu,
 )
 TESTING: tuple[Step, ...] = (_find_ranks, _check_checkpoint, _prepare_cpu)

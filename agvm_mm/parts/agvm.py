@@ -143,12 +143,12 @@ class AGVMPart(Part):
     def rows(self, update: int) -> list[report.ModuleRow]:
         """The state of every module before ``update``."""
         rates = [float(rate) for rate in self.plan.base_rates(len(self.partition))]
-        return report.rows(self.partition, self.state, self.scales(update), rates)
+        return report.rows(self.partition, self.state, self.phi_ends, self.scales(update), rates)
 
     @property
-    def phi_error(self) -> Tensor:
-        """Standard error of the averaged normalised variance, (M,)."""
-        return self.state.phi_error(self._config.momentum)
+    def phi_ends(self) -> tuple[Tensor, Tensor]:
+        """Lower and upper ends of the 95 % interval of the averaged normalised variance, (M,)."""
+        return self.state.phi_ends(self._config.momentum)
 
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:
         """Measure the gradients as they arrive, on an estimation step."""
@@ -173,7 +173,7 @@ class AGVMPart(Part):
             self.renewed = torch.zeros_like(self.renewed)
         if due or (ended and not self._ended):
             self._ended = ended
-            figures = report.estimate(names, self.state, self.phi_error, self.renewed)
+            figures = report.estimate(names, self.state, self.phi_ends, self.renewed)
             self._log.drop(report.outdated(names, figures))
             self._log.scalars(figures)
 

@@ -14,12 +14,12 @@ from agvm_runs.settings import AGVMSettings
 
 from ..statistics import ModulePartition, ScaleState
 
-QUANTITIES = ('phi', 'phi_se', 'noise_scale')
+QUANTITIES = ('phi', 'phi_low', 'phi_high', 'noise_scale')
 
 
 @dataclass(frozen=True)
 class ModuleRow:
-    """The state of a module: averaged phi, noise scale in images, scale and learning rate.
+    """The state of a module: phi with its 95 % interval, noise scale in images, scale, rate.
 
     What was not measured is NaN.
     """
@@ -27,6 +27,8 @@ class ModuleRow:
     name: str
     parameters: int
     phi: float
+    phi_low: float
+    phi_high: float
     noise_scale: float
     scale: float
     learning_rate: float
@@ -35,6 +37,7 @@ class ModuleRow:
 def rows(
     partition: ModulePartition,
     state: ScaleState,
+    phi_ends: tuple[Tensor, Tensor],
     scales: Sequence[float],
     rates: Sequence[float],
 ) -> list[ModuleRow]:
@@ -43,6 +46,7 @@ def rows(
     Args:
         partition: the modules.
         state: averages.
+        phi_ends: lower and upper ends of the 95 % interval of phi, (M,) each.
         scales: what multiplies the modules' learning rates.
         rates: the modules' base learning rates.
     """
@@ -50,13 +54,15 @@ def rows(
         partition.names,
         partition.sizes(),
         state.phi.tolist(),
+        phi_ends[0].tolist(),
+        phi_ends[1].tolist(),
         state.noise_scale.tolist(),
         scales,
         rates,
     )
     return [
-        ModuleRow(name, size, phi, noise, scale, rate * scale)
-        for name, size, phi, noise, scale, rate in columns
+        ModuleRow(name, size, phi, low, high, noise, scale, rate * scale)
+        for name, size, phi, low, high, noise, scale, rate in columns
     ]
 
 
@@ -109,21 +115,22 @@ def learning_rates(
 
 
 def estimate(
-    names: Sequence[str], state: ScaleState, phi_error: Tensor, renewed: Tensor
+    names: Sequence[str], state: ScaleState, phi_ends: tuple[Tensor, Tensor], renewed: Tensor
 ) -> dict[str, float]:
-    """Every scale, and phi, its standard error and the noise scale where they were just measured.
+    """Every scale, and phi, its 95 % interval and the noise scale where they were just measured.
 
     Values that are not finite are left out, so a module without signal has no noise scale.
 
     Args:
         names: of the modules.
         state: averages and scales.
-        phi_error: standard error of phi, (M,).
+        phi_ends: lower and upper ends of the 95 % interval of phi, (M,) each.
         renewed: the modules that the last estimation step measured, (M,), bool.
     """
     columns = {
         'phi': (state.phi, renewed),
-        'phi_se': (phi_error, renewed),
+        'phi_low': (phi_ends[0], renewed),
+        'phi_high': (phi_ends[1], renewed),
         'noise_scale': (state.noise_scale, renewed),
         'scale': (state.scales, torch.ones_like(renewed)),
     }

@@ -14,6 +14,8 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor
 
+from agvm_runs.work_dir import type_name
+
 from ..launch.checkpoint import require_plain
 from ..launch.runner import load_config
 from ..statistics import ModulePartition, partition_parameters
@@ -56,6 +58,7 @@ class GradientSource:
         self.model.to(device)
         self.images = images
         loader = {**settings.train_dataloader, 'batch_size': images}
+        loader['sampler'] = _finite_sampler(loader.get('sampler'), images)
         self._loader = Runner.build_dataloader(loader, seed=seed)
         self._epoch = 0
         self._batches = self._endless()
@@ -95,7 +98,37 @@ class GradientSource:
         self._batches = self._endless()
 
     def _endless(self) -> Iterator[Any]:
+        # A batch sampler such as AspectRatioBatchSampler holds the sampler that draws the images.
+        batches = self._loader.batch_sampler
+        samplers = [self._loader.sampler, batches, getattr(batches, 'sampler', None)]
         while True:
-            self._loader.sampler.set_epoch(self._epoch)
+            for sampler in samplers:
+                if hasattr(sampler, 'set_epoch'):
+                    sampler.set_epoch(self._epoch)
             self._epoch += 1
-            yield from self._loader
+            empty = True
+            for batch in self._loader:
+                empty = False
+                yield batch
+            if empty:
+                raise ValueError(
+                    f'train_dataloader.sampler ({type(self._loader.sampler).__name__}) gives no '
+                    "image in a second epoch; allowed is one that starts anew, as 'DefaultSampler'."
+                )
+
+
+def _finite_sampler(given: Any, images: int) -> Any:
+    """The sampler of the config, with the end of an epoch.
+
+    MMEngine's InfiniteSampler, of runs that count iterations, cannot be started a second time.
+    """
+    name = type_name(given)
+    if name == 'InfiniteSampler':
+        return dict(type='DefaultSampler', shuffle=given.get('shuffle', True))
+    size = given.get('batch_size') if name else None
+    if size is not None and size != images:
+        raise ValueError(
+            f'train_dataloader.sampler ({name}) makes batches of {size} images from several '
+            f'sources, and --images is {images}: give --images {size}.'
+        )
+    return given

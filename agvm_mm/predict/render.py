@@ -10,13 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from agvm_runs.predictions.window import Numbers, Window, errors, number, pooled
+from agvm_runs.intervals import Numbers
+from agvm_runs.predictions.window import Window, errors, number, pooled
 
 from .forecast import scale_config
 from .window import scales_at
 
 # A scale this far from 1 changes the learning rate by more than schedules are usually tuned to.
-MATTERS = 0.1
+NEAR_ONE = 0.1
 
 
 def tables(result: dict[str, Any], batches: Sequence[int]) -> str:
@@ -69,19 +70,22 @@ def batch_table(result: dict[str, Any], window: Window, batches: Sequence[int]) 
 
 
 def verdict(result: dict[str, Any], window: Window, batch: int) -> str:
-    """Whether AGVM will matter at ``batch``, in one sentence."""
+    """By how much AGVM would change the learning rates at ``batch``, in one sentence."""
     scale, low, high = scales_at(window, batch, scale_config(result))
     rows = list(zip(result['modules'], scale.tolist(), low.tolist(), high.tolist()))
     sure = [
-        f'{name} x{value:.2f}'
+        f'{name} by {value:.2f} ({least:.2f} to {most:.2f})'
         for name, value, least, most in rows
-        if least > 1 + MATTERS or most < 1 / (1 + MATTERS)
+        if least > 1 + NEAR_ONE or most < 1 / (1 + NEAR_ONE)
     ]
     if sure:
-        return f'At batch {batch} AGVM will matter: {", ".join(sure)} relative to the anchor.'
-    if all(most <= 1 + MATTERS and least >= 1 / (1 + MATTERS) for _, _, least, most in rows):
-        near = f'all scales lie within {MATTERS:.0%} of 1'
-        return f'At batch {batch} AGVM will hardly matter: {near}.'
+        return (
+            f'At batch {batch} AGVM would multiply the learning rates of {", ".join(sure)}. '
+            'Whether that helps the training is another question.'
+        )
+    if all(most <= 1 + NEAR_ONE and least >= 1 / (1 + NEAR_ONE) for _, _, least, most in rows):
+        near = f'all scales lie within {NEAR_ONE:.0%} of 1'
+        return f'At batch {batch} AGVM would change little: {near}.'
     worst = max(rows, key=lambda row: math.log(row[3] / row[2]))
     return (
         f'At batch {batch} these estimates cannot tell: the scale of {worst[0]} may be '

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from agvm_runs.predictions.window import Numbers, Window
-from agvm_runs.quantiles import student_quantile
+from agvm_runs.intervals import Numbers, scale_ends
+from agvm_runs.predictions.window import Window
 
 from ..statistics import VarianceEstimate
 from ..statistics.precision import ratio_of_means
@@ -18,23 +18,18 @@ from ..statistics.scales import LARGEST_WEIGHT, ScaleConfig, target_scales
 def scales_at(
     window: Window, batch: float, config: ScaleConfig
 ) -> tuple[Numbers, Numbers, Numbers]:
-    r"""Scale at ``batch`` images: prediction, lower and upper end of the 95 % interval.
+    """Scale at ``batch`` images: prediction, lower and upper end of the 95 % interval.
 
-    .. math:: \mathrm{se}(\log \mu_i) = \frac12 \sqrt{\mathrm{se}^2(\log \varphi_a(b'))
-              + \mathrm{se}^2(\log \varphi_i(b'))}
-
-    for modules whose errors are independent; where they go together it is a little wide.
+    The interval is for modules whose errors are independent; where they go together it is a little
+    wide.
     """
-    ratio = batch / window.images
-    inverse, error = (torch.from_numpy(x) for x in (window.inverse, window.inverse_error))
-    log_error = ratio * error / (1 + ratio * inverse)
-    both = (log_error.square() + log_error[config.anchor].square()).sqrt() / 2
-    scale = target_scales(torch.from_numpy(window.phi_at(batch)[0]), config)
-    spread = torch.exp(student_quantile(window.count) * both)
+    phi = window.phi_at(batch)
+    scale = target_scales(torch.from_numpy(phi[0]), config).numpy()
+    of_anchor = tuple(column[config.anchor] for column in phi)
     least, most = (bound**0.5 for bound in config.clamp)
-    low, high = (scale / spread).clamp(least, most), (scale * spread).clamp(least, most)
+    low, high = (end.clip(least, most) for end in scale_ends(scale, of_anchor, phi))
     low[config.anchor] = high[config.anchor] = 1.0
-    return scale.numpy(), low.numpy(), high.numpy()
+    return scale, low, high
 
 
 def summarise(estimates: Sequence[VarianceEstimate], images: float | None = None) -> Window:

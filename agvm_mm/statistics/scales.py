@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agvm_runs.intervals import phi_ends
+
 from .estimate import VarianceEstimate
 from .precision import effective_estimates
 
@@ -126,6 +128,18 @@ class ScaleState:
         count = effective_estimates(self.estimates, momentum)
         error = torch.sqrt(spread * count / (count - 1)) / self.denominator
         return torch.where(self.estimates > 1, error, torch.nan)
+
+    def phi_ends(self, momentum: float) -> tuple[Tensor, Tensor]:
+        """The 95 % interval of :attr:`phi`, (M,) each; NaN before the second estimate.
+
+        Args:
+            momentum: of the averages.
+
+        Source: :mod:`agvm_runs.intervals`.
+        """
+        count = effective_estimates(self.estimates, momentum)
+        low, high = phi_ends(self.phi.numpy(), self.phi_error(momentum).numpy(), count.numpy())
+        return torch.from_numpy(low), torch.from_numpy(high)
 
     def to_dict(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
         """Plain numbers by module, as a checkpoint keeps them."""

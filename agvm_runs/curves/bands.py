@@ -1,17 +1,7 @@
-r"""95 % bands of the logged curves, from the standard error of phi that a run logs.
-
-With :math:`x = 1/\varphi - 1` and :math:`\delta = 1.96\, \mathrm{se} / \varphi^2`,
-
-.. math::
-   \varphi \pm 1.96\, \mathrm{se}, \qquad
-   B_\mathrm{simple} \frac{x}{x \pm \delta}, \qquad
-   \mu_i \exp\left(\pm \frac{1.96}{2} \sqrt{\frac{\mathrm{se}_a^2}{\varphi_a^2}
-                   + \frac{\mathrm{se}_i^2}{\varphi_i^2}}\right) .
+"""95 % bands of the logged curves: the logged ends of phi, and their images.
 
 The scale has a band where it is the ratio of the two phi that were logged: not where it is
 clamped, and not with ``average='scale'``, whose scale has a history of its own.
-
-Source: ``agvm_mm.statistics.precision``.
 """
 
 from __future__ import annotations
@@ -19,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..quantiles import NORMAL_95
+from .. import intervals
 from .history import History
 from .series import Series
 
@@ -54,19 +44,28 @@ def _column(history: History, quantity: str, module: str) -> Series:
     return history.curves.get(quantity, {}).get(module, EMPTY)
 
 
+def _triple(
+    history: History, module: str, steps: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Phi of a module and its two ends at ``steps``."""
+    phi, low, high = (
+        _column(history, key, module).at(steps) for key in ('phi', 'phi_low', 'phi_high')
+    )
+    return phi, low, high
+
+
 def _phi(history: History, module: str) -> Ends:
-    phi = _column(history, 'phi', module)
-    reach = NORMAL_95 * _column(history, 'phi_se', module).at(phi.steps)
-    return phi.steps, phi.values - reach, phi.values + reach
+    steps = _column(history, 'phi', module).steps
+    _, low, high = _triple(history, module, steps)
+    return steps, low, high
 
 
 def _noise_scale(history: History, module: str) -> Ends:
     scale = _column(history, 'noise_scale', module)
-    phi, error = (_column(history, key, module).at(scale.steps) for key in ('phi', 'phi_se'))
-    phi = np.where((phi > 0) & (phi < 1), phi, np.nan)
-    x, reach = 1 / phi - 1, NORMAL_95 * error / phi**2
-    high = np.where(x > reach, scale.values * x / (x - reach), np.inf)
-    return scale.steps, scale.values * x / (x + reach), high
+    phi, low, high = _triple(history, module, scale.steps)
+    images = scale.values / intervals.noise_scale(phi, 1.0)
+    low, high = (intervals.noise_scale(end, images) for end in (low, high))
+    return scale.steps, low, high
 
 
 def _scale(history: History, module: str) -> Ends:
@@ -74,15 +73,12 @@ def _scale(history: History, module: str) -> Ends:
     if anchor is None or module == anchor:
         return EMPTY.steps, EMPTY.values, EMPTY.values
     scale = _column(history, 'scale', module)
-    (phi_a, phi), (error_a, error) = (
-        [_column(history, quantity, name).at(scale.steps) for name in (anchor, module)]
-        for quantity in ('phi', 'phi_se')
-    )
+    of_anchor, of_module = (_triple(history, name, scale.steps) for name in (anchor, module))
+    phi_a, phi = of_anchor[0], of_module[0]
     ratio = np.sqrt(np.where(np.minimum(phi_a, phi) > 0, phi_a / phi, np.nan))
     near = np.abs(scale.values - ratio) <= TOLERANCE * np.maximum(np.abs(scale.values), ratio)
-    spread = np.exp(NORMAL_95 / 2 * np.hypot(error_a / phi_a, error / phi))
-    spread = np.where(near, spread, np.nan)
-    return scale.steps, scale.values / spread, scale.values * spread
+    low, high = intervals.scale_ends(scale.values, of_anchor, of_module)
+    return scale.steps, np.where(near, low, np.nan), np.where(near, high, np.nan)
 
 
 def anchor_of(history: History) -> str | None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..style import colour, logarithmic, marker, save
+from ..work_dir import FileError
 from .bands import band
 from .history import History
 from .series import LARGEST, Series, envelope, thin
@@ -40,7 +41,16 @@ def plot_histories(
 
 
 def figure_of(histories: Sequence[History], quantities: Sequence[str]) -> Figure:
-    """The figure of :func:`plot_histories`."""
+    """The figure of :func:`plot_histories`, without the rows that no run has logged.
+
+    Raises:
+        FileError: that are all of them.
+    """
+    logged = [q for q in quantities if any(history.curves.get(q) for history in histories)]
+    if not logged:
+        names = ' and '.join(history.name for history in histories)
+        raise FileError(f'{names} logged no {" and no ".join(quantities)}: nothing to draw.')
+    quantities = logged
     figure, axes = pyplot.subplots(
         len(quantities),
         len(histories),

@@ -6,12 +6,11 @@ All follows from one number a module, linear in its signal,
    x = \frac1\varphi - 1 = \frac{S}{2 V / N} = \frac{b}{2 B_\mathrm{simple}}, \qquad
    \varphi(b') = \frac{1}{1 + x b' / b}, \qquad B_\mathrm{simple} = \frac{b}{2 x}
 
-for a batch of b images. Its standard error is that of phi over phi squared, and its interval turns
-into those of the others because they are monotone. Where it reaches 0 no signal was seen and the
-noise scale has no upper bound.
+for a batch of b images. All are monotone in phi, so their intervals are the images of its interval
+(:mod:`agvm_runs.intervals`). Where x reaches 0 no signal was seen and the noise scale has no upper
+bound. Numbers are one for every module, (M,).
 
-Source: McCandlish et al., 2018, appendix A; the standard error is that of
-``agvm_mm.statistics.precision``.
+Source: McCandlish et al., 2018, appendix A.
 """
 
 from __future__ import annotations
@@ -22,14 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..quantiles import student_quantile
-
-Numbers = NDArray[np.float64]
-"""One for every module, (M,)."""
-
-quiet = np.errstate(all='ignore')  # a division by 0 has a meaning here, see above
+from ..intervals import Numbers, phi_ends, quiet
 
 
 @dataclass(frozen=True)
@@ -62,10 +55,9 @@ class Window:
 
     @quiet
     def inverse_bounds(self) -> tuple[Numbers, Numbers]:
-        """95 % interval of x, not below 0."""
-        reach = student_quantile(self.count) * self.inverse_error
-        middle = 1 / self.phi - 1
-        return np.maximum(middle - reach, 0.0), np.maximum(middle + reach, 0.0)
+        """95 % interval of x, not below 0: the image of that of phi."""
+        low, high = phi_ends(self.phi, self.error, self.count)
+        return np.maximum(1 / high - 1, 0.0), np.maximum(1 / low - 1, 0.0)
 
     @quiet
     def noise_scale(self) -> tuple[Numbers, Numbers, Numbers]:

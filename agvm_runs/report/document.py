@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..checks import counted
 from ..curves.bands import band
 from ..curves.series import Series
+from ..verdict import Phi, sentences
 from . import elements as e
 from .figures import main_scores, to_svg, training_figure, variance_figure
 from .findings import estimates_made, findings
@@ -19,8 +20,8 @@ FACTS = ('Python', 'PyTorch', 'CUDA available', 'GPU 0', 'MMEngine', 'OpenCV', '
 
 def render_page(run: Run) -> str:
     """One self-contained HTML document: nothing in it is loaded from elsewhere."""
-    sections = (_head, _warnings, _training, _variance, _prediction, _recipe, _environment)
-    parts = (part for make in sections for part in make(run))
+    sections = (_head, _verdict, _warnings, _training, _variance, _prediction, _recipe)
+    parts = (part for make in (*sections, _environment) for part in make(run))
     return e.document(f'{run.name}: report', parts, MARK)
 
 
@@ -38,6 +39,23 @@ def _head(run: Run) -> Iterator[str]:
 
 def _few_scores(run: Run) -> list[tuple[str, Series]]:
     return list(main_scores(run).items())[:2]
+
+
+def _verdict(run: Run) -> Iterator[str]:
+    found = sentences(run.batch, list(_last_phi(run)))
+    if found:
+        yield e.heading('Verdict')
+        yield from (e.paragraph(text) for text in found)
+
+
+def _last_phi(run: Run) -> Iterator[Phi]:
+    """Phi of every module as it was last logged, where it has an interval."""
+    if run.history is None:
+        return
+    for module, curve in run.history.curves.get('phi', {}).items():
+        found = band(run.history, 'phi', module)
+        if len(curve) and found and found[-1][0] == curve[-1][0]:
+            yield Phi(module, curve[-1][1], *found[-1][1:])
 
 
 def _warnings(run: Run) -> Iterator[str]:

@@ -50,13 +50,18 @@ def training_figure(run: Run) -> Figure:
 
 
 def main_scores(run: Run) -> dict[str, Series]:
+    """The main ones of a run's scores."""
+    return choose_scores(run.scores)
+
+
+def choose_scores(scores: dict[str, Series]) -> dict[str, Series]:
     """Mean AP, mIoU and the like; all scores where none has such a name."""
     chosen = {
         key: curve
-        for key, curve in run.scores.items()
+        for key, curve in scores.items()
         if re.search(r'mAP(_50|_75)?$|mIoU$|mAcc$|PQ$', key)
     }
-    return chosen or run.scores
+    return chosen or scores
 
 
 def _draw(axes: Axes, curves: dict[str, Series], label: str) -> None:
@@ -81,6 +86,7 @@ def variance_figure(history: History) -> Figure:
     """Phi, noise scale, learning-rate scale and learning rate of every module."""
     figure, axes = pyplot.subplots(2, 2, figsize=(WIDTH, 5.4), sharex=True, layout='constrained')
     for panel, quantity in zip(axes.flat, LABELS):
+        panel.set_visible(bool(history.curves.get(quantity)))
         scale(panel, quantity, draw_curves(panel, history, quantity, history.modules()))
     for panel in axes[-1]:
         panel.set_xlabel('iteration')

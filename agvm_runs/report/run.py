@@ -39,7 +39,8 @@ class Run:
 
     Args:
         folder: its path as it was given.
-        config: text of the last launch's config.
+        config: text of the config of the last launch that trained.
+        config_path: its file.
         settings: the literals in it.
         environment: (name, value) as MMEngine logged them.
         losses: loss and its parts over iterations.
@@ -52,6 +53,7 @@ class Run:
 
     folder: Path
     config: str = ''
+    config_path: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     environment: list[tuple[str, str]] = field(default_factory=list)
     losses: dict[str, Series] = field(default_factory=dict)
@@ -108,12 +110,16 @@ class Run:
 
     @property
     def command(self) -> str:
-        """What starts the run again."""
-        configs = sorted(self.folder.glob('*.py'))
-        config = shlex.quote(str(configs[0] if configs else self.folder / 'CONFIG.py'))
+        """What starts the run again, with the config and the seed of its last launch."""
+        config = shlex.quote(str(self.config_path or self.folder / 'CONFIG.py'))
+        command = f'bash tools/dist_train.sh {config} {self.ranks}'
         if self.settings.get('launcher', 'none') == 'none':
-            return f'python tools/train.py {config}'
-        return f'bash tools/dist_train.sh {config} {self.ranks}'
+            command = f'python tools/train.py {config}'
+        seed = dict(self.environment).get('seed', '')
+        randomness = self.settings.get('randomness')
+        if isinstance(randomness, dict) and randomness.get('seed') is not None:
+            return command
+        return f'{command} --seed {seed}' if re.fullmatch(r'\d{1,18}', seed, re.ASCII) else command
 
 
 def read_run(work_dir: str | Path) -> Run:
@@ -129,7 +135,9 @@ def read_run(work_dir: str | Path) -> Run:
             f'{run.folder} holds no */vis_data/scalars.json; give the work directory of a run.'
         )
     losses, scores, curves = Recorder(), Recorder(), CurveRecorder()
+    trained = []
     for path in logs:
+        before = run.last
         for entry in parse_lines(read_lines(path), path):
             if is_training(entry):
                 run.last = entry
@@ -137,10 +145,12 @@ def read_run(work_dir: str | Path) -> Run:
             else:
                 _add(scores, {k: v for k, v in entry.items() if math.isfinite(v)}, entry)
             curves.add_entry(entry)
+        if run.last is not before:
+            trained.append(path)
     run.losses, run.scores = losses.series(), scores.series()
     history = curves.history(run.name)
     run.history = history if history.curves else None
-    _read_texts(run, logs)
+    _read_texts(run, trained or logs)  # a test writes into the directory too
     run.predictions = list(_predictions(run.folder))
     return run
 
@@ -148,7 +158,7 @@ def read_run(work_dir: str | Path) -> Run:
 def _read_texts(run: Run, logs: list[Path]) -> None:
     config = logs[-1].parent / 'config.py'
     if config.is_file():
-        run.config = read_text(config)
+        run.config, run.config_path = read_text(config), config
         run.settings = read_literals(run.config)
     for path in [text for log in logs for text in sorted(log.parents[1].glob('*.log'))]:
         environment: list[tuple[str, str]] | None = None

@@ -13,7 +13,7 @@ from .files import FileError, parse_json, read_lines
 ITERATION = 'iter'
 CLOCKS = ('step', ITERATION, 'epoch')
 LARGEST = 2**53  # whole numbers up to here are floats too
-QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'scale', 'lr')
+QUANTITIES = ('phi', 'phi_low', 'phi_high', 'noise_scale', 'scale', 'lr')
 
 
 def find_scalars(work_dir: Path) -> list[Path]:

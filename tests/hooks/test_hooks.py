@@ -53,18 +53,20 @@ def test_the_table_holds_what_the_modulator_knows():
     phi = wrapper.part(AGVMPart).state.phi
     cells = _cells(render('title', rows), 'backbone')
     assert cells[:2] == ['backbone', '1,000'] and cells[2] == f'{phi[0]:.3f}'
-    assert cells[4:] == ['1.000', '0.1']
+    low, high = (ends[0] for ends in wrapper.part(AGVMPart).phi_ends)
+    assert cells[3] == f'{low:.3f} to {high:.3f}' and low < phi[0] < high
+    assert cells[5:] == ['1.000', '0.1']
     cells = _cells(render('title', rows), 'neck')
     scale = wrapper.part(AGVMPart).scales(wrapper.updates)[1]
     noise_scale = 0.5 * 2 * phi[1] / (1 - phi[1])
-    assert cells[3] == f'{noise_scale:.1f}'
-    assert cells[4] == f'{scale:.3f}' and cells[5] == f'{0.1 * scale:.3g}'
+    assert cells[4] == f'{noise_scale:.1f}'
+    assert cells[5] == f'{scale:.3f}' and cells[6] == f'{0.1 * scale:.3g}'
 
 
 def test_what_was_not_measured_is_a_dash():
     wrapper = _trained(0)
     cells = _cells(render('title', wrapper.part(AGVMPart).rows(wrapper.updates)), 'neck')
-    assert cells[2:4] == ['-', '-'] and cells[4] == '1.000'
+    assert cells[2:5] == ['-', '-', '-'] and cells[5] == '1.000'
 
 
 def test_the_table_is_logged_every_interval_and_at_the_end(caplog):

@@ -122,8 +122,8 @@ def test_the_sentence_follows_the_interval():
             ([0.9, 0.8], [0.1, 0.2]),
         )
     )
-    assert 'will matter: head x1.50' in verdict(sure, pooled(sure), 8)
-    assert 'hardly matter' in verdict(close, pooled(close), 8)
+    assert 'multiply the learning rates of head by 1.50 (' in verdict(sure, pooled(sure), 8)
+    assert 'change little' in verdict(close, pooled(close), 8)
     assert 'cannot tell' in verdict(unsure, pooled(unsure), 8)
 
 

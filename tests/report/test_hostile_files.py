@@ -83,7 +83,8 @@ def _put(value: Any, rng: random.Random, raw: str) -> str:
 def _entry(step: int) -> dict[str, Any]:
     entry = train_line(1, step)
     for module in ('backbone', 'neck'):
-        entry |= {f'agvm/phi/{module}': 0.5, f'agvm/phi_se/{module}': 0.01}
+        entry |= {f'agvm/phi/{module}': 0.5, f'agvm/phi_low/{module}': 0.48}
+        entry |= {f'agvm/phi_high/{module}': 0.52}
         entry |= {f'agvm/scale/{module}': 1.0, f'agvm/noise_scale/{module}': 9.0}
     return entry
 

@@ -42,7 +42,8 @@ def _entry(step: int, scale: float = 1.5, **more: float) -> dict[str, Any]:
     for module, value in (('backbone', 1.0), ('neck', scale)):
         entry |= {
             f'agvm/phi/{module}': 0.5,
-            f'agvm/phi_se/{module}': 0.01,
+            f'agvm/phi_low/{module}': 0.48,
+            f'agvm/phi_high/{module}': 0.52,
             f'agvm/scale/{module}': value,
             f'agvm/{module}.lr': 0.02 * value,
         }
@@ -87,11 +88,33 @@ def _parse(folder: Path) -> _Parser:
 def test_the_page_says_what_the_run_did(tmp_path):
     run = read_run(_work_dir(tmp_path / 'a', [_entry(10), _entry(20)]))
     assert (run.ranks, run.accumulation, run.batch, run.updates) == (3, 2, 24, 10)
-    assert run.command == f'bash tools/dist_train.sh {tmp_path}/a/recipe.py 3'
+    config = tmp_path / 'a/20260101_000000/vis_data/config.py'
+    assert run.command == f'bash tools/dist_train.sh {config} 3 --seed 0'
     page = _Parser(render_page(run))
     for text in ('coco/bbox_mAP', '0.250', 'PyTorch', '2.13.0', 'lr=0.02', '0.480 to 0.520'):
         assert text in page.text
     assert page.tags.count('svg') == 2
+
+
+def test_the_command_is_that_of_the_training_also_after_a_test(tmp_path):
+    """A test writes a log and a config, later than the training's."""
+    folder = _work_dir(tmp_path / 'a', [_entry(10)])
+    before = read_run(folder)
+    data = folder / '20260102_000000/vis_data'
+    data.mkdir(parents=True)
+    (data / 'scalars.json').write_text(json.dumps({'coco/bbox_mAP': 0.3, 'step': 0}))
+    (data / 'config.py').write_text('launcher = "none"\n')
+    (data.parent / 'b.log').write_text(LOG.replace('seed: 0', 'seed: 7'))
+    (folder / 'a_config_of_the_test.py').write_text('')
+    after = read_run(folder)
+    assert (after.command, after.config) == (before.command, before.config)
+
+
+def test_a_seed_of_the_config_is_not_given_twice(tmp_path):
+    folder = _work_dir(tmp_path / 'a', [_entry(10)])
+    (config,) = folder.glob('*/vis_data/config.py')
+    config.write_text(config.read_text() + 'randomness = dict(seed=5)\n')
+    assert '--seed' not in read_run(folder).command
 
 
 def test_nothing_is_loaded_from_elsewhere(tmp_path):
@@ -150,7 +173,7 @@ def test_no_warning_without_a_cause(tmp_path):
         ("average='scale', momentum=0.9", {}, LOG, '1 still weighs 73%'),
         ('momentum=0.5', {'scale': math.sqrt(10)}, LOG, 'scale of neck lay at the clamp (3.162)'),
         ('momentum=0.5', {'loss': math.nan}, LOG, 'loss was not finite at iteration 20'),
-        ('momentum=0.5', {'agvm/phi_se/neck': 0.3}, LOG, 'no signal of neck'),
+        ('momentum=0.5', {'agvm/phi_high/neck': 1.1}, LOG, 'no signal of neck'),
         (
             'momentum=0.5',
             {},

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 import agvm_mm  # noqa: F401
 
 MODULES = ('backbone', 'neck', 'bbox_head')
-QUANTITIES = ('phi', 'phi_se', 'noise_scale', 'scale')
+QUANTITIES = ('phi', 'phi_low', 'phi_high', 'noise_scale', 'scale')
 EXPECTED = {f'agvm/{q}/{m}' for q in QUANTITIES for m in MODULES} | {
     f'agvm/{m}.lr' for m in MODULES
 }

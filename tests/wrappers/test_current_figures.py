@@ -14,7 +14,7 @@ from networks import ReplayNet
 import agvm_mm  # noqa: F401
 from agvm_mm.parts import AGVMPart
 
-MEASURED = {'phi', 'phi_se', 'noise_scale'}
+MEASURED = {'phi', 'phi_low', 'phi_high', 'noise_scale'}
 SIGNAL = ((3.0, 0.5), (3.0, -0.5))
 """Two gradients of a module with signal and noise."""
 NOISE = ((1.0, 0.0), (-1.0, 0.0))

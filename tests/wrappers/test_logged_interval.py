@@ -1,9 +1,11 @@
-r"""The standard error in the log is that of the estimates that were made.
+r"""The interval in the log is that of the estimates that were made.
 
 With :math:`n_t` and :math:`d_t` the parts of the normalised variance of estimate t, both divided by
 the denominator of the estimate before, and :math:`w_t = (1 - m) m^{T - t}` their weights:
 
-.. math:: \mathrm{se}^2 = \frac{k}{k - 1} \sum_t w_t^2 (n_t - \varphi d_t)^2 / (\sum_t w_t d_t)^2
+.. math::
+   \mathrm{se}^2 = \frac{k}{k - 1} \sum_t w_t^2 (n_t - \varphi d_t)^2 / (\sum_t w_t d_t)^2, \qquad
+   \varphi_\pm = \varphi\, e^{\pm t_{k - 1}\, \mathrm{se} / \varphi}
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from mmengine.optim import build_optim_wrapper
 from networks import ReplayNet
 
 import agvm_mm  # noqa: F401
+from agvm_runs.quantiles import student_quantile
 
 SIZES = dict(backbone=40, neck=10)
 MOMENTUM, SAMPLES = 0.8, 4
@@ -27,7 +30,7 @@ def _gradients(updates: int) -> np.ndarray:
 
 
 def _logged(gradients: np.ndarray) -> dict[str, float]:
-    """What the log holds of the standard errors after the last update."""
+    """What the log holds of the intervals after the last update."""
     model = ReplayNet(SIZES, torch.zeros(sum(SIZES.values()), dtype=torch.float64))
     config = dict(
         type='AGVMOptimWrapper',
@@ -40,12 +43,12 @@ def _logged(gradients: np.ndarray) -> dict[str, float]:
     for gradient in torch.from_numpy(gradients).flatten(0, 1):
         model.train_step(dict(inputs=[gradient]), wrapper)
     scalars = wrapper.message_hub.log_scalars
-    key = 'train/agvm/phi_se/'
+    key = 'train/agvm/phi_'
     return {name[len(key) :]: scalars[name].current() for name in scalars if name.startswith(key)}
 
 
-def _error(gradients: np.ndarray) -> float:
-    """The equation at the top for one module."""
+def _ends(gradients: np.ndarray) -> list[float]:
+    """The equations at the top for one module."""
     mean_square = np.square(gradients).sum(2).mean(1)  # A and B of docs/contributing/design.md
     square_mean = np.square(gradients.mean(1)).sum(1)
     numerator = 2 * (mean_square - square_mean)
@@ -55,19 +58,21 @@ def _error(gradients: np.ndarray) -> float:
     n, d = numerator / before, denominator / before
     weights = (1 - MOMENTUM) * MOMENTUM ** np.arange(len(n))[::-1]
     count = weights.sum() ** 2 / np.square(weights).sum()
-    residual = n - (weights @ n) / (weights @ d) * d
-    spread = np.square(weights * residual).sum() * count / (count - 1)
-    return float(np.sqrt(spread) / (weights @ d))
+    phi = (weights @ n) / (weights @ d)
+    spread = np.square(weights * (n - phi * d)).sum() * count / (count - 1)
+    reach = student_quantile(count) * np.sqrt(spread) / (weights @ d) / phi
+    return [float(phi * np.exp(sign * reach)) for sign in (-1, 1)]
 
 
 @pytest.mark.parametrize('updates', [2, 7])
-def test_the_logged_error_is_that_of_the_estimates(updates: int) -> None:
+def test_the_logged_interval_is_that_of_the_estimates(updates: int) -> None:
     gradients = _gradients(updates)
     found = _logged(gradients)
-    assert list(found) == list(SIZES)
-    assert found['backbone'] == pytest.approx(_error(gradients[..., :40]), rel=1e-9)
-    assert found['neck'] == pytest.approx(_error(gradients[..., 40:]), rel=1e-9)
+    for name, part in (('backbone', gradients[..., :40]), ('neck', gradients[..., 40:])):
+        ends = [found.pop(f'{end}/{name}') for end in ('low', 'high')]
+        assert ends == pytest.approx(_ends(part), rel=1e-9)
+    assert found == {}
 
 
-def test_one_estimate_has_no_error() -> None:
+def test_one_estimate_has_no_interval() -> None:
     assert _logged(_gradients(1)) == {}
