@@ -8,7 +8,8 @@ that are swapped. First the tests of its room run, ``tests/kfac`` for ``agvm_mm/
 it survives them the rest of the default suite; ``--room-only`` leaves the rest out. Every part has
 to pass in a copy as it is, which also sets its time limit: four times as long and a minute. A
 mutant that makes the tests hang counts as killed and is counted apart. Some survivors break
-nothing, such as another bound of a loop that ends earlier: they have to be read.
+nothing, such as another bound of a loop that ends earlier: they have to be read. The JSON file is
+written after every mutant. The mutants are in random order, so the first of them are a draw too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -142,23 +143,19 @@ def try_site(allowed: Mapping[Part, float], room_only: bool, root: Path, site: S
     return Outcome(site, killer, time.monotonic() - start)
 
 
-def run_all(sites: Sequence[Site], jobs: int, room_only: bool) -> list[Outcome]:
+def run_all(sites: Sequence[Site], jobs: int, room_only: bool) -> Iterator[Outcome]:
     """Try every site, ``jobs`` at a time, each job in a copy of its own.
 
     Raises:
         RandomError: the suite does not pass without a mutant.
     """
     copies.preload()
-    outcomes = []
     with tempfile.TemporaryDirectory() as folder:
         green = copies.copy_checkout(Path(folder) / 'green')
         parts = [part for site in sites for part in parts_of(green, site.file, room_only)]
         allowed = limits(green, list(dict.fromkeys(parts)))
         task = partial(try_site, allowed, room_only)
-        for outcome in in_copies(task, sites, jobs, Path(folder)):
-            print(line(outcome), file=sys.stderr, flush=True)
-            outcomes.append(outcome)
-    return outcomes
+        yield from in_copies(task, sites, jobs, Path(folder))
 
 
 def line(outcome: Outcome) -> str:
@@ -210,16 +207,21 @@ def main() -> int:
     args = parse_args()
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
+    settings = {'seed': args.seed, 'only': args.only, 'room_only': args.room_only}
+    outcomes = []
     try:
         sites = choose(copies.ROOT, args.count, args.seed, args.only, args.room_only)
-        found = report(run_all(sites, args.jobs, args.room_only))
+        for outcome in run_all(sites, args.jobs, args.room_only):
+            outcomes.append(outcome)
+            print(f'{len(outcomes)}/{len(sites)} {line(outcome)}', file=sys.stderr, flush=True)
+            if args.out is not None:
+                text = json.dumps({**settings, **report(outcomes)}, indent=1)
+                args.out.write_text(text + '\n', encoding='utf-8')
     except RandomError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    settings = {'seed': args.seed, 'only': args.only, 'room_only': args.room_only}
-    if args.out is not None:
-        args.out.write_text(json.dumps({**settings, **found}, indent=1) + '\n', encoding='utf-8')
-    print(f'{found["killed"]} of {found["mutants"]} mutants were killed, seed {args.seed}.')
+    killed = sum(bool(outcome.killed_by) for outcome in outcomes)
+    print(f'{killed} of {len(outcomes)} mutants were killed, seed {args.seed}.')
     return 0
 
 

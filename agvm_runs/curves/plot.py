@@ -23,7 +23,7 @@ LABELS = {
 }
 MARK = 'agvm_mm figure of variances'
 LOGARITHMIC = ('noise_scale', 'lr')
-BEYOND = 1e6  # where an endless interval ends in a figure, in its largest finite numbers
+BEYOND = 1e6  # an endless interval ends in a figure at this many times its largest finite number
 
 
 def plot_histories(
@@ -113,7 +113,7 @@ def _shade(axes: Axes, history: History, quantity: str, module: str, shade: str)
     low, high = found.columns
     ends = np.concatenate(found.columns)
     ends = ends[np.abs(ends) < LARGEST / BEYOND]
-    endless = BEYOND * ends.max(initial=1 / BEYOND)
+    endless = BEYOND * ends.max(initial=1.0)
     drawn = envelope(Series(found.steps, low, np.where(np.isfinite(high), high, endless)))
     low, high = drawn.columns
     axes.fill_between(drawn.steps, low, high, color=shade, alpha=0.18, linewidth=0)

@@ -9,6 +9,7 @@ import pytest
 from agvm_runs.curves.bands import anchor_of, band
 from agvm_runs.curves.history import History
 from agvm_runs.curves.plot import LABELS, figure_of
+from agvm_runs.curves.series import Series
 
 
 def _history(scale: float = math.sqrt(0.9 / 0.4)) -> History:
@@ -64,6 +65,17 @@ def test_an_endless_interval_leaves_the_curves_in_view():
     for axes in figure.axes[2:]:
         low, high = axes.get_ylim()
         assert axes.get_yscale() == 'log' and 0.5 < low < 2.0 and 36.0 < high < 100.0
+
+
+def test_an_endless_interval_is_shaded_to_the_top_of_the_figure():
+    """Also if no end of any interval is finite."""
+    history = _history()
+    history.curves['phi_se'] = {'backbone': Series.of([(10, 0.9)])}
+    for one in (_history(), history):
+        axes = figure_of([one], ['noise_scale']).axes[0]
+        shades = [shade.get_paths()[0].vertices[:, 1] for shade in axes.collections]
+        assert len(shades) == len(one.curves['phi_se'])
+        assert shades[0].min() < 36 and shades[0].max() > 1e3 * axes.get_ylim()[1]
 
 
 def test_two_runs_side_by_side_say_what_is_what():
