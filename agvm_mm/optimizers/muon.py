@@ -171,7 +171,7 @@ def _apply(entries: Sequence[Entry], updates: Sequence[Tensor]) -> None:
         parameters = [p for p, _ in bucket]
         found = [update_of[id(p)].to(p.dtype) for p in parameters]
         kept = [1 - group['lr'] * group['weight_decay'] for _, group in bucket]
-        if any(factor != 1 for factor in kept):
+        if any(share != 1 for share in kept):
             torch._foreach_mul_(parameters, kept)
         scales = [-group['lr'] * _scale(p, group) for p, group in bucket]
         torch._foreach_add_(parameters, torch._foreach_mul(found, scales))

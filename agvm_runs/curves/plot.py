@@ -57,7 +57,7 @@ def figure_of(histories: Sequence[History], quantities: Sequence[str]) -> Figure
             for panel, history in zip(panels, histories)
             for value in draw_curves(panel, history, quantity, modules)
         ]
-        scale(panels[0], quantity, shown)
+        y_axis(panels[0], quantity, shown)
     for column, history in enumerate(histories):
         axes[0][column].set_title(history.name, fontsize='medium', wrap=True)
         axes[-1][column].set_xlabel('iteration')
@@ -76,7 +76,7 @@ def draw_curves(axes: Axes, history: History, quantity: str, modules: Sequence[s
     """The curves of one quantity, a band about each where the run tells its error.
 
     Returns:
-        All finite values that were drawn, for :func:`scale`.
+        All finite values that were drawn, for :func:`y_axis`.
     """
     shown: list[float] = []
     for module, curve in history.curves.get(quantity, {}).items():
@@ -98,7 +98,7 @@ def draw_curves(axes: Axes, history: History, quantity: str, modules: Sequence[s
     return shown
 
 
-def scale(axes: Axes, quantity: str, shown: Sequence[float]) -> None:
+def y_axis(axes: Axes, quantity: str, shown: Sequence[float]) -> None:
     """The y axis of a quantity, over the values drawn on all panels that share it."""
     axes.set_ylabel(LABELS[quantity])
     if quantity in LOGARITHMIC:

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from agvm_mm.kfac import triangle
 from agvm_mm.kfac.clock import Clock
 from agvm_mm.kfac.distribution import assign, inversion_cost, pack, packed_size, unpack
-from agvm_mm.kfac.solve import clip_scale, damped_inverse, pair_inverse
+from agvm_mm.kfac.solve import kl_multiplier, damped_inverse, pair_inverse
 
 
 class TestPacking:
@@ -125,9 +125,9 @@ class TestSolve:
         assert kfac.unsolved == [] and torch.allclose(inverse[0].diagonal(), expected)
 
     def test_kl_clip(self) -> None:
-        assert float(clip_scale(torch.tensor(0.5), 2.0)) == 1.0
-        assert float(clip_scale(torch.tensor(8.0), 2.0)) == 0.5
-        assert float(clip_scale(torch.tensor(0.0), 2.0)) == 1.0
+        assert float(kl_multiplier(torch.tensor(0.5), 2.0)) == 1.0
+        assert float(kl_multiplier(torch.tensor(8.0), 2.0)) == 0.5
+        assert float(kl_multiplier(torch.tensor(0.0), 2.0)) == 1.0
 
     def test_kl_clip_bounds_the_step(self) -> None:
         torch.manual_seed(0)
@@ -141,7 +141,7 @@ class TestSolve:
                 (1024 * network(inputs).square().sum() / 8).backward()
             plain = kfac.layers[0].helper.matrix() / 1024
             kfac.step(0, {id(p): 0.5 for p in network.parameters()}, 1024.0)
-            steps[limit] = kfac.layers[0].helper.matrix() / 1024, plain, kfac.scale
+            steps[limit] = kfac.layers[0].helper.matrix() / 1024, plain, kfac.kl_multiplier
         free, gradient, one = steps[None]
         bound, _, scale = steps[1e-4]
         assert one == 1.0 and scale < 1.0
