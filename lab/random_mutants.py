@@ -163,9 +163,7 @@ def require_green(root: Path, test: str, limit: float) -> None:
         raise RandomError(f'{test} does not pass without a mutant:\n{output[-3000:]}')
 
 
-def run_all(
-    sites: Sequence[Site], jobs: int, room_only: bool, limit: float
-) -> Iterator[Outcome]:
+def run_all(sites: Sequence[Site], jobs: int, room_only: bool, limit: float) -> Iterator[Outcome]:
     """Try every site, ``jobs`` at a time, each job in a copy of its own.
 
     Raises:
@@ -216,9 +214,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--room-only', action='store_true', help='only the tests of the room that is broken'
     )
-    parser.add_argument(
-        '--limit', type=float, default=3600, help='seconds for a part of the tests'
-    )
+    parser.add_argument('--limit', type=float, default=3600, help='seconds for a part of the tests')
     parser.add_argument('--out', type=Path, help='JSON file for shares, survivors and outcomes')
     return parser.parse_args()
 

@@ -3,7 +3,6 @@
 from .adan_restart import AdanRestartHook
 from .kfac_state import KFACStateHook
 from .seed_epoch import SeedEpochHook
-from .training_clock import TrainingClockHook
 from .update_schedules import UpdateParamSchedulerHook
 from .variance_table import VarianceTableHook
 
@@ -11,7 +10,6 @@ __all__ = [
     'AdanRestartHook',
     'KFACStateHook',
     'SeedEpochHook',
-    'TrainingClockHook',
     'UpdateParamSchedulerHook',
     'VarianceTableHook',
 ]

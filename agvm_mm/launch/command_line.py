@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import DictAction
@@ -106,8 +105,3 @@ def check_run_arguments(args: Namespace) -> None:
         raise LaunchError(
             f'--window is {args.window}; allowed is at most --updates ({args.updates}).'
         )
-
-
-def setting_text(value: Any) -> str:
-    """A setting for a sentence; None leaves it to the config."""
-    return 'as configured' if value is None else str(value)

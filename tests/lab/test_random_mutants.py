@@ -149,7 +149,9 @@ def test_a_suite_that_is_red_is_refused(
 ) -> None:
     (checkout / 'tests/adding/test_add.py').write_text('def test_red():\n    assert False\n')
     assert call(monkeypatch) == 2
-    assert 'error: tests/adding/test_add.py::test_red does not pass without' in capsys.readouterr().err
+    assert (
+        'error: tests/adding/test_add.py::test_red does not pass without' in capsys.readouterr().err
+    )
 
 
 def test_only_that_matches_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
