@@ -134,7 +134,7 @@ def _tiny_factors(rank: int, half: bool) -> dict[str, list[torch.Tensor]]:
 
 def test_half_precision_keeps_numbers_that_float16_has_not() -> None:
     """Squared gradients of 1e-10 and less, where the smallest float16 is 6e-8."""
-    exact, half = (run_ranks(lambda rank: _tiny_factors(rank, half), 2) for half in (False, True))
+    exact, half = (run_ranks(_tiny_factors, 2, half) for half in (False, True))
     for theirs, ours in zip(exact, half):
         assert theirs and theirs.keys() == ours.keys()
         for name, (*_, factor) in theirs.items():
