@@ -124,6 +124,12 @@ class TestSolve:
         (inverse, _), expected = layer.solution, torch.tensor([1 / 4.25, 1 / 1.25, 1 / 0.25])
         assert kfac.unsolved == [] and torch.allclose(inverse[0].diagonal(), expected)
 
+    def test_the_inverse_of_a_diagonal(self) -> None:
+        """What rounding has left below zero counts as zero."""
+        factor = torch.tensor([[0.5, 3.0], [-1e-9, 0.0]])
+        found = damped_inverse(factor, torch.tensor([0.5, 0.25]), torch.float32)
+        assert found.tolist() == [[pytest.approx(1.0), pytest.approx(1 / 3.5)], [4.0, 4.0]]
+
     def test_kl_clip(self) -> None:
         assert float(kl_multiplier(torch.tensor(0.5), 2.0)) == 1.0
         assert float(kl_multiplier(torch.tensor(8.0), 2.0)) == 0.5
