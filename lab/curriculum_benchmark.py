@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from agvm_mm.launch.command_line import require_at_least, setting_text
+from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import load_config
 from agvm_runs.errors import exit_with_sentence
@@ -30,8 +30,10 @@ from agvm_runs.work_dir import require_own, write_own
 
 from .curves.curve_plot import plot_curves
 from .curves.time_to_target import compare, summarise
+from .trainings.settings import setting_text
 from .trainings.sweep import Training, run_all
 
+CLOCK = 'lab.curves.training_clock.TrainingClockHook'
 FORMAT = 'agvm_mm curriculum benchmark 1'
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = {
@@ -75,7 +77,7 @@ def plan(args: argparse.Namespace, arm: str, seed: int) -> Training:
     """The training of one arm, with a clock."""
     path = ROOT / f'{TASKS[args.task][1].format(ARMS[arm])}.py'
     cfg = load_config(str(path))
-    options: dict[str, Any] = {'custom_hooks': [*cfg.custom_hooks, dict(type='TrainingClockHook')]}
+    options: dict[str, Any] = {'custom_hooks': [*cfg.custom_hooks, dict(type=CLOCK)]}
     if args.epochs is not None:
         options['train_cfg.max_epochs'] = args.epochs
         for i, entry in enumerate(cfg.param_scheduler):

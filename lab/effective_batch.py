@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.logging import MMLogger
 
 import agvm_mm  # noqa: F401  registers what configs name
-from agvm_mm.launch.command_line import require_at_least, settle_window
+from agvm_mm.launch.command_line import add_run_arguments, check_run_arguments
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.predict.forecast import Plan, write
 from agvm_runs.errors import exit_with_sentence
@@ -33,21 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'what', nargs='+', help=f'{" ".join(FAMILIES)}, or JSON files of earlier calls'
     )
-    parser.add_argument(
-        '--updates', type=int, default=150, help='optimizer updates; default %(default)s'
-    )
-    parser.add_argument('--window', type=int, help='the last updates; default half of them')
-    parser.add_argument('--samples', type=int, default=16, help='micro-batches of one image')
-    parser.add_argument(
-        '--seeds', nargs='+', type=int, default=[0], help='every step for each; default 0'
-    )
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='of the model; here %(default)s',
-    )
-    parser.add_argument('--json', type=Path, help='file for all numbers')
-    parser.add_argument('--figure', help='path without suffix; PNG and SVG')
+    add_run_arguments(parser, updates=150, samples=16)
     return parser.parse_args()
 
 
@@ -57,8 +42,7 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         LaunchError: an argument is out of range, or a name is unknown.
     """
-    require_at_least(args, {'updates': 3, 'window': 3, 'samples': 2})
-    settle_window(args)
+    check_run_arguments(args)
     if args.json is not None:
         require_own(args.json, FORMAT)
     for name in args.what:

@@ -11,19 +11,25 @@ from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
 
 import agvm_mm  # noqa: F401  registers what configs name
 from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.predict.gradients import GradientSource
-from agvm_mm.predict.small_batch import agvm_keys
-from agvm_mm.predict.stream import measure_levels
+from agvm_mm.predict.small_batch import (
+    agvm_keys,
+    make_updates,
+    small_batch_rate,
+    wrapper_config,
+)
 from agvm_mm.statistics import ScaleConfig
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.settings import AVERAGES, AGVMSettings
 from agvm_runs.work_dir import require_own, write_own
 
 from .quality.gram import gram_matrices
+from .quality.levels import measure_levels
 from .quality.settling import ESTIMATORS, least_horizon, settle
 from .quality.spread import measure
 
@@ -155,6 +161,15 @@ def many(source: GradientSource, args: argparse.Namespace) -> Any:
     return [asdict(level) for level in found]
 
 
+def train(source: GradientSource, updates: int) -> None:
+    """Make updates of one micro-batch with the config's optimizer at the rate for it."""
+    if updates < 1:
+        return
+    rate = small_batch_rate(source.settings, source.images)
+    wrapper = build_optim_wrapper(source.model, wrapper_config(source.settings, rate))
+    make_updates(source.model, source.next_batch, wrapper, updates, samples=1)
+
+
 def main() -> None:
     """Draw the gradients once, then answer every question from their inner products."""
     args = parse_args()
@@ -164,7 +179,7 @@ def main() -> None:
     source = GradientSource(args.config, args.images, args.checkpoint, args.seed)
     names = source.partition.names
     args.anchor = anchor_of(source, args)
-    source.train(args.train)
+    train(source, args.train)
     gram = gram_matrices(source.gradients(args.samples), args.samples, source.partition)
     result = {'spread': spreads(gram, names, args), 'settling': settling(gram, names, args)}
     if args.levels:

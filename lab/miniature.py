@@ -29,8 +29,9 @@ from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import load_config
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.reproduce import TABLES
-from agvm_runs.work_dir import distil, read_literals, read_result, score_of, write_result
+from agvm_runs.work_dir import read_literals, read_result, score_of
 
+from .trainings.results import distil, write_result
 from .trainings.sweep import Training, run_all
 from .trainings.tuning import next_rates
 

@@ -4,16 +4,18 @@
     python -m lab.random_mutants --count 20 --only agvm_mm/kfac --room-only
 
 A mutant is another operator, comparison or number, a statement that is dropped, or two arguments
-that are swapped. First the tests of its room run, ``tests/kfac`` for ``agvm_mm/kfac``, and only if
-it survives them the rest of the default suite; ``--room-only`` leaves the rest out. Every part has
-to pass in a copy as it is, which also sets its time limit: four times as long and a minute. A
-mutant that makes the tests hang counts as killed and is counted apart. Some survivors break
-nothing, such as another bound of a loop that ends earlier: they have to be read.
+that are swapped. First the tests of its room run, ``tests/kfac`` for ``agvm_mm/kfac``, beginning
+with the files that name most of what the module defines. Only if it survives them the rest of the
+default suite runs; ``--room-only`` leaves the rest out. A test that kills has to pass without the
+mutant. A mutant that makes the tests hang until ``--limit`` counts as killed and is counted apart.
+Some survivors break nothing, such as another bound of a loop that ends earlier: they have to be
+read. The JSON file is written after every mutant; the first mutants of a draw are a draw too.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import itertools
 import json
 import random
@@ -22,9 +24,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from .breaking import copies
@@ -37,7 +39,7 @@ ROOMS = {'distributed': ('tests/gradients', 'tests/kfac')}
 DEFAULT = ('-m', 'not slow')
 # They compare the list of mutants with the source, which every mutant of a listed line changes.
 LEFT_OUT = ('tests/lab/test_mutation_check.py', 'tests/lab/test_random_mutants.py')
-GREEN_LIMIT = 7200
+NEAREST = 2  # files that are collected and run before the others of the room
 NO_TESTS = 5  # pytest's exit code
 
 Part = tuple[str, ...]
@@ -107,58 +109,69 @@ def rest_tests(first: Part) -> Part:
 def parts_of(root: Path, file: str, room_only: bool) -> list[Part]:
     """The parts of the suite that a mutant of ``file`` meets, one after the other."""
     first = room_tests(root, file)
-    parts = [first] if first else []
+    files = nearest_first(root, file, first)
+    parts = [(*some, *DEFAULT) for some in (files[:NEAREST], files[NEAREST:]) if some]
     return parts if room_only else [*parts, rest_tests(first)]
 
 
-def limits(root: Path, parts: Sequence[Part]) -> dict[Part, float]:
-    """The time limit of every part, which has to pass in the copy ``root``.
+def nearest_first(root: Path, file: str, room: Part) -> list[str]:
+    """The test files of a room, those first that name most of what the module ``file`` defines."""
+    tree = ast.parse((root / file).read_text(encoding='utf-8'))
+    names = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    files = [
+        path
+        for place in room
+        for path in sorted([root / place, *(root / place).rglob('test_*.py')])
+        if path.is_file()
+    ]
+    words = {path: set(re.findall(r'\w+', path.read_text(encoding='utf-8'))) for path in files}
+    files.sort(key=lambda path: -len(names & words[path]))
+    return [str(path.relative_to(root)) for path in files]
+
+
+def try_site(limit: float, room_only: bool, root: Path, site: Site) -> Outcome:
+    """Put a mutant into the copy ``root``, test it and take it out again.
 
     Raises:
-        RandomError: a part does not pass.
+        RandomError: the test that fails does so without the mutant too.
     """
-    found = {}
-    for part in parts:
-        start = time.monotonic()
-        code, output = run_tests(root, part, GREEN_LIMIT)
-        if code not in (0, NO_TESTS):
-            raise RandomError(f'{" ".join(part)} does not pass as it is:\n{output[-3000:]}')
-        found[part] = 60 + 4 * (time.monotonic() - start)
-    return found
-
-
-def try_site(allowed: Mapping[Part, float], room_only: bool, root: Path, site: Site) -> Outcome:
-    """Put a mutant into the copy ``root``, test it and take it out again."""
     path = root / site.file
     start = time.monotonic()
     killer = ''
+    parts = parts_of(root, site.file, room_only)
     with replaced(path, site.applied(path.read_text(encoding='utf-8'))):
-        for part in parts_of(root, site.file, room_only):
-            code, output = run_tests(root, part, allowed[part])
+        for part in parts:
+            code, output = run_tests(root, part, limit)
             if code not in (0, NO_TESTS):
                 found = FAILURE.search(output)
                 killer = found[1] if found else f'exit code {code}'
                 break
+    if found := re.match('tests/[^ ]+[.]py.*', killer):
+        require_green(root, found[0], limit)
     return Outcome(site, killer, time.monotonic() - start)
 
 
-def run_all(sites: Sequence[Site], jobs: int, room_only: bool) -> list[Outcome]:
+@cache
+def require_green(root: Path, test: str, limit: float) -> None:
+    """Stop where a test does not pass in the copy ``root``, which has no mutant.
+
+    Raises:
+        RandomError: it does not.
+    """
+    code, output = run_tests(root, [test], limit)
+    if code:
+        raise RandomError(f'{test} does not pass without a mutant:\n{output[-3000:]}')
+
+
+def run_all(sites: Sequence[Site], jobs: int, room_only: bool, limit: float) -> Iterator[Outcome]:
     """Try every site, ``jobs`` at a time, each job in a copy of its own.
 
     Raises:
-        RandomError: the suite does not pass without a mutant.
+        RandomError: a test that kills a mutant does not pass without it.
     """
     copies.preload()
-    outcomes = []
     with tempfile.TemporaryDirectory() as folder:
-        green = copies.copy_checkout(Path(folder) / 'green')
-        parts = [part for site in sites for part in parts_of(green, site.file, room_only)]
-        allowed = limits(green, list(dict.fromkeys(parts)))
-        task = partial(try_site, allowed, room_only)
-        for outcome in in_copies(task, sites, jobs, Path(folder)):
-            print(line(outcome), file=sys.stderr, flush=True)
-            outcomes.append(outcome)
-    return outcomes
+        yield from in_copies(partial(try_site, limit, room_only), sites, jobs, Path(folder))
 
 
 def line(outcome: Outcome) -> str:
@@ -201,6 +214,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--room-only', action='store_true', help='only the tests of the room that is broken'
     )
+    parser.add_argument('--limit', type=float, default=3600, help='seconds for a part of the tests')
     parser.add_argument('--out', type=Path, help='JSON file for shares, survivors and outcomes')
     return parser.parse_args()
 
@@ -210,16 +224,21 @@ def main() -> int:
     args = parse_args()
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
+    settings = {'seed': args.seed, 'only': args.only, 'room_only': args.room_only}
+    outcomes = []
     try:
         sites = choose(copies.ROOT, args.count, args.seed, args.only, args.room_only)
-        found = report(run_all(sites, args.jobs, args.room_only))
+        for outcome in run_all(sites, args.jobs, args.room_only, args.limit):
+            outcomes.append(outcome)
+            print(f'{len(outcomes)}/{len(sites)} {line(outcome)}', file=sys.stderr, flush=True)
+            if args.out is not None:
+                text = json.dumps({**settings, **report(outcomes)}, indent=1)
+                args.out.write_text(text + '\n', encoding='utf-8')
     except RandomError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    settings = {'seed': args.seed, 'only': args.only, 'room_only': args.room_only}
-    if args.out is not None:
-        args.out.write_text(json.dumps({**settings, **found}, indent=1) + '\n', encoding='utf-8')
-    print(f'{found["killed"]} of {found["mutants"]} mutants were killed, seed {args.seed}.')
+    killed = sum(bool(outcome.killed_by) for outcome in outcomes)
+    print(f'{killed} of {len(outcomes)} mutants were killed, seed {args.seed}.')
     return 0
 
 

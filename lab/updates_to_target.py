@@ -21,7 +21,7 @@ from typing import Any
 
 from mmengine.logging import MMLogger
 
-from agvm_mm.launch.command_line import add_cfg_options, require_at_least, setting_text
+from agvm_mm.launch.command_line import add_cfg_options, require_at_least
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import TrainOptions, build_runner, load_config, prepare_training
 from agvm_runs.errors import exit_with_sentence
@@ -29,6 +29,7 @@ from agvm_runs.work_dir import read_json, require_own, write_own
 
 from .curves.curve_plot import plot_courses
 from .curves.targets import Course, CourseHook, summarize, to_markdown
+from .trainings.settings import setting_text
 
 Run = tuple[str, int]
 """Recipe and seed."""

@@ -6,9 +6,7 @@ from typing import Any
 
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 
-from .geometry import Grid
 from .preprocessor import WHERE, LowFrequencyMixin
-from .samples import move_sample
 
 # These bring the small images back to a size of their own.
 RESIZING = ('BatchFixedSizePad', 'BatchResize', 'BatchSyncRandomResize')
@@ -31,6 +29,3 @@ class LowFreqDetDataPreprocessor(LowFrequencyMixin, DetDataPreprocessor):
                     f'{WHERE}.batch_augments has {name}, which sets the size of the images after '
                     'the curriculum has; allowed are augments that keep it.'
                 )
-
-    def _shrink_sample(self, sample: Any, grid: Grid) -> Any:
-        return move_sample(sample, grid, self.min_box_size)

@@ -36,7 +36,7 @@ class Grid:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """(x, y) factor from coordinates in the image to those in the small one."""
+        """(x, y), the ratio of coordinates in the small image to those in the image."""
         return self.after[1] / self.before[1], self.after[0] / self.before[0]
 
     @property

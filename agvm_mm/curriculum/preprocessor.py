@@ -17,6 +17,7 @@ from agvm_runs.checks import is_number, require
 from .geometry import Grid
 from .lanczos import lanczos_resize
 from .lowpass import ALIGNS, fourier_crop, small_size
+from .samples import move_sample
 
 MODES = ('fft', 'lanczos')
 WHERE = 'model.data_preprocessor'
@@ -79,7 +80,8 @@ class LowFrequencyMixin:
             images = [self._crop(image, grid) for image, grid in zip(inputs, grids)]
         samples = data.get('data_samples')
         if samples is not None:
-            samples = [self._shrink_sample(sample, grid) for sample, grid in zip(samples, grids)]
+            size = self.min_box_size
+            samples = [move_sample(sample, grid, size) for sample, grid in zip(samples, grids)]
         return {**data, 'inputs': images, 'data_samples': samples}
 
     def _grid(self, image: Tensor) -> Grid:
@@ -92,7 +94,3 @@ class LowFrequencyMixin:
         if self.mode == 'lanczos':
             return lanczos_resize(images, *grid.after)
         return fourier_crop(images, *grid.after, align=grid.align)
-
-    def _shrink_sample(self, sample: Any, grid: Grid) -> Any:
-        """A copy of one image's ground truth on the small grid."""
-        raise NotImplementedError

@@ -6,10 +6,8 @@ from typing import Any
 
 from mmseg.models import SegDataPreProcessor
 
-from .geometry import Grid
 from .lowpass import small_size
 from .preprocessor import LowFrequencyMixin
-from .samples import move_sample
 
 
 class LowFreqSegDataPreprocessor(LowFrequencyMixin, SegDataPreProcessor):
@@ -29,6 +27,3 @@ class LowFreqSegDataPreprocessor(LowFrequencyMixin, SegDataPreProcessor):
             return super().forward(data, training)
         finally:
             self.size = full
-
-    def _shrink_sample(self, sample: Any, grid: Grid) -> Any:
-        return move_sample(sample, grid, self.min_box_size)

@@ -50,9 +50,9 @@ def _read_stage(entry: Any, where: str) -> Stage:
     for key in ('batch', 'replay'):
         number = entry.get(key, 1)
         require(is_count(number, 1), f'{where}.{key}', number, 'a whole number from 1', WHERE)
-    factor = entry.get('lr', 1.0)
-    good = is_number(factor) and factor > 0
-    require(good, f'{where}.lr', factor, 'a positive factor on the learning rate', WHERE)
+    rate = entry.get('lr', 1.0)
+    good = is_number(rate) and rate > 0
+    require(good, f'{where}.lr', rate, 'a positive multiplier of the learning rate', WHERE)
     replays = entry.get('replay', 1) > 1
     kept = entry.get('buffer', 0)
     allowed = 'a whole number of batches, at least 1 with replay > 1'

@@ -35,7 +35,7 @@ class Stage:
         ratio: side of the images over their full size, in (0, 1].
         strength: of augmentation, 0 to 10; several values divide the stage into equal parts.
         batch: optimizer updates of this many times the config's micro-batches.
-        lr: factor on the learning rate.
+        lr: multiplier of the learning rate.
         replay: images of an iteration over those that the data loader gave.
         buffer: batches of the data loader that are kept for replay.
     """

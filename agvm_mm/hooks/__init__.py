@@ -5,7 +5,6 @@ from .exact_accumulation import ExactAccumulationHook
 from .kfac_state import KFACStateHook
 from .log_lines import AGVMLogProcessor
 from .seed_epoch import SeedEpochHook
-from .training_clock import TrainingClockHook
 from .update_schedules import UpdateParamSchedulerHook
 from .variance_table import VarianceTableHook
 
@@ -15,7 +14,6 @@ __all__ = [
     'ExactAccumulationHook',
     'KFACStateHook',
     'SeedEpochHook',
-    'TrainingClockHook',
     'UpdateParamSchedulerHook',
     'VarianceTableHook',
 ]

@@ -26,7 +26,7 @@ from .inversion import invert
 from .layer import KFACLayer
 from .measurement import Measurement
 from .settings import KFACSettings
-from .solve import clip_scale
+from .solve import kl_multiplier
 
 STATE_VERSION = 3
 UNCALLED = 'used without a call of their module, as by F.linear or F.conv2d'
@@ -46,7 +46,7 @@ class KFAC:
         layers: what is preconditioned.
         products: of the last update that measured, by layer: squared length of the gradient, of the
             preconditioned one, and their inner product.
-        scale: of the KL clip at that update.
+        kl_multiplier: of the KL clip at that update; 1 without a bound.
         unsolved: layers of which the last inversion has failed; they keep their old solution, or
             without any, their gradient.
     """
@@ -68,7 +68,7 @@ class KFAC:
             for helper, owner in zip(found.helpers, owners)
         ]
         self.products: dict[KFACLayer, list[float]] = {}
-        self.scale = 1.0
+        self.kl_multiplier = 1.0
         self.unsolved: list[KFACLayer] = []
         self._capture = Capture(self.layers)
         self._measurement = Measurement(self.layers, communicator, settings.half)
@@ -142,11 +142,11 @@ class KFAC:
         self._capture.reset()
         self._solve(update)
         plain, new = self._precondition()
-        scale = self._clip(plain, new, rates, loss_scale) if plain else None
+        clip = self._clip(plain, new, rates, loss_scale) if plain else None
         if measured and plain:
-            self._compare(plain, new, scale, loss_scale)
+            self._compare(plain, new, clip, loss_scale)
         for layer, matrix in new.items():
-            layer.helper.write(matrix if scale is None else matrix * scale)
+            layer.helper.write(matrix if clip is None else matrix * clip)
         return measured
 
     @torch.no_grad()
@@ -238,10 +238,10 @@ class KFAC:
         inner = torch.stack([(g * new[x]).sum() for x, g in plain.items()]).double()
         of_layers = [rates[id(x.parameters[0])] for x in plain]
         size = inner @ _on(inner, of_layers).square() / loss_scale / loss_scale
-        return clip_scale(size, float(self.settings.kl_clip))
+        return kl_multiplier(size, float(self.settings.kl_clip))
 
     def _compare(
-        self, plain: Matrices, new: Matrices, scale: Tensor | None, loss_scale: float | Tensor
+        self, plain: Matrices, new: Matrices, clip: Tensor | None, loss_scale: float | Tensor
     ) -> None:
         """The gradients before and after, for the log; all numbers in one read."""
         rows = [
@@ -249,8 +249,8 @@ class KFAC:
             for x, g in plain.items()
         ]
         products = torch.stack(rows) / loss_scale / loss_scale
-        clip = products.new_ones(1, 3) if scale is None else scale.expand(1, 3)
-        *listed, (self.scale, *_) = torch.cat([products, clip]).tolist()
+        last = products.new_ones(1, 3) if clip is None else clip.expand(1, 3)
+        *listed, (self.kl_multiplier, *_) = torch.cat([products, last]).tolist()
         self.products = dict(zip(plain, listed))
 
     def _require_same(self, state: Mapping[str, Any]) -> None:

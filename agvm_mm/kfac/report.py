@@ -94,7 +94,7 @@ def scalars(kfac: KFAC, module_of: Mapping[int, str]) -> dict[str, float]:
     for layer, row in kfac.products.items():
         name = module_of[id(layer.parameters[0])]
         sums[name] = [a + b for a, b in zip(sums.get(name, (0.0, 0.0, 0.0)), row)]
-    found = {'scale': kfac.scale}
+    found = {'kl_multiplier': kfac.kl_multiplier}
     for name, (plain, new, inner) in sums.items():
         if plain > 0 and new > 0:
             found[f'ratio/{name}'] = (new / plain) ** 0.5

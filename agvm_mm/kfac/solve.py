@@ -150,8 +150,8 @@ def precondition(matrix: Tensor, solution: Sequence[Tensor], damping: float) -> 
     return rotated @ vectors_a.mT if vectors_a.numel() else rotated
 
 
-def clip_scale(size: Tensor, limit: float) -> Tensor:
-    r"""Scale of the KL clip: :math:`\min(1, \sqrt{\kappa / s})`.
+def kl_multiplier(size: Tensor, limit: float) -> Tensor:
+    r"""What the KL clip multiplies the gradients by: :math:`\min(1, \sqrt{\kappa / s})`.
 
     Args:
         size: s, squared learning rate times the inner product of preconditioned and plain gradient,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
+import torch
 from mmengine.config import DictAction
 
 from .errors import LaunchError
@@ -36,6 +37,31 @@ def add_cfg_options(parser: ArgumentParser) -> None:
     )
 
 
+def add_run_arguments(parser: ArgumentParser, updates: int, samples: int) -> None:
+    """Add the arguments for short runs that a tool makes itself, and for its outputs.
+
+    Args:
+        parser: of the tool.
+        updates: default length.
+        samples: default number of micro-batches in an update.
+    """
+    parser.add_argument(
+        '--updates', type=int, default=updates, help='optimizer updates; default %(default)s'
+    )
+    parser.add_argument('--window', type=int, help='the last updates; default half of them')
+    parser.add_argument(
+        '--samples', type=int, default=samples, help='micro-batches an update; default %(default)s'
+    )
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='a run each; default 0')
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='of the model; here %(default)s',
+    )
+    parser.add_argument('--json', type=Path, help='file for all numbers')
+    parser.add_argument('--figure', help='path without suffix; PNG and SVG')
+
+
 def parse(parser: ArgumentParser) -> Namespace:
     """Parse the command line and tell MMEngine the local rank."""
     args = parser.parse_args()
@@ -63,23 +89,19 @@ def require_at_least(args: Namespace, bounds: Mapping[str, int]) -> None:
             )
 
 
-def settle_window(args: Namespace) -> None:
+def check_run_arguments(args: Namespace) -> None:
     """Let ``args.window``, the last of ``args.updates``, be half of them unless it is given.
 
     Args:
-        args: with at least 3 updates, see :func:`require_at_least`.
+        args: those of :func:`add_run_arguments`.
 
     Raises:
-        LaunchError: it is longer than the run.
+        LaunchError: a number is too small, or the window is longer than the run.
     """
+    require_at_least(args, {'updates': 3, 'window': 3, 'samples': 2})
     if args.window is None:
         args.window = max(3, args.updates // 2)
     if args.window > args.updates:
         raise LaunchError(
             f'--window is {args.window}; allowed is at most --updates ({args.updates}).'
         )
-
-
-def setting_text(value: Any) -> str:
-    """A setting for a sentence; None leaves it to the config."""
-    return 'as configured' if value is None else str(value)

@@ -25,7 +25,7 @@ OPTIONS = ('lr', 'betas', 'eps', 'weight_decay')
 def is_adapted(parameter: Tensor) -> bool:
     """Whether LARS and LAMB give this parameter a trust ratio and weight decay.
 
-    Biases and norm scales (at most one dimension) get neither, the convention of both papers'
+    Biases and norm layers (at most one dimension) get neither, the convention of both papers'
     authors: their norms say nothing about a sensible step.
     """
     return parameter.ndim > 1

@@ -31,7 +31,7 @@ def build_lars(
     ``v <- momentum * v + ratio * (g + weight_decay * w)``;  ``w <- w - lr * v``
 
     A weight whose gradient is 0 decays by the same ratio, ``trust_coefficient / weight_decay``.
-    The ratio is 1 for biases and norm scales, which are not decayed.
+    The ratio is 1 for biases and the weights of norm layers, which are not decayed.
 
     Deviations: the published algorithm keeps ``lr`` inside ``v``; outside, as in
     ``torch.optim.SGD``, a changed ``lr`` acts at once. Its ratio is 0 for a weight that is 0, which
@@ -39,7 +39,7 @@ def build_lars(
 
     Args:
         params: Parameters, or dicts of them with options of their own.
-        lr: Learning rate; biases and norm scales use it without the ratio.
+        lr: Learning rate; biases and norm layers use it without the ratio.
         momentum: Momentum of ``v``.
         weight_decay: Coefficient of ``w`` in the direction.
         trust_coefficient: Length of a step relative to the weight, per unit of ``lr``.

@@ -40,11 +40,11 @@ class MuonOptimizer(Optimizer):
     """Momentum whose matrices are made orthogonal; AdamW or SGD for what is no hidden matrix.
 
     ``m <- momentum * m + (1 - momentum) * g``;  ``u = momentum * m + (1 - momentum) * g``;
-    ``w <- (1 - lr * weight_decay) * w - lr * scale * NS(u)``
+    ``w <- (1 - lr * weight_decay) * w - lr * adjust * NS(u)``
 
     ``NS(u)`` is close to ``U V^T`` of ``u = U S V^T`` (see :mod:`.orthogonalize`); without
     ``nesterov`` it is that of ``m``. A weight of more than two dimensions is a matrix of ``rows``
-    times everything else, that of a grouped convolution one matrix for each group. ``scale`` is
+    times everything else, that of a grouped convolution one matrix for each group. ``adjust`` is
     ``sqrt(max(1, outputs / inputs))`` ('original') or ``0.2 * sqrt(max(outputs, inputs))``
     ('match_rms_adamw', with which rates and decays tuned for AdamW can be kept).
 
@@ -171,13 +171,13 @@ def _apply(entries: Sequence[Entry], updates: Sequence[Tensor]) -> None:
         parameters = [p for p, _ in bucket]
         found = [update_of[id(p)].to(p.dtype) for p in parameters]
         kept = [1 - group['lr'] * group['weight_decay'] for _, group in bucket]
-        if any(factor != 1 for factor in kept):
+        if any(share != 1 for share in kept):
             torch._foreach_mul_(parameters, kept)
-        scales = [-group['lr'] * _scale(p, group) for p, group in bucket]
-        torch._foreach_add_(parameters, torch._foreach_mul(found, scales))
+        rates = [-group['lr'] * _adjustment(p, group) for p, group in bucket]
+        torch._foreach_add_(parameters, torch._foreach_mul(found, rates))
 
 
-def _scale(parameter: Tensor, group: Group) -> float:
+def _adjustment(parameter: Tensor, group: Group) -> float:
     """What multiplies the rate for a weight's shape."""
     _, outputs, inputs = shape_of(parameter, group['blocks'])
     if group['transposed']:

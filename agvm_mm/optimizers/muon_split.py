@@ -87,7 +87,7 @@ def split_parameters(
 
     Muon steps the weights of linear layers, of convolutions (deformable and transposed ones too)
     and the projections of ``nn.MultiheadAttention``. The other rule steps prediction layers (see
-    :mod:`agvm_mm.parts.prediction_layers`), the layers that predict deformable offsets and
+    :mod:`.prediction_layers`), the layers that predict deformable offsets and
     reference points, and everything that is no such weight: biases, norms, gains, embeddings,
     positional tables. A parameter that is used in two places is Muon's if it is so in both.
 

@@ -11,7 +11,7 @@ from typing import Any
 from agvm_runs.predictions.kept import FORMAT
 from agvm_runs.predictions.window import Window
 from agvm_runs.settings import AGVMSettings
-from agvm_runs.work_dir import write_own
+from agvm_runs.work_dir import finite, write_own
 
 from ..statistics import ScaleConfig
 from .check import check
@@ -130,17 +130,9 @@ def scale_config(result: dict[str, Any]) -> ScaleConfig:
 
 
 def write(result: dict[str, Any], path: Path) -> None:
-    """Keep it as JSON, its format first; NaN as JSON has none becomes null.
+    """Keep it as JSON, its format first.
 
     Raises:
         FileError: something of another format lies there.
     """
-    write_own(path, json.dumps(_finite(result), indent=1), result['format'])
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and value != value else value
+    write_own(path, json.dumps(finite(result), indent=1), result['format'])

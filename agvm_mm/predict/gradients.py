@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor
@@ -19,7 +18,7 @@ from agvm_runs.work_dir import type_name
 from ..launch.checkpoint import require_plain
 from ..launch.runner import load_config
 from ..statistics import ModulePartition, partition_parameters
-from .small_batch import agvm_keys, make_updates, small_batch_rate, wrapper_config
+from .small_batch import agvm_keys
 
 
 class GradientSource:
@@ -80,14 +79,6 @@ class GradientSource:
     def __len__(self) -> int:
         """Images of the data set."""
         return len(self._loader.dataset)
-
-    def train(self, updates: int) -> None:
-        """Make updates of one micro-batch with the config's optimizer at the rate for it."""
-        if updates < 1:
-            return
-        rate = small_batch_rate(self.settings, self.images)
-        wrapper = build_optim_wrapper(self.model, wrapper_config(self.settings, rate))
-        make_updates(self.model, self.next_batch, wrapper, updates)
 
     def next_batch(self) -> Any:
         """The next micro-batch, as the data loader gives it."""

@@ -44,7 +44,7 @@ def record(
         source: the model and its data.
         updates: optimizer updates.
         samples: N, micro-batches of an update.
-        rate: learning rate; None for :func:`..quality.small_batch.small_batch_rate`.
+        rate: learning rate; None for :func:`.small_batch.small_batch_rate`.
 
     Raises:
         ValueError: the config's ``agvm.precondition`` is K-FAC.

@@ -50,7 +50,7 @@ def wrapper_config(settings: Config, rate: float) -> dict[str, Any]:
 
 
 def make_updates(
-    model: Any, next_batch: Callable[[], Any], wrapper: OptimWrapper, updates: int, samples: int = 1
+    model: Any, next_batch: Callable[[], Any], wrapper: OptimWrapper, updates: int, samples: int
 ) -> None:
     """Train; the learning rate rises over the first tenth and then stays.
 

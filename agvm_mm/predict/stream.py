@@ -1,44 +1,14 @@
-"""Normalised variance and scales at very many sample gradients, in the memory of a few."""
+"""Estimates at very many sample gradients, in the memory of a few."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..gradients.norms import squared_norms
-from ..statistics import (
-    ModulePartition,
-    ScaleConfig,
-    VarianceEstimate,
-    moment_estimate,
-    noise_scale,
-)
-from ..statistics.precision import ratio_of_means
-from ..statistics.scales import target_scales
-
-
-@dataclass(frozen=True)
-class Level:
-    """All modules at one N; lists (M,).
-
-    Args:
-        samples: N.
-        blocks: estimates that were averaged, each from its own N samples.
-        phi: numerators and denominators averaged first.
-        predicted: phi that the noise scale of the first level gives for this N.
-        scales: targets of these phi.
-        noise_scale: in sample gradients.
-    """
-
-    samples: int
-    blocks: int
-    phi: list[float]
-    predicted: list[float]
-    scales: list[float]
-    noise_scale: list[float]
+from ..statistics import ModulePartition, VarianceEstimate, moment_estimate
 
 
 class _Block:
@@ -93,34 +63,3 @@ def parts(estimates: Sequence[VarianceEstimate]) -> tuple[Tensor, Tensor]:
     """Numerators and denominators, (K, M) each."""
     numerators = torch.stack([estimate.numerator for estimate in estimates])
     return numerators, torch.stack([estimate.denominator for estimate in estimates])
-
-
-def measure_levels(
-    gradients: Iterable[Sequence[Tensor]],
-    partition: ModulePartition,
-    levels: Sequence[int],
-    config: ScaleConfig,
-) -> list[Level]:
-    """All modules at every N, from one stream of sample gradients.
-
-    Args:
-        gradients: at least the largest of ``levels``, one tensor a parameter.
-        partition: of the parameters.
-        levels: the N, smallest first.
-        config: anchor and clamp of the scales.
-    """
-    found = block_estimates(gradients, partition, levels)
-    phis = {samples: ratio_of_means(*parts(blocks))[0] for samples, blocks in found.items()}
-    simple = noise_scale(phis[levels[0]], levels[0])
-    return [_level(n, len(found[n]), phis[n], simple, config) for n in levels]
-
-
-def _level(samples: int, blocks: int, phi: Tensor, simple: Tensor, config: ScaleConfig) -> Level:
-    return Level(
-        samples,
-        blocks,
-        phi.tolist(),
-        (1 / (1 + samples / (2 * simple))).tolist(),
-        target_scales(phi, config).tolist(),
-        noise_scale(phi, samples).tolist(),
-    )

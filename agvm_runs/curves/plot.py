@@ -24,7 +24,7 @@ LABELS = {
 }
 MARK = 'agvm_mm figure of variances'
 LOGARITHMIC = ('noise_scale', 'lr')
-BEYOND = 1e6  # where an endless interval ends in a figure, in its largest finite numbers
+BEYOND = 1e6  # an endless interval ends in a figure at this many times its largest finite number
 
 
 def plot_histories(
@@ -67,7 +67,7 @@ def figure_of(histories: Sequence[History], quantities: Sequence[str]) -> Figure
             for panel, history in zip(panels, histories)
             for value in draw_curves(panel, history, quantity, modules)
         ]
-        scale(panels[0], quantity, shown)
+        y_axis(panels[0], quantity, shown)
     for column, history in enumerate(histories):
         axes[0][column].set_title(history.name, fontsize='medium', wrap=True)
         axes[-1][column].set_xlabel('iteration')
@@ -86,7 +86,7 @@ def draw_curves(axes: Axes, history: History, quantity: str, modules: Sequence[s
     """The curves of one quantity, a band about each where the run tells its error.
 
     Returns:
-        All finite values that were drawn, for :func:`scale`.
+        All finite values that were drawn, for :func:`y_axis`.
     """
     shown: list[float] = []
     for module, curve in history.curves.get(quantity, {}).items():
@@ -108,7 +108,7 @@ def draw_curves(axes: Axes, history: History, quantity: str, modules: Sequence[s
     return shown
 
 
-def scale(axes: Axes, quantity: str, shown: Sequence[float]) -> None:
+def y_axis(axes: Axes, quantity: str, shown: Sequence[float]) -> None:
     """The y axis of a quantity, over the values drawn on all panels that share it."""
     axes.set_ylabel(LABELS[quantity])
     if quantity in LOGARITHMIC:
@@ -123,7 +123,7 @@ def _shade(axes: Axes, history: History, quantity: str, module: str, shade: str)
     low, high = found.columns
     ends = np.concatenate(found.columns)
     ends = ends[np.abs(ends) < LARGEST / BEYOND]
-    endless = BEYOND * ends.max(initial=1 / BEYOND)
+    endless = BEYOND * ends.max(initial=1.0)
     drawn = envelope(Series(found.steps, low, np.where(np.isfinite(high), high, endless)))
     low, high = drawn.columns
     axes.fill_between(drawn.steps, low, high, color=shade, alpha=0.18, linewidth=0)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..curves.history import History
-from ..curves.plot import LABELS, draw_curves, scale
+from ..curves.plot import LABELS, draw_curves, y_axis
 from ..curves.series import Series, thin
 from ..style import colour
 from .run import Run
@@ -87,7 +87,7 @@ def variance_figure(history: History) -> Figure:
     figure, axes = pyplot.subplots(2, 2, figsize=(WIDTH, 5.4), sharex=True, layout='constrained')
     for panel, quantity in zip(axes.flat, LABELS):
         panel.set_visible(bool(history.curves.get(quantity)))
-        scale(panel, quantity, draw_curves(panel, history, quantity, history.modules()))
+        y_axis(panel, quantity, draw_curves(panel, history, quantity, history.modules()))
     for panel in axes[-1]:
         panel.set_xlabel('iteration')
     handles, labels = axes[0][0].get_legend_handles_labels()

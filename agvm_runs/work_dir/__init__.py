@@ -1,14 +1,14 @@
 """What a run leaves behind as text; needs neither torch nor MMEngine."""
 
-from .files import FileError, read_json, read_lines, read_text, require_own, write_own
+from .files import FileError, finite, read_json, read_lines, read_text, require_own, write_own
 from .literals import read_literals, type_name
-from .results import distil, read_result, score_of, write_result
+from .results import read_result, score_of
 from .scalars import find_scalars, is_training, module_curve, parse_lines
 
 __all__ = [
     'FileError',
-    'distil',
     'find_scalars',
+    'finite',
     'is_training',
     'module_curve',
     'parse_lines',
@@ -21,5 +21,4 @@ __all__ = [
     'score_of',
     'type_name',
     'write_own',
-    'write_result',
 ]

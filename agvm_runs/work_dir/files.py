@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -77,6 +78,15 @@ def parse_json(text: str) -> Any:
     except ValueError:
         raise ValueError('has a whole number of too many digits') from None
     return value
+
+
+def finite(value: Any) -> Any:
+    """A value for a JSON file, which has neither NaN nor infinity: both become null."""
+    if isinstance(value, dict):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_deep(value: Any) -> bool:

@@ -1,77 +1,19 @@
-"""A finished run as one small JSON file, kept where a work directory would be too large.
-
-    <folder>/<name of the config>_seed<N>.json
-
-It holds the last evaluation, the loss and the modules' curves as they were logged, what was changed
-on the command line, and on which software the run was made.
-"""
+"""A finished run as one small JSON file, as the laboratory keeps them."""
 
 from __future__ import annotations
 
-import json
 import math
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import FileError, read_json, read_lines, write_own
-from .scalars import LARGEST, find_scalars, is_training, module_curve, parse_lines
-
-NO_SCORES = ('step', 'time', 'data_time')
-CURVES = ('phi', 'noise_scale', 'scale')
-
-
-def distil(work_dir: Path, **facts: Any) -> dict[str, Any]:
-    """What a finished run has logged.
-
-    Args:
-        work_dir: its work directory.
-        **facts: what the caller knows, as config, seed and seconds; they come first.
-
-    Raises:
-        ValueError: the run has no evaluation at its end.
-    """
-    logs = find_scalars(work_dir)
-    entries = [entry for path in logs[-1:] for entry in parse_lines(read_lines(path), path)]
-    if not entries or is_training(entries[-1]):
-        raise ValueError(f'{work_dir} holds no run that ended with an evaluation.')
-    training = [entry for entry in entries if is_training(entry)]
-    return {
-        **facts,
-        'scores': {key: value for key, value in entries[-1].items() if key not in NO_SCORES},
-        'loss': [[entry['step'], _short(entry['loss'])] for entry in training if 'loss' in entry],
-        'modules': _curves(training),
-    }
-
-
-def write_result(path: Path, result: dict[str, Any]) -> None:
-    """One line a key, so that two results can be compared by eye and by diff.
-
-    JSON has neither NaN nor infinity: both become null.
-
-    Raises:
-        FileError: something else lies there.
-    """
-    lines = ',\n'.join(
-        f'{json.dumps(key)}: {json.dumps(_finite(value), allow_nan=False)}'
-        for key, value in result.items()
-    )
-    if path.is_file():
-        read_result(path)
-    write_own(path, '{\n' + lines + '\n}\n', mark='')
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+from .files import FileError, read_json
+from .scalars import LARGEST
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Inverse of :func:`write_result`; reads the bare NaN of older files too.
+    """The scores, curves and facts of a file; reads the bare NaN of older ones too.
 
     Raises:
         ValueError: the file holds something else.
@@ -134,19 +76,3 @@ def score_of(scores: Mapping[str, float | None], key: str) -> float:
         return 0.0
     score = scores[key]
     return math.nan if score is None else float(score)
-
-
-def _curves(training: list[dict[str, Any]]) -> dict[str, dict[str, list[list[float]]]]:
-    """Quantity -> module -> [[iteration, value], ...]."""
-    curves: dict[str, dict[str, list[list[float]]]] = {}
-    for entry in training:
-        for key, value in entry.items():
-            place = module_curve(key)
-            if place is not None and place[0] in CURVES:
-                points = curves.setdefault(place[0], {}).setdefault(place[1], [])
-                points.append([entry['step'], _short(value)])
-    return curves
-
-
-def _short(value: float) -> float:
-    return float(f'{value:.5g}')

@@ -14,11 +14,11 @@ from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from agvm_mm.hooks.stopwatch import Stopwatch
 from agvm_runs.markdown import markdown_table
 from agvm_runs.work_dir import score_of
 
 from ..cost.memory import Peak, measure_peak
+from .stopwatch import Stopwatch
 from .time_to_target import mean_and_sd
 
 WEIGHED = 2

@@ -45,8 +45,11 @@ class Images(Dataset):
 
 
 class Preprocessor(LowFrequencyMixin, BaseDataPreprocessor):
-    def _shrink_sample(self, sample: Any, grid: Any) -> Any:
-        return sample
+    """Leaves the samples, which are levels, as they are."""
+
+    def _shrink(self, data: dict[str, Any]) -> dict[str, Any]:
+        small = super()._shrink({'inputs': data['inputs']})
+        return {**data, 'inputs': small['inputs']}
 
 
 class OneWeight(BaseModel):

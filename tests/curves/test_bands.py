@@ -70,6 +70,13 @@ def test_an_endless_interval_leaves_the_curves_in_view():
         assert axes.get_yscale() == 'log' and 0.5 < low < 2.0 and 36.0 < high < 100.0
 
 
+def test_an_endless_interval_is_shaded_to_the_top_of_the_figure():
+    axes = figure_of([_history()], ['noise_scale']).axes[0]
+    shades = [shade.get_paths()[0].vertices[:, 1] for shade in axes.collections]
+    assert len(shades) == 2
+    assert shades[0].min() < 36 and shades[0].max() > 1e3 * axes.get_ylim()[1]
+
+
 def test_a_quantity_that_no_run_logged_has_no_row():
     history = _history()
     del history.curves['noise_scale']

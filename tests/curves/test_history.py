@@ -10,7 +10,7 @@ import pytest
 from launcher import run_tool
 
 from agvm_runs.curves import read_history
-from agvm_runs.work_dir import distil, write_result
+from lab.trainings.results import distil, write_result
 
 
 def _log(folder: Path, run: str, entries: list[dict[str, float]], tail: str = '') -> None:

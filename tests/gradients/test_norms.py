@@ -49,5 +49,11 @@ def test_tensors_of_many_and_of_few_pieces_stay_apart():
     assert found.tolist() == pytest.approx([4.0 * size for size in sizes] + [0.0], rel=1e-6)
 
 
+def test_a_tensor_on_another_device_is_one_piece():
+    """Rows are for the CPU's kernel alone."""
+    x = torch.empty(3 * ROW + 5, device='meta')
+    assert [piece.shape for piece in (norms(x), inner_product(x, x))] == [(1,), ()]
+
+
 def test_an_empty_tensor_has_no_length():
     assert squared_norms([torch.zeros(0), torch.ones(2)], CPU).tolist() == pytest.approx([0, 2])

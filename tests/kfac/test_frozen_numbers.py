@@ -8,7 +8,7 @@ from kfac_nets import measured_factors
 from torch import Tensor, nn
 
 from agvm_mm.kfac import factors
-from agvm_mm.kfac.solve import clip_scale, damped_inverse, pi_ratio, precondition, solve
+from agvm_mm.kfac.solve import damped_inverse, kl_multiplier, pi_ratio, precondition, solve
 
 DOUBLE = torch.float64
 
@@ -78,8 +78,8 @@ class TestOtherScale:
 
     def clipped(self, result: Tensor) -> tuple[Tensor, Tensor]:
         size = 0.1**2 * (result * tensor([GRADIENT])).sum()
-        scale = clip_scale(size, 0.001)
-        return scale, result[0] * scale
+        clip = kl_multiplier(size, 0.001)
+        return clip, result[0] * clip
 
     def test_factors(self) -> None:
         a, g = self.moved()

@@ -121,9 +121,9 @@ class TestReport:
         names = ['backbone', 'head', 'backbone', 'unused']
         module_of = {id(layer.parameters[0]): name for layer, name in zip(layers, names)}
         products = [[1, 4, 1], [4, 1, -1], [3, 12, 3], [0, 0, 0]]
-        kfac: Any = SimpleNamespace(products=dict(zip(layers, products)), scale=0.25)
+        kfac: Any = SimpleNamespace(products=dict(zip(layers, products)), kl_multiplier=0.25)
         assert scalars(kfac, module_of) == {
-            'scale': 0.25,
+            'kl_multiplier': 0.25,
             'ratio/backbone': 2.0,
             'cosine/backbone': 0.5,
             'ratio/head': 0.5,
@@ -160,7 +160,7 @@ class TestReport:
             cosine = float(new @ plain / new.norm() / plain.norm())
             assert logged[f'train/kfac/ratio/{module}'] == pytest.approx(ratio, rel=1e-9)
             assert logged[f'train/kfac/cosine/{module}'] == pytest.approx(cosine, rel=1e-9)
-        assert logged['train/kfac/scale'] == 1.0
+        assert logged['train/kfac/kl_multiplier'] == 1.0
 
 
 class TestPatches:

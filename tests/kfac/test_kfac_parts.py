@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from agvm_mm.kfac import triangle
 from agvm_mm.kfac.clock import Clock
 from agvm_mm.kfac.distribution import assign, inversion_cost, pack, packed_size, unpack
-from agvm_mm.kfac.solve import clip_scale, damped_inverse, pair_inverse
+from agvm_mm.kfac.solve import damped_inverse, kl_multiplier, pair_inverse
 
 
 class TestPacking:
@@ -124,10 +124,16 @@ class TestSolve:
         (inverse, _), expected = layer.solution, torch.tensor([1 / 4.25, 1 / 1.25, 1 / 0.25])
         assert kfac.unsolved == [] and torch.allclose(inverse[0].diagonal(), expected)
 
+    def test_the_inverse_of_a_diagonal(self) -> None:
+        """What rounding has left below zero counts as zero."""
+        factor = torch.tensor([[0.5, 3.0], [-1e-9, 0.0]])
+        found = damped_inverse(factor, torch.tensor([0.5, 0.25]), torch.float32)
+        assert found.tolist() == [[pytest.approx(1.0), pytest.approx(1 / 3.5)], [4.0, 4.0]]
+
     def test_kl_clip(self) -> None:
-        assert float(clip_scale(torch.tensor(0.5), 2.0)) == 1.0
-        assert float(clip_scale(torch.tensor(8.0), 2.0)) == 0.5
-        assert float(clip_scale(torch.tensor(0.0), 2.0)) == 1.0
+        assert float(kl_multiplier(torch.tensor(0.5), 2.0)) == 1.0
+        assert float(kl_multiplier(torch.tensor(8.0), 2.0)) == 0.5
+        assert float(kl_multiplier(torch.tensor(0.0), 2.0)) == 1.0
 
     def test_kl_clip_bounds_the_step(self) -> None:
         torch.manual_seed(0)
@@ -141,7 +147,7 @@ class TestSolve:
                 (1024 * network(inputs).square().sum() / 8).backward()
             plain = kfac.layers[0].helper.matrix() / 1024
             kfac.step(0, {id(p): 0.5 for p in network.parameters()}, 1024.0)
-            steps[limit] = kfac.layers[0].helper.matrix() / 1024, plain, kfac.scale
+            steps[limit] = kfac.layers[0].helper.matrix() / 1024, plain, kfac.kl_multiplier
         free, gradient, one = steps[None]
         bound, _, scale = steps[1e-4]
         assert one == 1.0 and scale < 1.0

@@ -119,6 +119,29 @@ def test_half_precision_communication() -> None:
         assert 0 < difference < 1e-3, name
 
 
+def _tiny_factors(rank: int, half: bool) -> dict[str, list[torch.Tensor]]:
+    torch.manual_seed(0)
+    network = MixedNet().train()
+    settings = KFACSettings(half=half, momentum=0.0)
+    kfac = KFAC(network, settings, ProcessGroupCommunicator(dist.group.WORLD))
+    inputs = torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(rank))
+    loss = 1e-5 * network(inputs, torch.tensor([0, rank]))['loss']
+    with kfac.around_backward(0, 1, 2):
+        loss.backward()
+    kfac.step(0, {})
+    return {layer.name: layer.factors for layer in kfac.layers if layer.factors is not None}
+
+
+def test_half_precision_keeps_numbers_that_float16_has_not() -> None:
+    """Squared gradients of 1e-10 and less, where the smallest float16 is 6e-8."""
+    exact, half = (run_ranks(_tiny_factors, 2, half) for half in (False, True))
+    for theirs, ours in zip(exact, half):
+        assert theirs and theirs.keys() == ours.keys()
+        for name, (*_, factor) in theirs.items():
+            assert 0 < float(factor.abs().max()) < 6e-8
+            assert distance(ours[name][-1], factor) < 1e-2, name
+
+
 class _Counting(ProcessGroupCommunicator):
     """Adds up the payload of every collective."""
 

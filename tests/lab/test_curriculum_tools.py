@@ -57,7 +57,7 @@ def test_a_run_is_made_once_and_kept_with_its_settings(
     for _ in range(2):
         call(tool, monkeypatch, tmp_path, '--epochs', 3, '--size', 64)
     ends = {'train_cfg.max_epochs': 3, 'param_scheduler.1.end': 3}
-    hooks = {'custom_hooks': [dict(type='TrainingClockHook')]}
+    hooks = {'custom_hooks': [dict(type=tool.CLOCK)]}
     assert [training.cfg_options for training in tool.made] == [{**ends, **hooks}] * 2
     made = dict(epochs=3, train=400, size=64)
     runs = json.loads((tmp_path / 'detection.json').read_text())['runs']

@@ -14,7 +14,6 @@ from tool_modules import load_tool, parse
 
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.predict.gradients import GradientSource
-from agvm_mm.predict.stream import measure_levels
 from agvm_mm.statistics import (
     ModulePartition,
     ScaleConfig,
@@ -25,7 +24,9 @@ from agvm_mm.statistics import (
 )
 from agvm_mm.statistics.scales import target_scales
 from agvm_runs.work_dir.files import FileError
+from lab.estimator_quality import train
 from lab.quality.gram import all_pairs, gram_matrices, half_split
+from lab.quality.levels import measure_levels
 from lab.quality.settling import settle
 from lab.quality.spread import NoiseMoments, measure, noise_moments, theory
 
@@ -139,9 +140,9 @@ def test_updates_before_measuring_have_the_rate_of_their_batch_and_the_configs_o
     paramwise = dict(custom_keys={'head': dict(lr_mult=0.0)})
     config = write_config(tmp_path, 0.0, paramwise_cfg=paramwise, clip_grad=dict(max_norm=100))
     source = GradientSource(config, images=1)
-    source.train(0)
+    train(source, 0)
     assert float(source.model.backbone.weight.detach()) == 0
-    source.train(20)  # the rate is there after two updates, 0.05 and 0.1
+    train(source, 20)  # the rate is there after two updates, 0.05 and 0.1
     rates = 0.05 + 19 * 0.1
     assert float(source.model.backbone.weight.detach()) == pytest.approx(-rates)
     assert float(source.model.head.weight.detach()) == 0
@@ -177,7 +178,7 @@ def test_the_anchor_is_the_configs_unless_given(tmp_path, monkeypatch, agvm, opt
 )
 def test_the_tool_refuses_before_it_trains(tmp_path, monkeypatch, args, words):
     tool = load_tool('lab.estimator_quality')
-    monkeypatch.setattr(GradientSource, 'train', lambda *_: pytest.fail('it trains'))
+    monkeypatch.setattr(tool, 'train', lambda *_: pytest.fail('it trains'))
     (tmp_path / 'QUALITY').write_text('a file')
     monkeypatch.chdir(tmp_path)
     parse(tool, monkeypatch, write_config(tmp_path), *args)

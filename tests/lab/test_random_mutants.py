@@ -12,6 +12,7 @@ from launcher import ROOT
 from lab import random_mutants as tool
 from lab.breaking import copies
 from lab.breaking.sites import find_sites
+from lab.random_mutants import DEFAULT
 
 SOURCE = '''"""Docs 1 + 1."""
 
@@ -127,6 +128,16 @@ def test_the_room_alone(checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys)
     assert capsys.readouterr().out == '1 of 5 mutants were killed, seed 0.\n'
 
 
+def test_the_tests_that_name_the_module_come_first(checkout: Path) -> None:
+    for name in ('a', 'b'):
+        (checkout / f'tests/adding/test_{name}.py').write_text('from x import half, addition\n')
+    found = tool.nearest_first(checkout, 'agvm_mm/adding/__init__.py', ('tests/adding', *DEFAULT))
+    assert found == [f'tests/adding/test_{name}.py' for name in ('a', 'add', 'b')]
+    (checkout / 'tests/adding/test_b.py').write_text('from x import half, untested\n')
+    found = tool.nearest_first(checkout, 'agvm_mm/adding/__init__.py', ('tests/adding', *DEFAULT))
+    assert found[0] == 'tests/adding/test_b.py'
+
+
 def test_a_seed_gives_the_same_mutants_and_another_one_others() -> None:
     first, again, other = (tool.choose(ROOT, 5, seed, 'agvm_mm/kfac/', False) for seed in (1, 1, 2))
     assert first == again and first != other
@@ -138,7 +149,9 @@ def test_a_suite_that_is_red_is_refused(
 ) -> None:
     (checkout / 'tests/adding/test_add.py').write_text('def test_red():\n    assert False\n')
     assert call(monkeypatch) == 2
-    assert 'tests/adding -m not slow does not pass as it is' in capsys.readouterr().err
+    assert (
+        'error: tests/adding/test_add.py::test_red does not pass without' in capsys.readouterr().err
+    )
 
 
 def test_only_that_matches_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import torch
 from launcher import ROOT, run_tool
-from quality_toy import write_config
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from quality_toy import QualityToyModel, write_config
+from torch import nn
 
 from agvm_mm.parts import AGVMSettings
 from agvm_mm.predict.forecast import Plan, run, write
+from agvm_mm.predict.gradients import GradientSource
 from agvm_mm.predict.render import tables, verdict
 from agvm_mm.predict.window import scales_at, summarise
 from agvm_mm.statistics import ScaleConfig, VarianceEstimate, moment_estimate
@@ -23,6 +27,15 @@ from agvm_runs.predictions.window import Window, errors, pooled
 from agvm_runs.quantiles import NORMAL_95
 
 NAN = float('nan')
+
+
+@MODELS.register_module(force=True)
+class LinearToy(QualityToyModel):
+    """Weights that torch draws."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
 
 
 def _window(phi: list[float], error: list[float], count: int = 400, images: float = 8) -> Window:
@@ -143,6 +156,18 @@ def test_the_file_gives_back_what_was_written(tmp_path):
     (tmp_path / 'b.json').write_text('{"format": "other"}')
     with pytest.raises(ValueError, match='b.json holds no prediction'):
         read(tmp_path / 'b.json')
+
+
+def test_the_seed_is_that_of_weights_and_data(tmp_path):
+    config = Config.fromfile(write_config(tmp_path))
+    config.model = dict(type='LinearToy')
+    config.train_dataloader.sampler.shuffle = True
+    config.dump(tmp_path / 'random.py')
+    sources = [GradientSource(tmp_path / 'random.py', seed=seed) for seed in (0, 0, 1)]
+    weights = [source.model.layer.weight.tolist() for source in sources]
+    batches = [source.next_batch()['inputs'].tolist() for source in sources]
+    assert weights[0] == weights[1] != weights[2]
+    assert batches[0] == batches[1] != batches[2]
 
 
 def test_seeds_are_averaged():

@@ -233,6 +233,7 @@ def test_the_settings_of_a_scoped_wrapper_are_read(tmp_path):
 def test_a_config_is_read_and_not_executed(tmp_path):
     text = f"open({str(tmp_path / 'x')!r}, 'w')\na = dict(b=[1, dict(c=-2.5)], d={{'e': (None,)}})"
     text += f"\nf = open({str(tmp_path / 'x')!r}, 'w')\ng = dict(**a)"
+    text += "\nh = dict(a, b=1)\ni = {**a, 'b': 1}"
     assert read_literals(text) == {'a': {'b': [1, {'c': -2.5}], 'd': {'e': [None]}}}
     assert not (tmp_path / 'x').exists()
     assert read_literals('not python (') == {}

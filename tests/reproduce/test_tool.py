@@ -75,6 +75,12 @@ def test_finished_runs(work_root: Path) -> None:
         '1,',
         '2',
     ]
+    before, after = (
+        next(i for i, line in enumerate(text.splitlines()) if line.startswith(start))
+        for start in ('  1536  ', '  1536  AGVM + AdamW')
+    )
+    lines = text.splitlines()
+    assert not lines[before - 1].strip() and all(map(str.strip, lines[before : after + 1]))
     (line,) = (line for line in text.splitlines() if '1536  LAMB' in line)
     assert '33.2' in line and '-21.20 (sec.)' in line
     assert text.count('\nbash tools/dist_train.sh') + text.count('\nNNODES=') == cells

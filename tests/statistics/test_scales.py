@@ -15,6 +15,7 @@ from agvm_mm.statistics import (
     moment_estimate,
     update_scales,
 )
+from agvm_runs.settings import AGVMSettings
 
 
 def _estimate(numerator, denominator) -> VarianceEstimate:
@@ -31,6 +32,14 @@ def _run(config: ScaleConfig, estimates: list[VarianceEstimate]) -> ScaleState:
     for estimate in estimates:
         state = update_scales(state, estimate, config)
     return state
+
+
+def test_the_defaults_are_those_of_the_config():
+    config, settings = ScaleConfig(), AGVMSettings()
+    assert config.average == settings.averaging == 'moments'
+    names = ('momentum', 'clamp', 'eps')
+    assert [getattr(config, name) for name in names] == [0.97, (0.5, 10.0), 1e-6]
+    assert [getattr(settings, name) for name in names] == [0.97, (0.5, 10.0), 1e-6]
 
 
 def test_scale_order_is_the_authors_moving_average_from_one():

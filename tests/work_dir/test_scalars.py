@@ -9,7 +9,7 @@ import pytest
 from logs import evaluation, train_line, write_run
 
 from agvm_runs.work_dir import find_scalars, is_training, parse_lines
-from agvm_runs.work_dir.scalars import LARGEST
+from agvm_runs.work_dir.scalars import LARGEST, module_curve
 
 
 def _launches(folder: Path, *first_steps: int | None) -> list[Path]:
@@ -65,6 +65,20 @@ def test_a_line_of_training_has_an_iteration(entry: dict[str, float], expected: 
 def test_the_first_and_the_last_iteration_are_read(clock: int) -> None:
     line = json.dumps({'iter': clock, 'step': clock, 'loss': 0.5})
     assert list(parse_lines([line], Path('log'))) == [{'iter': clock, 'step': clock, 'loss': 0.5}]
+
+
+@pytest.mark.parametrize(
+    ('key', 'expected'),
+    [
+        ('agvm/phi/roi_head.bbox_head', ('phi', 'roi_head.bbox_head')),
+        ('agvm/neck.lr', ('lr', 'neck')),
+        ('agvm/phi/', None),
+        ('agvm/clipped/neck', None),
+        ('kfac/phi/neck', None),
+    ],
+)
+def test_which_scalars_are_curves_of_modules(key: str, expected: tuple[str, str] | None) -> None:
+    assert module_curve(key) == expected
 
 
 def test_what_is_no_number_is_left_out() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 
-import torch
 from mmengine.logging import MMLogger
 
 import agvm_mm  # noqa: F401  registers what configs name
-from agvm_mm.launch.command_line import require_at_least, settle_window
+from agvm_mm.launch.command_line import (
+    add_run_arguments,
+    check_run_arguments,
+    require_at_least,
+)
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.predict.forecast import Plan, run, write
 from agvm_mm.predict.render import tables
@@ -30,11 +32,6 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--checkpoint', help='weights to start from')
     parser.add_argument('--images', type=int, default=1, help='in a micro-batch')
-    parser.add_argument('--samples', type=int, default=4, help='micro-batches of an update')
-    parser.add_argument(
-        '--updates', type=int, default=200, help='optimizer updates; default %(default)s'
-    )
-    parser.add_argument('--window', type=int, help='the last updates; default half of them')
     parser.add_argument('--lr', type=float, help="default: the config's, scaled to the batch")
     parser.add_argument(
         '--check',
@@ -45,14 +42,7 @@ def parse_args() -> argparse.Namespace:
         help='measure phi at these multiples of the small batch, such as 4 16 64',
     )
     parser.add_argument('--blocks', type=int, default=4, help='estimates at the largest multiple')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='a run each; default 0')
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='of the model; here %(default)s',
-    )
-    parser.add_argument('--json', type=Path, help='file for all numbers')
-    parser.add_argument('--figure', help='path without suffix; PNG and SVG')
+    add_run_arguments(parser, updates=200, samples=4)
     return parser.parse_args()
 
 
@@ -63,9 +53,8 @@ def check(args: argparse.Namespace) -> None:
         LaunchError: names the option.
         FileError: an output would overwrite something else.
     """
-    bounds = {'images': 1, 'samples': 2, 'updates': 3, 'window': 3, 'blocks': 1}
-    require_at_least(args, {**bounds, 'batch': 1, 'check': 1})
-    settle_window(args)
+    check_run_arguments(args)
+    require_at_least(args, dict.fromkeys(('images', 'blocks', 'batch', 'check'), 1))
     if args.json is not None:
         require_own(args.json, FORMAT)
     if args.figure is not None:

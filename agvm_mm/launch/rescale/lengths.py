@@ -130,7 +130,7 @@ def warmup(cfg: Config, batch: int) -> int:
 
 
 def windows(cfg: Config, old_warmup: int, batch: int, ratio: float) -> Iterator[Change]:
-    """Rewrite the updates of ``agvm`` and ``clip_grad``; see :func:`.scaling_rules.near_warmup`."""
+    """Rewrite the updates of ``agvm`` and ``clip_grad``; see :func:`.rules.near_warmup`."""
     new_warmup = warmup(cfg, batch)
     near = 'end of the warm-up + d' if old_warmup else SHARE
     for part, key in (*MOVED, ('agvm', 'end')):

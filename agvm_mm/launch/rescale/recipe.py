@@ -1,6 +1,6 @@
-"""A recipe for another batch: every number of the config that has a rule (see `scaling_rules`).
+"""A recipe for another batch: every number of the config that has a rule (see :mod:`.rules`).
 
-The config is changed before :mod:`.batch` turns updates into micro-batches: its iterations are
+The config is changed before :mod:`..batch` turns updates into micro-batches: its iterations are
 updates of the base batch before, and of the new batch after. What counts epochs stays. So do weight
 decay, the bound of clipping, momenta of the optimizer and everything of K-FAC, for which there is
 no rule, and the lengths of hooks that :mod:`.lengths` does not know.

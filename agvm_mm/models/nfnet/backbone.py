@@ -27,7 +27,7 @@ class NormFreeBackbone(BaseModule):
         depths: blocks of the four stages.
         shapes: of the blocks of each stage.
         act: 'relu', 'gelu' or 'silu'.
-        alpha: scale of the residual branches.
+        alpha: gain of the residual branches.
         drop_path_rate: of stochastic depth, in [0, 1): rises linearly from 0 at the first block
             and reaches it at the last.
         out_indices: stages whose features are returned.

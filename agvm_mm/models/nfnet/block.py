@@ -94,7 +94,7 @@ class NormFreeBlock(nn.Module):
         shape: of the branch f.
         stride: 1 or 2.
         variance: expected variance of h_i.
-        alpha: scale of the branch.
+        alpha: gain of the branch.
         act: activation of :class:`GammaAct`.
         drop_rate: of stochastic depth.
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agvm_mm.hooks import stopwatch, training_clock
+from lab.curves import stopwatch, training_clock
 
 
 def test_time_in_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

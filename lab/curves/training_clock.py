@@ -8,13 +8,11 @@ from typing import Any
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .stopwatch import Stopwatch
 
 
-@HOOKS.register_module()
 class TrainingClockHook(Hook):
     """Appends a line of JSON to ``curve.jsonl`` in the work directory after every validation.
 
