@@ -45,7 +45,7 @@ def count_traffic(kfac: KFAC) -> Traffic:
         full += full_size(shapes) * item
         solution = full_size(solution_shapes(shapes, kfac.settings.solver))
         held[layer.owner] += (full_size(shapes) + solution) * item
-        numbers += sum(p.numel() for p in layer.parameters)
+        numbers += layer.helper.size
         scales += len(shapes) if half else 0
     return Traffic(
         factors=packed,
