@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from typing import Any
 
 from torch import nn
 
@@ -33,3 +32,57 @@ CONFIGS = {
         'mmseg::swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py'
     ),
 }
+SHOWN = 0.0005  # of the parameters: what is left of fewer is not listed
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--config',
+        dest='configs',
+        action='append',
+        help='instead of the list, a config as mmdet:: or mmseg:: names it; may be repeated',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run it."""
+    args = parse_args()
+    configs = CONFIGS if args.configs is None else {name: name for name in args.configs}
+    rows = [coverage(name, build(config)) for name, config in configs.items()]
+    print(markdown_table(['model', 'parameters', 'preconditioned', 'left'], rows))
+
+
+def build(config: str) -> nn.Module:
+    """The model of a config with random weights."""
+    import mmdet.models  # noqa: F401  they register their models
+    import mmseg.models  # noqa: F401
+    from mmengine.hub import get_config
+    from mmengine.registry import MODELS, DefaultScope
+
+    with DefaultScope.overwrite_default_scope(config.partition('::')[0]):
+        model: nn.Module = MODELS.build(get_config(config).model)
+    return model
+
+
+def coverage(name: str, model: nn.Module) -> list[str]:
+    """A row: trainable parameters, the share that is preconditioned, the reasons for the rest."""
+    found = find_layers(model, KFACSettings())
+    sizes = {key: p.numel() for key, p in model.named_parameters() if p.requires_grad}
+    total, left = sum(sizes.values()), Counter[str]()
+    for key, reason in found.left.items():
+        left[reason] += sizes[key]
+    shown = [
+        f'{reason} ({size / total:.3f})'
+        for reason, size in left.most_common()
+        if size / total >= SHOWN
+    ]
+    share = sum(helper.size for helper in found.helpers) / total
+    return [name, f'{total / 1e6:.1f} million', f'{share:.3f}', '; '.join(shown)]
+
+
+if __name__ == '__main__':
+    with exit_with_sentence():
+        main()

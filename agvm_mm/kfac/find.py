@@ -91,18 +91,12 @@ def find_layers(network: nn.Module, settings: KFACSettings) -> Found:
             [] if reason else _KINDS[type(module).__name__][1](name, module, settings.max_size)
         )
         for helper in helpers:
-            seen.add(id(helper.module))
-            trainable = {
-                key for key, p in zip(helper.parameter_names, helper.parameters) if p.requires_grad
-            }
-            if not trainable:
-                continue
             why = _module_reason(helper.module) or _layer_reason(helper, uses, settings)
             if why is None:
                 found.helpers.append(helper)
-                rest -= trainable
-            else:
-                found.left.update(dict.fromkeys(trainable, why))
+                seen.add(id(helper.module))
+                rest -= set(helper.parameter_names)
+            else:  # what belongs to a module within this one is listed with that
                 reason = why
         why = reason or f'no weight or bias of {type(module).__name__}'
         found.left.update(dict.fromkeys(sorted(rest), why))
@@ -133,7 +127,7 @@ def _layer_reason(helper: ModuleHelper, uses: Counter[int], settings: KFACSettin
     for key in helper.keys:
         if key not in module._parameters:
             origin = [name for name in module._parameters if name.startswith(f'{key}_')]
-            return f'a {key} computed from {", ".join(origin) or "no parameter"}'
+            return f'its {key} is computed from {", ".join(origin) or "no parameter"}'
     names = helper.parameter_names
     if any(covers(prefix, name) for prefix in settings.exclude for name in names):
         return 'excluded'

@@ -137,13 +137,13 @@ def test_calls_of_different_shapes(kind: str) -> None:
     assert distance(after, dense(derivatives, outer, before, 3)) < 1e-10
 
 
-def test_a_single_image_without_a_batch() -> None:
+@pytest.mark.parametrize('kind', ['conv1d', 'mask head'])
+def test_a_single_image_without_a_batch(kind: str) -> None:
     torch.manual_seed(0)
-    for kind in ('conv1d', 'mask head'):
-        make, shape = LAYERS[kind]
-        layer, image = make().double(), torch.randn(1, *shape, dtype=DOUBLE)
-        before, after, _ = step(layer, lambda: loss_of(layer(image[0])[None]), 1)
-        assert distance(after, dense(*rows_of(layer, image), before, 1)) < 1e-10, kind
+    make, shape = LAYERS[kind]
+    layer, image = make().double(), torch.randn(1, *shape, dtype=DOUBLE)
+    before, after, _ = step(layer, lambda: loss_of(layer(image[0])[None]), 1)
+    assert distance(after, dense(*rows_of(layer, image), before, 1)) < 1e-10
 
 
 def test_a_call_chooses_the_size_of_its_output() -> None:
@@ -217,9 +217,7 @@ def factor_by_autograd(module: Any, images: Tensor) -> Tensor:
     change = change - change.mean(1, keepdim=True)
     along = (change * centred).sum(1, keepdim=True) / centred.square().sum(1, keepdim=True)
     change = (change - along * centred).view_as(weight)
-    _, moved = jvp(
-        lambda w: functional_call(module, {'weight': w}, images), (weight,), (change,)
-    )
+    _, moved = jvp(lambda w: functional_call(module, {'weight': w}, images), (weight,), (change,))
     bare = plain(module)
     bare.weight.data.copy_(change)
     if bare.bias is not None:
@@ -358,9 +356,7 @@ def test_an_attention(kind: str, training: bool) -> None:
         lengths['v'] = 5
     inputs = {name: torch.randn(3, lengths[name], sizes[name], dtype=DOUBLE) for name in 'qkv'}
     mask = torch.full((5, 5), -torch.inf, dtype=DOUBLE).triu(1) if call.pop('mask', 0) else None
-    ordered = {
-        name: x if module.batch_first else x.transpose(0, 1) for name, x in inputs.items()
-    }
+    ordered = {name: x if module.batch_first else x.transpose(0, 1) for name, x in inputs.items()}
 
     def loss() -> Tensor:
         outputs = module(*(ordered[name] for name in same), attn_mask=mask, **call)[0]
