@@ -78,7 +78,7 @@ class _HalfSplit(Collector):
             b = self._apply(number, [self._second(means[i], i) / (1 - share) for i in block])
             if a is not None and b is not None:
                 products = [inner_product(a, b), inner_product(a, a), inner_product(b, b)]
-                rows[block[0]] += torch.stack(products)  # of one parameter, several blocks
+                rows[block[0]] += torch.stack(products)  # several blocks may share a parameter
         return [self.partition.sum(column) for column in rows.unbind(1)]
 
     def _apply(self, number: int, gradients: Sequence[Tensor]) -> Tensor | None:

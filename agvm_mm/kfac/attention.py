@@ -24,6 +24,11 @@ class ProductHelper(LinearHelper):
 
     user: nn.Module
 
+    @property
+    def kind(self) -> str:
+        """What the layer is called in a list."""
+        return f'projections of {type(self.user).__name__}'
+
     def outputs_of(self, weight: Tensor) -> slice | None:
         """The outputs of a product with ``weight`` that are this layer's; None if it has none."""
         own = self.parameters[0]

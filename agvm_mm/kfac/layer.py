@@ -172,11 +172,12 @@ class KFACLayer:
         """What a step would make of other gradients of :attr:`parameters`, on the owner.
 
         Returns:
-            The preconditioned matrix; None before the factors were inverted.
+            One vector; None before the factors were inverted.
         """
         if self.solution is None:
             return None
-        return self.precondition(self.helper.join(gradients).to(self.helper.dtype))
+        matrix = self.precondition(self.helper.join(gradients).to(self.helper.dtype))
+        return torch.cat([part.flatten() for part in self.helper.split(matrix)])
 
     def state_dict(self, communicator: Communicator) -> dict[str, Any]:
         """Clock and, on rank 0, packed factors, called on all ranks; the tensors on the CPU.

@@ -49,6 +49,11 @@ class ModuleHelper(ABC):
         self._max_size = max_size
 
     @property
+    def kind(self) -> str:
+        """What the layer is called in a list."""
+        return type(self.module).__name__
+
+    @property
     def size(self) -> int:
         """Numbers in the gradient."""
         return sum(p[rows].numel() for p, rows in zip(self.parameters, self.rows))

@@ -61,7 +61,7 @@ def describe(kfac: KFAC) -> str:
     """Layers, what is left out and why, bytes."""
     settings, traffic = kfac.settings, count_traffic(kfac)
     helpers = [layer.helper for layer in kfac.layers]
-    kinds = Counter(type(helper.module).__name__ for helper in helpers)
+    kinds = Counter(helper.kind for helper in helpers)
     diagonal = sum(len(shape) == 2 for helper in helpers for shape in helper.shapes)
     lines = [
         f'K-FAC: {counted(len(kfac.layers), "layer")} on {counted(kfac.ranks, "rank")}, measured '
