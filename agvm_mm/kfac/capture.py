@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..compat import whole_float32
 from .layer import KFACLayer
 from .watch import watch
 
@@ -124,6 +125,6 @@ class Capture:
                 're-entrant activation checkpointing of a shared layer makes it: use '
                 'use_reentrant=False there, or optim_wrapper.kfac=dict(overlap=False).'
             )
-        with torch.autocast(gradient.device.type, enabled=False):
+        with torch.autocast(gradient.device.type, enabled=False), whole_float32():
             mine = gradient.reshape(shape)[..., own]
             layer.add(context, mine.to(layer.helper.dtype) * self._gain)

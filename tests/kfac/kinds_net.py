@@ -38,6 +38,9 @@ class KindsNet(BaseModel):
         self.queries = nn.Embedding(3, 6)
         self.across = nn.MultiheadAttention(6, 2, kdim=4, vdim=4)
         self.head = nn.Linear(6, 4)
+        with torch.no_grad():  # scores that differ, so that queries and keys have a gradient
+            for parameter in (*self.among.parameters(), *self.across.parameters()):
+                parameter.normal_(std=0.5)
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
         larger = self.backbone['larger'](torch.tanh(self.backbone['first'](inputs)))

@@ -125,7 +125,7 @@ def kfac_net() -> nn.Module:
 
 
 def test_autocast() -> None:
-    """Factors of products in bfloat16, whose numbers are right to 2^-8."""
+    """Factors of products in bfloat16, right to 2^-8; gradients of queries are differences."""
     found = []
     for enabled in (False, True):
         torch.manual_seed(0)
@@ -140,4 +140,4 @@ def test_autocast() -> None:
     for name, factors in found[0].items():
         for exact, half in zip(factors, found[1][name], strict=True):
             assert half.dtype == torch.float32
-            assert distance(half, exact) < 2**-4, name
+            assert distance(half, exact) < 2**-2, name
