@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ BACKBONE = dict(
 
 def _of(config: str, **changes: Any) -> Any:
     found = get_config(config)
-    found.merge_from_dict(dict(model=changes))
+    found.merge_from_dict(dict(model=copy.deepcopy(changes)))  # which takes keys out of it
     model = found.model
     model['_scope_'] = config.partition('::')[0]
     return revert_sync_batchnorm(build_detector(model))
