@@ -81,9 +81,7 @@ def segformer() -> Any:
     return _of(
         'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py',
         data_preprocessor=dict(size=(size, size)),
-        backbone=dict(
-            embed_dims=8, num_layers=[1] * 4, num_heads=[1, 1, 2, 2], init_cfg=None
-        ),
+        backbone=dict(embed_dims=8, num_layers=[1] * 4, num_heads=[1, 1, 2, 2], init_cfg=None),
         decode_head=dict(
             in_channels=[8, 8, 16, 16],
             channels=WIDTH,
