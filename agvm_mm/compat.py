@@ -9,6 +9,8 @@ functions: :func:`require_stack` has to speak before the first such import fails
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
 from pickle import UnpicklingError
@@ -152,6 +154,35 @@ def has_compiled_ops() -> bool:
     except ImportError:
         return False
     return True
+
+
+@contextmanager
+def whole_float32() -> Iterator[None]:
+    """Products of float32 matrices in float32 within it, where a run allows TF32 or bfloat16.
+
+    Torch has a switch for every backend since 2.9, and refuses to read the one of all backends once
+    they differ; before, it has that one alone.
+    """
+    import torch
+
+    if hasattr(torch.backends.cuda.matmul, 'fp32_precision'):
+        mkldnn: Any = torch.backends.mkldnn
+        backends: list[Any] = [torch.backends.cuda.matmul, mkldnn.matmul]
+        found = [backend.fp32_precision for backend in backends]
+        for backend in backends:
+            backend.fp32_precision = 'ieee'
+        try:
+            yield
+        finally:
+            for backend, precision in zip(backends, found):
+                backend.fp32_precision = precision
+    else:
+        allowed = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision('highest')
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(allowed)
 
 
 def _importable(module: str) -> bool:

@@ -14,35 +14,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..compat import whole_float32
 from .layer import KFACLayer
-
-
-class _Idle:
-    """What a copy or a pickle of the network gets in the place of :class:`_Watch`."""
-
-    def __call__(self, *_: Any) -> None:
-        """Do nothing."""
-
-
-class _Watch:
-    """Forward hook of one layer."""
-
-    def __init__(self, capture: Capture, layer: KFACLayer) -> None:
-        self._capture = capture
-        self._layer = layer
-
-    def __call__(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> None:
-        """Note the call if it may contribute to the loss."""
-        if self._layer.due and isinstance(output, Tensor) and output.requires_grad:
-            (inputs,) = (*args, *kwargs.values())
-            self._capture.called(self._layer, inputs.detach(), output)
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return _Idle, ()
+from .watch import watch
 
 
 class Capture:
@@ -60,10 +36,7 @@ class Capture:
         self.images = self._passes = self._count = 0
         self._gain: float | Tensor | None = None  # outside of the backward passes of an update
         for layer in layers:
-            # Before the hooks of others, which may put something else in the output's place.
-            layer.helper.module.register_forward_hook(
-                _Watch(self, layer), prepend=True, with_kwargs=True
-            )
+            watch(layer.helper, lambda layer=layer: layer.due, partial(self.called, layer))  # type: ignore[misc]
 
     @property
     def whole(self) -> bool:
@@ -119,17 +92,29 @@ class Capture:
         self._passes += 1
         self.images += images
 
-    def called(self, layer: KFACLayer, inputs: Tensor, output: Tensor) -> None:
-        """A layer was called; measure it when the gradient of its output arrives."""
+    def called(self, layer: KFACLayer, inputs: Tensor, output: Tensor, own: slice) -> None:
+        """A layer was called; measure it when the gradient of its output arrives.
+
+        Args:
+            layer: which.
+            inputs: of the call.
+            output: of the call.
+            own: the entries of its last dimension that are the layer's.
+        """
         # Autograd drops the hooks on a view that is changed in place, as an in-place ReLU does to
         # the output of a Linear on three dimensions, and keeps those on its base.
         source = output if output._base is None else output._base
-        context = layer.helper.context(inputs)
-        source.register_hook(partial(self._arrived, layer, context, output.shape))
+        context = layer.helper.context(inputs.detach())
+        source.register_hook(partial(self._arrived, layer, context, output.shape, own))
 
     @torch.no_grad()
     def _arrived(
-        self, layer: KFACLayer, context: Any, shape: torch.Size, gradient: Tensor | None
+        self,
+        layer: KFACLayer,
+        context: Any,
+        shape: torch.Size,
+        own: slice,
+        gradient: Tensor | None,
     ) -> None:
         # A backward pass that is no part of the update; a SyncBN behind it whose input was empty.
         if self._gain is None or gradient is None:
@@ -140,5 +125,6 @@ class Capture:
                 're-entrant activation checkpointing of a shared layer makes it: use '
                 'use_reentrant=False there, or optim_wrapper.kfac=dict(overlap=False).'
             )
-        with torch.autocast(gradient.device.type, enabled=False):
-            layer.add(context, gradient.reshape(shape).to(layer.helper.dtype) * self._gain)
+        with torch.autocast(gradient.device.type, enabled=False), whole_float32():
+            mine = gradient.reshape(shape)[..., own]
+            layer.add(context, mine.to(layer.helper.dtype) * self._gain)

@@ -13,6 +13,7 @@ do the regions of interest of an image.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,16 @@ from .sampling import EVERY, Grid
 
 PATCH_BUDGET = 2**26
 """Elements of unfolded input held at a time: 256 MiB in float32."""
+
+
+class Window(NamedTuple):
+    """Where a two-dimensional convolution looks, named as in :class:`torch.nn.Conv2d`."""
+
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
 
 
 def wide(tensor: Tensor) -> Tensor:
@@ -56,7 +67,7 @@ def linear_columns(values: Tensor) -> Tensor:
     return wide(values).reshape(-1, values.shape[-1]).T[None]
 
 
-def output_size(module: nn.Conv2d, inputs: Tensor) -> tuple[int, int]:
+def output_size(module: nn.Conv2d | Window, inputs: Tensor) -> tuple[int, int]:
     """Rows and columns of positions that a convolution has on its inputs."""
     height, width = (
         (
@@ -72,7 +83,7 @@ def output_size(module: nn.Conv2d, inputs: Tensor) -> tuple[int, int]:
     return height, width
 
 
-def patches(module: nn.Conv2d, inputs: Tensor, grid: Grid = EVERY) -> Iterator[Tensor]:
+def patches(module: nn.Conv2d | Window, inputs: Tensor, grid: Grid = EVERY) -> Iterator[Tensor]:
     """Unfolded input of a convolution, (groups, channels x kernel, positions), some images a time.
 
     Any stride, padding, dilation and number of groups.
@@ -96,10 +107,9 @@ def patches(module: nn.Conv2d, inputs: Tensor, grid: Grid = EVERY) -> Iterator[T
         yield columns.permute(1, 2, 0, 3).flatten(2)
 
 
-def output_columns(module: nn.Conv2d, gradient: Tensor) -> Tensor:
-    """Output gradient of a convolution as (groups, channels, positions)."""
-    split = wide(gradient).unflatten(1, (module.groups, -1))
-    columns: Tensor = split.permute(1, 2, 0, 3, 4).flatten(2)
+def output_columns(gradient: Tensor, groups: int) -> Tensor:
+    """Output gradient, (images, channels, ...), as (groups, channels, positions)."""
+    columns: Tensor = wide(gradient).unflatten(1, (groups, -1)).movedim(0, 2).flatten(2)
     return columns
 
 

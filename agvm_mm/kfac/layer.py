@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..distributed import Communicator
 from .clock import Clock
+from .convolution import ConvHelper
 from .distribution import full_size, pack, packed_size, unpack
-from .modules import ConvHelper, ModuleHelper, NormHelper
+from .modules import ModuleHelper, NormHelper
 from .settings import WHERE, KFACSettings
 from .solve import diagonal, precondition, solution_shapes, solve
 
@@ -66,8 +67,7 @@ class KFACLayer:
     @property
     def parameter_names(self) -> list[str]:
         """Of :attr:`parameters`, in the network."""
-        keys = ('weight', 'bias')[: len(self.parameters)]
-        return [f'{self.name}.{key}' if self.name else key for key in keys]
+        return self.helper.parameter_names
 
     def has_gradient(self) -> Tensor:
         """1 if a gradient other than zero has reached the parameters, after a backward pass."""
@@ -172,11 +172,12 @@ class KFACLayer:
         """What a step would make of other gradients of :attr:`parameters`, on the owner.
 
         Returns:
-            The preconditioned matrix; None before the factors were inverted.
+            One vector; None before the factors were inverted.
         """
         if self.solution is None:
             return None
-        return self.precondition(self.helper.join(gradients).to(self.helper.dtype))
+        matrix = self.precondition(self.helper.join(gradients).to(self.helper.dtype))
+        return torch.cat([part.flatten() for part in self.helper.split(matrix)])
 
     def state_dict(self, communicator: Communicator) -> dict[str, Any]:
         """Clock and, on rank 0, packed factors, called on all ranks; the tensors on the CPU.

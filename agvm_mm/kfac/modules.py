@@ -11,33 +11,52 @@ from torch import Tensor, nn
 
 from . import factors
 from .normalize import Statistics, channel_axis, normalized, statistics
-from .sampling import draw_grid
 
 Shape = tuple[int, ...]
 
 
 class ModuleHelper(ABC):
-    """One module with its trainable weight and, if it has one, bias.
+    """One module with its weight and, if it has one, bias.
 
     Args:
         name: of the module in the network.
         module: the module.
         max_size: rows above which a factor keeps its diagonal alone.
+        keys: of weight and bias in the module.
 
     Attributes:
         shapes: of the factors; (g, n, n) for a dense one, (g, n) for a diagonal one.
+        keys: without that of a bias that the module lacks.
         parameters: weight first.
+        rows: of each parameter that belong to this layer.
     """
 
     shapes: list[Shape]
 
-    def __init__(self, name: str, module: Any, max_size: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: Any,
+        max_size: int,
+        keys: Sequence[str] = ('weight', 'bias'),
+    ) -> None:
         self.name = name
         self.module = module
-        self.parameters: list[nn.Parameter] = [
-            p for p in (module.weight, module.bias) if p is not None and p.requires_grad
-        ]
+        self.keys = [key for key in keys if getattr(module, key) is not None]
+        self.parameters: list[nn.Parameter] = [getattr(module, key) for key in self.keys]
+        self.rows = [slice(None)] * len(self.parameters)
+        self.parameter_names = [f'{name}.{key}' if name else key for key in self.keys]
         self._max_size = max_size
+
+    @property
+    def kind(self) -> str:
+        """What the layer is called in a list."""
+        return type(self.module).__name__
+
+    @property
+    def size(self) -> int:
+        """Numbers in the gradient."""
+        return sum(p[rows].numel() for p, rows in zip(self.parameters, self.rows))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -79,14 +98,15 @@ class ModuleHelper(ABC):
 
     def write(self, matrix: Tensor) -> None:
         """Put a preconditioned matrix into the parameters' gradients."""
-        for parameter, part in zip(self.parameters, self.split(matrix)):
+        for parameter, rows, part in zip(self.parameters, self.rows, self.split(matrix)):
             assert parameter.grad is not None
-            parameter.grad.copy_(part.reshape(parameter.shape))
+            target = parameter.grad[rows]
+            target.copy_(part.reshape(target.shape))
 
     def split(self, matrix: Tensor) -> list[Tensor]:
         """The columns of weight and bias."""
         width = matrix.shape[2] - 1 if self.has_bias else matrix.shape[2]
-        return [matrix[:, :, :width], matrix[:, :, width:]]
+        return [matrix[:, :, :width], matrix[:, :, width:]][: len(self.parameters)]
 
     def rescale(self) -> None:  # noqa: B027
         """Shrink a weight that has a row for every output."""
@@ -96,9 +116,15 @@ class ModuleHelper(ABC):
 
 
 class KroneckerHelper(ModuleHelper):
-    """A layer whose Fisher block is G (x) A: inputs x times output gradients g."""
+    """A layer whose Fisher block is G (x) A: inputs x times output gradients g.
+
+    Attributes:
+        groups: pairs of factors, one for every group of outputs.
+        outputs: of all groups.
+    """
 
     groups = 1
+    outputs: int
 
     def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
         """A summed over the positions of an image, G averaged."""
@@ -106,8 +132,9 @@ class KroneckerHelper(ModuleHelper):
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """As (groups, outputs, inputs [+ 1])."""
-        rows = self.parameters[0].shape[0] // self.groups
-        return torch.cat([part.reshape(self.groups, rows, -1) for part in parts], 2)
+        own = [part[rows] for part, rows in zip(parts, self.rows)]
+        height = self.outputs // self.groups
+        return torch.cat([part.reshape(self.groups, height, -1) for part in own], 2)
 
     @torch.no_grad()
     def rescale(self) -> None:
@@ -117,63 +144,36 @@ class KroneckerHelper(ModuleHelper):
 
         Source: Osawa et al., CVPR 2019.
         """
-        weight = self.parameters[0]
-        scale = (2 * weight.shape[0]) ** 0.5 / (weight.norm() + 1e-9)
+        weight = self.parameters[0][self.rows[0]]
+        scale = (2 * self.outputs) ** 0.5 / (weight.norm() + 1e-9)
         weight.mul_(scale.clamp(max=1.0))
 
     def _set_shapes(self, inputs: int, outputs: int) -> None:
+        """Of ``inputs`` columns and ``outputs`` rows of a group's weight."""
         columns = inputs + int(self.has_bias)
+        self.outputs = self.groups * outputs
         self.shapes = [self._shape(self.groups, columns), self._shape(self.groups, outputs)]
 
 
 class LinearHelper(KroneckerHelper):
     """A Linear on inputs of any leading shape."""
 
-    def __init__(self, name: str, module: nn.Linear, max_size: int) -> None:
-        super().__init__(name, module, max_size)
-        self._set_shapes(module.in_features, module.out_features)
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        max_size: int,
+        keys: Sequence[str] = ('weight', 'bias'),
+    ) -> None:
+        super().__init__(name, module, max_size, keys)
+        outputs, inputs = self.parameters[0].shape
+        self._set_shapes(inputs, outputs)
 
     def add(self, sums: list[Tensor], context: Any, gradient: Tensor) -> int:
         """Every row of the inputs is a position."""
         columns = factors.linear_columns(context)
         factors.add_outer(sums[0], factors.with_ones(columns) if self.has_bias else columns)
         factors.add_outer(sums[1], factors.linear_columns(gradient))
-        return columns.shape[2]
-
-
-class ConvHelper(KroneckerHelper):
-    """A two-dimensional convolution, its groups one below the other.
-
-    Attributes:
-        max_positions: of an image's input; None for all.
-        seed: of the draw among them.
-    """
-
-    max_positions: int | None = None
-    seed = ''
-
-    def __init__(self, name: str, module: nn.Conv2d, max_size: int) -> None:
-        super().__init__(name, module, max_size)
-        self.groups = module.groups
-        kernel = module.kernel_size[0] * module.kernel_size[1]
-        inputs, outputs = module.in_channels, module.out_channels
-        self._set_shapes(inputs // self.groups * kernel, outputs // self.groups)
-
-    def context(self, inputs: Tensor) -> Tensor:
-        """One image without a batch dimension is a batch of one."""
-        return inputs if inputs.ndim == 4 else inputs[None]
-
-    def add(self, sums: list[Tensor], context: Any, gradient: Tensor) -> int:
-        """Every pixel of the outputs is a position."""
-        if not len(context):  # an image batch without a region of interest
-            return 0
-        grid = draw_grid(*factors.output_size(self.module, context), self.max_positions, self.seed)
-        for columns in factors.patches(self.module, context, grid):
-            columns = factors.with_ones(columns) if self.has_bias else columns
-            factors.add_outer(sums[0], columns, grid.weight)
-        gradient = gradient if gradient.ndim == 4 else gradient[None]
-        columns = factors.output_columns(self.module, gradient)
-        factors.add_outer(sums[1], columns)
         return columns.shape[2]
 
 

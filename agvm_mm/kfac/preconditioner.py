@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..compat import whole_float32
 from ..distributed import Communicator
 from .capture import Capture
 from .distribution import assign, inversion_cost
@@ -101,6 +102,7 @@ class KFAC:
         return any(layer.measured for layer in self.layers)
 
     @torch.no_grad()
+    @whole_float32()
     def before_update(self, update: int) -> None:
         """Decide what the coming update measures; a run without factors measures all of them.
 
@@ -125,6 +127,7 @@ class KFAC:
         return self._capture.around_backward(index, count, images, loss_scale, send)
 
     @torch.no_grad()
+    @whole_float32()
     def step(
         self, update: int, rates: Mapping[int, float | Tensor], loss_scale: float | Tensor = 1.0
     ) -> bool:

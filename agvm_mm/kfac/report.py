@@ -45,7 +45,7 @@ def count_traffic(kfac: KFAC) -> Traffic:
         full += full_size(shapes) * item
         solution = full_size(solution_shapes(shapes, kfac.settings.solver))
         held[layer.owner] += (full_size(shapes) + solution) * item
-        numbers += sum(p.numel() for p in layer.parameters)
+        numbers += layer.helper.size
         scales += len(shapes) if half else 0
     return Traffic(
         factors=packed,
@@ -61,7 +61,7 @@ def describe(kfac: KFAC) -> str:
     """Layers, what is left out and why, bytes."""
     settings, traffic = kfac.settings, count_traffic(kfac)
     helpers = [layer.helper for layer in kfac.layers]
-    kinds = Counter(type(helper.module).__name__ for helper in helpers)
+    kinds = Counter(helper.kind for helper in helpers)
     diagonal = sum(len(shape) == 2 for helper in helpers for shape in helper.shapes)
     lines = [
         f'K-FAC: {counted(len(kfac.layers), "layer")} on {counted(kfac.ranks, "rank")}, measured '

@@ -42,11 +42,13 @@ class KFACBlocks:
         position = {id(parameter): i for i, parameter in enumerate(self._partition.parameters)}
         blocks: list[Sequence[int]] = []
         for layer in kfac.layers:
-            members = [position.pop(id(parameter)) for parameter in layer.parameters]
             if layer.owned:
-                blocks.append(members)
+                blocks.append([position[id(parameter)] for parameter in layer.parameters])
                 self._layers.append(layer)
+        # The projections of an attention are layers that share a parameter.
+        known = {id(parameter) for layer in kfac.layers for parameter in layer.parameters}
+        rest = [[i] for key, i in position.items() if key not in known]
         if kfac.communicator.rank == 0:
-            blocks += [[i] for i in position.values()]
-            self._layers += [None] * len(position)
+            blocks += rest
+            self._layers += [None] * len(rest)
         return blocks

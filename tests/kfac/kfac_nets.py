@@ -84,6 +84,7 @@ def train_mixed(
     updates: int = 2,
     dtype: torch.dtype = torch.float32,
     batch: int = 8,
+    build: Callable[[], BaseModel] = MixedNet,
     options: dict[str, Any] | None = None,
     alter: Callable[[AGVMOptimWrapper, int], None] | None = None,
     **settings: Any,
@@ -91,11 +92,12 @@ def train_mixed(
     """Weights and K-FAC's state after some updates of ``batch`` images each.
 
     Args:
+        build: makes the network.
         options: of the wrapper, beside ``kfac``.
         alter: called with the wrapper and the update before each update.
     """
     torch.manual_seed(0)
-    network = MixedNet().to(dtype).train()
+    network = build().to(dtype).train()
     model = MMDistributedDataParallel(network) if ranks > 1 else network
     kfac = dict(momentum=0.5, statistics_interval=1, inverse_interval=1, damping=0.1)
     wrapper = AGVMOptimWrapper(

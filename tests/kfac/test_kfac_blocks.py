@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 from kfac_nets import MixedNet, mixed_batch
-from mmengine.model import MMDistributedDataParallel
+from kinds_net import KindsNet
+from mmengine.model import BaseModel, MMDistributedDataParallel
 from ranks import run_ranks
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from agvm_mm import AGVMOptimWrapper
 from agvm_mm.parts import AGVMPart, KFACPart
 
 UPDATES, BATCH = 3, 8
+Build = type[BaseModel]
 AGVM = dict(interval=1, momentum=0.0, estimator='half_split', precondition='kfac')
 KFAC = dict(momentum=0.5, statistics_interval=1, inverse_interval=1, damping=0.1)
 
@@ -25,12 +27,14 @@ def _wrapper(network: Any, counts: int, **changes: Any) -> AGVMOptimWrapper:
     return AGVMOptimWrapper(optimizer, **{**options, **changes})
 
 
-def _train(rank: int, ranks: int, counts: int) -> list[dict[str, Tensor]]:
+def _train(
+    rank: int, ranks: int, counts: int, build: Build, **changes: Any
+) -> list[dict[str, Tensor]]:
     """Phi of every update, with the weights and inverses that it was measured at."""
     torch.manual_seed(0)
-    network = MixedNet().double().train()
+    network = build().double().train()
     model = MMDistributedDataParallel(network) if ranks > 1 else network
-    wrapper = _wrapper(network, counts)
+    wrapper = _wrapper(network, counts, **changes)
     wrapper.initialize_count_status(model, 0, UPDATES * counts)
     share, found = BATCH // ranks // counts, []
     for update in range(UPDATES):
@@ -53,9 +57,9 @@ def _half_gradient(network: MixedNet, update: int, images: range) -> None:
     network(**mixed_batch(update, images, torch.float64), mode='loss')['loss'].backward()
 
 
-def _expected(step: dict[str, Any], update: int) -> Tensor:
+def _expected(step: dict[str, Any], update: int, build: Build) -> Tensor:
     """1 - cos by module, with K-FAC's own step as the preconditioner."""
-    network = MixedNet().double().train()
+    network = build().double().train()
     network.load_state_dict(step['weights'])
     wrapper = _wrapper(network, 2, agvm=None)
     wrapper.initialize_count_status(network, 0, 100)
@@ -80,12 +84,14 @@ def _expected(step: dict[str, Any], update: int) -> Tensor:
 
 @pytest.fixture(scope='module')
 def alone() -> list[dict[str, Any]]:
-    return _train(0, 1, 2)
+    return _train(0, 1, 2, MixedNet)
 
 
-def test_phi_is_that_of_the_preconditioned_halves(alone: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize('build', [MixedNet, KindsNet])
+def test_phi_is_that_of_the_preconditioned_halves(build: Build) -> None:
+    alone = _train(0, 1, 2, build)
     for update in range(1, UPDATES):
-        expected = _expected(alone[update], update)
+        expected = _expected(alone[update], update, build)
         torch.testing.assert_close(alone[update]['phi'], expected, rtol=1e-9, atol=1e-12)
     assert alone[-1]['skipped'] == 0
 
@@ -106,7 +112,21 @@ def test_it_is_not_that_of_the_plain_halves(alone: list[dict[str, Any]]) -> None
 def test_any_number_of_ranks_measures_the_same(
     alone: list[dict[str, Any]], ranks: int, counts: int
 ) -> None:
-    for result in run_ranks(_train, ranks, ranks, counts):
+    for result in run_ranks(_train, ranks, ranks, counts, MixedNet):
+        for found, one in zip(result[1:], alone[1:]):
+            torch.testing.assert_close(found['phi'], one['phi'], rtol=1e-7, atol=1e-10)
+
+
+def _attentions(rank: int, ranks: int, counts: int) -> Any:
+    # Without the largest layers, so that both ranks own some of the projections.
+    kfac = dict(KFAC, exclude=['backbone', 'neck'])
+    return _train(rank, ranks, counts, KindsNet, kfac=kfac)
+
+
+def test_layers_that_share_a_parameter_on_other_ranks() -> None:
+    """The projections of an attention have owners of their own."""
+    alone = _attentions(0, 1, 2)
+    for result in run_ranks(_attentions, 2, 2, 1):
         for found, one in zip(result[1:], alone[1:]):
             torch.testing.assert_close(found['phi'], one['phi'], rtol=1e-7, atol=1e-10)
 

@@ -20,10 +20,12 @@ from kfac_nets import (
 )
 from ranks import run_ranks
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from torch.utils.checkpoint import checkpoint
 
 from agvm_mm import AGVMAmpOptimWrapper
 from agvm_mm.kfac.normalize import statistics
+from agvm_mm.kfac.preconditioner import UNCALLED
 
 DOUBLE = torch.float64
 
@@ -220,7 +222,7 @@ class TestLeftAlone:
                 odd=Odd(2, 2),
                 tied=nn.Linear(2, 2),
                 twin=nn.Linear(2, 2),
-                reflect=nn.Conv2d(2, 2, 3, padding=1, padding_mode='reflect'),
+                table=nn.Embedding(2, 2),
                 partly=nn.Linear(2, 2),
                 frozen=nn.Linear(2, 2).requires_grad_(False),
                 out=nn.Linear(2, 2),
@@ -237,7 +239,7 @@ class TestLeftAlone:
             'odd': 'Odd is not known',
             'tied': 'a parameter of several modules',
             'twin': 'a parameter of several modules',
-            'reflect': "padding 'reflect', (1, 1)",
+            'table': 'Embedding is not known',
             'partly': 'frozen in part',
             'out': 'excluded',
             'depthwise': 'grouped=False',
@@ -254,17 +256,57 @@ class TestLeftAlone:
         changed = [not torch.equal(p.grad, old) for p, old in zip(network.parameters(), before)]
         assert changed == [True, True, False, False]
 
+    def test_attentions(self) -> None:
+        """Each for a reason of its own, of which some leave one projection alone."""
+
+        class Own(nn.MultiheadAttention):
+            def forward(self, query: Tensor, *_: Any) -> Tensor:
+                return super().forward(query, query, query)[0]
+
+        network = nn.ModuleDict({name: nn.MultiheadAttention(4, 2) for name in 'abcdef'})
+        network.update(dict(own=Own(4, 2), extra=nn.MultiheadAttention(4, 2, add_bias_kv=True)))
+        network.b.in_proj_bias.requires_grad = False
+        network.c.out_proj.weight.requires_grad = False
+        prune.l1_unstructured(network.d.out_proj, 'weight', amount=0.5)
+        prune.l1_unstructured(network.e, 'in_proj_weight', amount=0.5)
+        network.f.requires_grad_(False)
+        kfac = kfac_of(network, exclude=['a.in_proj_weight'])
+        whole = [f'extra.{kind}' for kind in ('q', 'k', 'v', 'out_proj')]
+        assert [layer.name for layer in kfac.layers] == [
+            *('a.out_proj', 'b.out_proj', 'c.q', 'c.k', 'c.v', 'd.q', 'd.k', 'd.v', 'e.out_proj'),
+            *('own.out_proj', *whole),
+        ]
+        computed = 'computed from in_proj_weight_orig'
+        assert kfac.left == {
+            'a.in_proj_weight': 'excluded',
+            'a.in_proj_bias': 'excluded',
+            'b.in_proj_weight': 'frozen in part',
+            'c.out_proj.bias': 'frozen in part',
+            'd.out_proj.weight_orig': 'its weight is computed from weight_orig',
+            'd.out_proj.bias': 'its weight is computed from weight_orig',
+            'e.in_proj_weight_orig': f'its in_proj_weight is {computed}',
+            'e.in_proj_bias': f'its in_proj_weight is {computed}',
+            'own.in_proj_weight': 'Own is not known',
+            'own.in_proj_bias': 'Own is not known',
+            'extra.bias_k': 'no weight or bias of MultiheadAttention',
+            'extra.bias_v': 'no weight or bias of MultiheadAttention',
+        }
+
     def test_an_attention_that_never_calls_its_projection(self) -> None:
-        attention = nn.MultiheadAttention(4, 2, batch_first=True)
-        network = nn.Sequential(nn.Linear(4, 4))
-        network.add_module('attention', attention)
+        """One of a class of its own that takes the weight of its projection."""
+
+        class Own(nn.MultiheadAttention):
+            def forward(self, query: Tensor) -> Tensor:
+                return super().forward(query, query, query)[0]
+
+        attention = Own(4, 2, batch_first=True)
+        network = nn.Sequential(nn.Linear(4, 4), attention)
         kfac = kfac_of(network)
-        values = network[0](torch.randn(2, 3, 4))
         with kfac.around_backward(0, 1, 2):
-            attention(values, values, values)[0].square().sum().backward()
+            network(torch.randn(2, 3, 4)).square().sum().backward()
         kfac.step(0, {})
-        assert kfac.layers[0].solved
-        assert 'attention.out_proj.weight' in kfac.left
+        assert [layer.solved for layer in kfac.layers] == [True, False]
+        assert kfac.left['1.out_proj.weight'] == UNCALLED
 
 
 class TestMixedPrecision:

@@ -15,6 +15,7 @@ from kfac_nets import (
     mixed_batch,
     train_mixed,
 )
+from kinds_net import KindsNet
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from ranks import run_ranks
@@ -35,10 +36,17 @@ def _wrapper(model: nn.Module, kfac: dict[str, Any]) -> AGVMOptimWrapper:
     return AGVMOptimWrapper(optimizer, agvm=None, kfac=kfac)
 
 
-def _run(rank: int, ranks: int, kfac: dict[str, Any], stop: int, saved: Any = None) -> Any:
+def _run(
+    rank: int,
+    ranks: int,
+    kfac: dict[str, Any],
+    stop: int,
+    saved: Any = None,
+    build: type[nn.Module] = MixedNet,
+) -> Any:
     """Updates up to ``stop``, from the start or from what another run has saved."""
     torch.manual_seed(0)
-    network = MixedNet().train()
+    network = build().train()
     model = MMDistributedDataParallel(network) if ranks > 1 else network
     wrapper = _wrapper(network, kfac)
     begin = 0
@@ -64,14 +72,17 @@ def _run(rank: int, ranks: int, kfac: dict[str, Any], stop: int, saved: Any = No
     )
 
 
+@pytest.mark.parametrize(('build', 'threshold'), [(MixedNet, 0.8), (KindsNet, 0.3)])
 @pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
 @pytest.mark.parametrize('stop', [4, 5, 6])
-def test_resume_is_bitwise(solver: str, stop: int) -> None:
-    kfac = dict(HARD, solver=solver)
-    whole, _, gaps = _run(0, 1, kfac, 9)
+def test_resume_is_bitwise(
+    solver: str, stop: int, build: type[nn.Module], threshold: float
+) -> None:
+    kfac = dict(HARD, solver=solver, stale_threshold=threshold)
+    whole, _, gaps = _run(0, 1, kfac, 9, build=build)
     assert len(set(gaps)) > 1, 'the clocks of all layers agree: the schedule is not tested'
-    _, saved, _ = _run(0, 1, kfac, stop)
-    resumed, _, _ = _run(0, 1, kfac, 9, saved)
+    _, saved, _ = _run(0, 1, kfac, stop, build=build)
+    resumed, _, _ = _run(0, 1, kfac, 9, saved, build)
     check_equal(whole, resumed)
 
 
@@ -88,10 +99,11 @@ def test_tensors_lie_in_memory_as_a_checkpoint_lays_them(solver: str) -> None:
         assert all(part.is_contiguous() for part in parts)
 
 
-def test_resume_is_bitwise_on_ranks() -> None:
-    whole = run_ranks(_run, 2, 2, HARD, 7)[0][0]
-    _, saved, _ = run_ranks(_run, 2, 2, HARD, 4)[0]
-    check_equal(whole, run_ranks(_run, 2, 2, HARD, 7, saved)[0][0])
+@pytest.mark.parametrize('build', [MixedNet, KindsNet])
+def test_resume_is_bitwise_on_ranks(build: type[nn.Module]) -> None:
+    whole = run_ranks(_run, 2, 2, HARD, 7, None, build)[0][0]
+    _, saved, _ = run_ranks(_run, 2, 2, HARD, 4, None, build)[0]
+    check_equal(whole, run_ranks(_run, 2, 2, HARD, 7, saved, build)[0][0])
 
 
 def test_the_number_of_ranks_may_change() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from ranks import run_ranks
 from runs import build_runner, summary
 
@@ -57,3 +58,36 @@ def test_without_the_hook_factors_are_measured_anew(tmp_path: Path) -> None:
     assert not any('factors' in entry for entry in saved['layers'].values())
     assert resumed['weights'].isfinite().all()
     assert not torch.equal(whole['weights'], resumed['weights'])
+
+
+class _Weights(Hook):
+    """Those after every iteration."""
+
+    def __init__(self) -> None:
+        self.found: list[Any] = []
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        self.found.append([p.detach().clone() for p in runner.model.module.parameters()])
+
+
+def _averaged(rank: int, folder: Path) -> Any:
+    weights = _Weights()
+    plain = build_runner(folder / 'plain', KFAC_RUNNER, epochs=2)
+    plain.train()
+    hooks = [dict(type='EMAHook', momentum=0.25)]
+    ours = build_runner(folder / 'averaged', KFAC_RUNNER, epochs=2, custom_hooks=hooks)
+    ours.register_hook(weights)
+    ours.train()
+    average = next(hook for hook in ours.hooks if type(hook).__name__ == 'EMAHook').ema_model
+    return summary(plain), summary(ours), weights.found, list(average.module.parameters())
+
+
+def test_an_average_of_the_weights(tmp_path: Path) -> None:
+    """It is a copy of the model, with K-FAC's hooks, and changes nothing of the training."""
+    plain, ours, weights, average = run_ranks(_averaged, 2, tmp_path)[0]
+    assert torch.equal(plain['weights'], ours['weights']) and plain['state'] == ours['state']
+    expected = weights[0]
+    for step in weights[1:]:
+        expected = [0.75 * old + 0.25 * new for old, new in zip(expected, step)]
+    for found, one in zip(average, expected, strict=True):
+        torch.testing.assert_close(found.detach(), one, rtol=1e-5, atol=1e-6)

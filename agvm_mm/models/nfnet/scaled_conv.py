@@ -56,18 +56,24 @@ class ScaledWSConv2d(nn.Conv2d):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
+    def scale(self) -> Tensor:
+        """What the centred filters are multiplied by, (outputs, 1, 1, 1)."""
+        variance = torch.var(self.weight, dim=(1, 2, 3), correction=0, keepdim=True)
+        inputs = self.weight[0].numel()
+        return self.gain * (variance * inputs).clamp(min=self.eps).rsqrt()
+
     def standardized_weight(self) -> Tensor:
         """The filters in use, shape of ``weight``."""
-        variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), correction=0, keepdim=True)
-        inputs = self.weight[0].numel()
-        scale = self.gain * (variance * inputs).clamp(min=self.eps).rsqrt()
-        return (self.weight - mean) * scale
+        mean = self.weight.mean(dim=(1, 2, 3), keepdim=True)
+        return (self.weight - mean) * self.scale()
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The input with what 'same' adds to it."""
+        return F.pad(x, self._same_padding(x)) if self.same else x
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve with the standardized weight."""
-        if self.same:
-            x = F.pad(x, self._same_padding(x))
-        out: Tensor = self._conv_forward(x, self.standardized_weight(), self.bias)
+        out: Tensor = self._conv_forward(self.padded(x), self.standardized_weight(), self.bias)
         return out
 
     def _same_padding(self, x: Tensor) -> list[int]:
