@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from . import triangle
-from .modules import Shape
+from .blocks import Shape, block_sizes, blocks
 
 
 def inversion_cost(shapes: Sequence[Shape]) -> int:
-    """Work to invert a layer's factors: g n^3 for dense ones, g n for diagonals."""
-    return sum(shape[0] * shape[1] ** (3 if len(shape) == 3 else 1) for shape in shapes)
+    """Work to invert a layer's factors: g n m^2 for dense ones in blocks of m, g n for diagonals."""
+    return sum(s[0] * s[1] * (s[2] ** 2 if len(s) == 3 else 1) for s in shapes)
 
 
 def assign(costs: Sequence[int], ranks: int) -> list[int]:
@@ -31,7 +31,7 @@ def assign(costs: Sequence[int], ranks: int) -> list[int]:
 
 
 def packed_size(shapes: Sequence[Shape]) -> int:
-    """Numbers in packed factors: g n (n + 1) / 2 for (g, n, n), g n for a diagonal (g, n)."""
+    """Numbers in packed factors: g k (k + 1) / 2 for a block of k rows, g n for a diagonal."""
     return sum(map(_packed_size, shapes))
 
 
@@ -41,7 +41,7 @@ def full_size(shapes: Sequence[Shape]) -> int:
 
 
 def pack(factors: Sequence[Tensor]) -> Tensor:
-    """All factors of a layer in one vector, of a dense one the lower triangle."""
+    """All factors of a layer in one vector, of a dense one the lower triangle of every block."""
     return torch.cat([_pack_one(factor) for factor in factors])
 
 
@@ -58,15 +58,23 @@ def split_packed(vector: Tensor, shapes: Sequence[Shape]) -> Sequence[Tensor]:
 
 
 def _packed_size(shape: Shape) -> int:
-    groups, size = shape[0], shape[1]
-    return groups * (size * (size + 1) // 2 if len(shape) == 3 else size)
+    if len(shape) == 2:
+        return shape[0] * shape[1]
+    return shape[0] * sum(size * (size + 1) // 2 for size in block_sizes(shape))
 
 
 def _pack_one(factor: Tensor) -> Tensor:
-    return factor.reshape(-1) if factor.ndim == 2 else triangle.pack(factor)
+    if factor.ndim == 2:
+        return factor.reshape(-1)
+    return torch.cat([triangle.pack(block) for block in blocks(factor)])
 
 
 def _unpack_one(vector: Tensor, shape: Shape) -> Tensor:
     if len(shape) == 2:
         return vector.reshape(shape).clone()
-    return triangle.unpack(vector, shape[0], shape[1])
+    factor = vector.new_zeros(shape)
+    squares = blocks(factor)
+    sizes = [_packed_size(tuple(square.shape)) for square in squares]
+    for square, part in zip(squares, vector.split(sizes)):
+        triangle.unpack(part, square)
+    return factor

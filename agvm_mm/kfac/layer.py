@@ -218,8 +218,9 @@ class KFACLayer:
         if found != wanted:
             raise ValueError(
                 f'the checkpoint holds factors of {found} numbers for the layer {self.name!r} and '
-                f'this run has {wanted} ({WHERE}.max_size={self._settings.max_size}); resume with '
-                f'the model and the {WHERE}.max_size of the run that wrote the checkpoint.'
+                f'this run has {wanted} ({WHERE}.max_size={self._settings.max_size}, '
+                f'{WHERE}.max_block={self._settings.max_block}); resume with '
+                'the model, max_size and max_block of the run that wrote the checkpoint.'
             )
         self.clock.load_state_dict(state)
         self.measured = True

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..distributed import Communicator, Pending
+from .blocks import blocks
 from .distribution import pack, split_packed, unpack
 from .layer import KFACLayer
 from .triangle import mirror
@@ -135,4 +136,7 @@ class Measurement:
 
 
 def _whole(sums: list[Tensor]) -> list[Tensor]:
-    return [mirror(total) if total.ndim == 3 else total for total in sums]
+    for total in sums:
+        for block in blocks(total) if total.ndim == 3 else ():
+            mirror(block)
+    return sums

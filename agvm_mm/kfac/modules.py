@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from . import factors
+from .blocks import Shape, block_rows
 from .normalize import Statistics, channel_axis, normalized, statistics
 from .sampling import draw_grid
-
-Shape = tuple[int, ...]
 
 
 class ModuleHelper(ABC):
@@ -25,7 +24,7 @@ class ModuleHelper(ABC):
         max_size: rows above which a factor keeps its diagonal alone.
 
     Attributes:
-        shapes: of the factors; (g, n, n) for a dense one, (g, n) for a diagonal one.
+        shapes: of the factors; (g, n, m) for a dense one in blocks of m, (g, n) for a diagonal one.
         parameters: weight first.
     """
 
@@ -91,14 +90,31 @@ class ModuleHelper(ABC):
     def rescale(self) -> None:  # noqa: B027
         """Shrink a weight that has a row for every output."""
 
+    def cut(self, max_block: int | None) -> None:  # noqa: B027
+        """Cut factors of more rows into blocks."""
+
     def _shape(self, groups: int, size: int) -> Shape:
         return (groups, size, size) if size <= self._max_size else (groups, size)
 
 
 class KroneckerHelper(ModuleHelper):
-    """A layer whose Fisher block is G (x) A: inputs x times output gradients g."""
+    """A layer whose Fisher block is G (x) A: inputs x times output gradients g.
+
+    Attributes:
+        unit: rows of A that one input channel has.
+    """
 
     groups = 1
+    unit = 1
+
+    def cut(self, max_block: int | None) -> None:
+        """Between the channels of inputs and of outputs."""
+        if max_block is not None:
+            units = self.unit, 1
+            self.shapes = [
+                (*shape[:2], block_rows(shape[1], max_block, unit)) if len(shape) == 3 else shape
+                for shape, unit in zip(self.shapes, units)
+            ]
 
     def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
         """A summed over the positions of an image, G averaged."""
@@ -155,9 +171,9 @@ class ConvHelper(KroneckerHelper):
     def __init__(self, name: str, module: nn.Conv2d, max_size: int) -> None:
         super().__init__(name, module, max_size)
         self.groups = module.groups
-        kernel = module.kernel_size[0] * module.kernel_size[1]
+        self.unit = module.kernel_size[0] * module.kernel_size[1]
         inputs, outputs = module.in_channels, module.out_channels
-        self._set_shapes(inputs // self.groups * kernel, outputs // self.groups)
+        self._set_shapes(inputs // self.groups * self.unit, outputs // self.groups)
 
     def context(self, inputs: Tensor) -> Tensor:
         """One image without a batch dimension is a batch of one."""

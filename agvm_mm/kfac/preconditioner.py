@@ -62,6 +62,8 @@ class KFAC:
         self.communicator = communicator
         self.skipped = 0
         self._left = found.left
+        for helper in found.helpers:
+            helper.cut(settings.max_block)
         owners = assign([inversion_cost(helper.shapes) for helper in found.helpers], self.ranks)
         self.layers = [
             KFACLayer(helper, owner, owner == communicator.rank, settings)

@@ -31,6 +31,8 @@ class KFACSettings:
         solver: 'cholesky', with the damping divided between the factors, or 'eigen', exact.
         precision: 'float32' or 'float64', least of the inversion alone.
         max_size: a factor of more rows is approximated by its diagonal.
+        max_block: a factor of more rows is cut between channels into blocks of at most as many,
+            see :mod:`agvm_mm.kfac.blocks`; None for whole factors.
         max_positions: about the most positions of an image at which a convolution's inputs are
             measured, a drawn grid of them; None for all.
         norms: precondition norm layers too.
@@ -51,6 +53,7 @@ class KFACSettings:
     solver: str = 'cholesky'
     precision: str = 'float32'
     max_size: int = 5000
+    max_block: int | None = None
     max_positions: int | None = None
     norms: bool = True
     grouped: bool = True
@@ -78,8 +81,10 @@ class KFACSettings:
             f'a multiple of statistics_interval ({self.statistics_interval})',
         )
         self._require(is_count(self.max_size, 1), 'max_size', 'a whole number, at least 1')
-        few = self.max_positions is None or is_count(self.max_positions, 1)
-        self._require(few, 'max_positions', 'None or a whole number, at least 1')
+        for key in ('max_block', 'max_positions'):
+            none = getattr(self, key) is None
+            whole = none or is_count(getattr(self, key), 1)
+            self._require(whole, key, 'None or a whole number, at least 1')
         self._require(is_one_of(self.solver, SOLVERS), 'solver', any_of(SOLVERS))
         precise = is_one_of(self.precision, PRECISIONS)
         self._require(precise, 'precision', any_of(list(PRECISIONS)))
