@@ -166,7 +166,7 @@ class KFACLayer:
         """A gradient matrix preconditioned, on the owner; itself where that is not finite."""
         assert self.solution is not None
         result = precondition(matrix, self.solution, self._damping)
-        return torch.where(result.sum().isfinite(), result, matrix)
+        return torch.where(result.sum().isfinite(), result, matrix, out=result)
 
     def apply(self, gradients: Sequence[Tensor]) -> Tensor | None:
         """What a step would make of other gradients of :attr:`parameters`, on the owner.

@@ -123,7 +123,8 @@ class KroneckerHelper(ModuleHelper):
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """As (groups, outputs, inputs [+ 1])."""
         rows = self.parameters[0].shape[0] // self.groups
-        return torch.cat([part.reshape(self.groups, rows, -1) for part in parts], 2)
+        matrices = [part.reshape(self.groups, rows, -1) for part in parts]
+        return matrices[0] if len(matrices) == 1 else torch.cat(matrices, 2)
 
     @torch.no_grad()
     def rescale(self) -> None:

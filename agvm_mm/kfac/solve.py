@@ -151,7 +151,8 @@ def precondition(matrix: Tensor, solution: Sequence[Tensor], damping: float) -> 
         return solution[0] @ matrix
     if len(solution) == 2:
         a, g = solution
-        return _columns(a, _rows(g, matrix))
+        left = _rows(g, matrix)
+        return _columns(a, left) if a.ndim == 3 else left.mul_(a[:, None, :])
     vectors_a, values_a, vectors_g, values_g = solution
     rotated = _rows(vectors_g, matrix, transposed=True) if vectors_g.numel() else matrix
     rotated = _columns(vectors_a, rotated) if vectors_a.numel() else rotated
@@ -174,9 +175,7 @@ def _rows(factor: Tensor, matrix: Tensor, transposed: bool = False) -> Tensor:
 
 
 def _columns(factor: Tensor, matrix: Tensor, transposed: bool = False) -> Tensor:
-    """A matrix (g, r, n) times blocks (g, n, m), or a diagonal (g, n)."""
-    if factor.ndim == 2:
-        return matrix * factor[:, None, :]
+    """A matrix (g, r, n) times blocks (g, n, m)."""
     parts = []
     for stack in stacks(factor):
         start = sum(part.shape[2] for part in parts)
