@@ -12,8 +12,9 @@ last channels.
 With blocks a weight of r x c is preconditioned by 2 r c (m_G + m_A) operations in place of
 2 r c (r + c), and the sum of a factor's products takes m/n of the work.
 
-Source: blocks of preconditioners are those of Shampoo's distributed form (Anil et al., 2020, section
-on large layers) and of Grosse and Martens, ICML 2016, which ignores correlations of distant inputs.
+Source: K-FAC keeps the blocks of the Fisher matrix that belong to a layer (Martens and Grosse, ICML
+2015); blocks within a large preconditioner are those of distributed Shampoo (Anil et al., "Scalable
+second order optimization for deep learning", 2020). The cut between channels is our choice.
 """
 
 from __future__ import annotations

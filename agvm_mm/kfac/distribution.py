@@ -12,12 +12,40 @@ from .blocks import Shape, block_sizes, blocks
 
 
 def inversion_cost(shapes: Sequence[Shape]) -> int:
-    """Work to invert a layer's factors: g n m^2 for dense ones in blocks of m, g n for diagonals."""
+    """Work to invert a layer's factors: g n m^2 for one in blocks of m, g n for a diagonal."""
     return sum(s[0] * s[1] * (s[2] ** 2 if len(s) == 3 else 1) for s in shapes)
 
 
+def preconditioning_cost(shapes: Sequence[Shape]) -> int:
+    """Multiplications of a gradient r x c with its solution: g r c (m_A + m_G)."""
+    if len(shapes) == 1:
+        return inversion_cost(shapes)
+    a, g = shapes
+    return a[0] * a[1] * g[1] * sum(s[2] if len(s) == 3 else 1 for s in shapes)
+
+
 def assign(costs: Sequence[int], ranks: int) -> list[int]:
-    """Owner of every layer: the most expensive first, each to the rank with the least work so far.
+    """Owner of every layer, on as few ranks as keep the work of the busiest.
+
+    Every owner sends messages of its own, so that more of them than help would only cost latency.
+    """
+    best = _greedy(costs, min(ranks, len(costs)))
+    for fewer in range(1, min(ranks, len(costs))):
+        found = _greedy(costs, fewer)
+        if _busiest(found, costs) <= _busiest(best, costs):
+            return found
+    return best
+
+
+def _busiest(owners: Sequence[int], costs: Sequence[int]) -> int:
+    loads = [0] * (max(owners) + 1)
+    for owner, cost in zip(owners, costs):
+        loads[owner] += cost
+    return max(loads)
+
+
+def _greedy(costs: Sequence[int], ranks: int) -> list[int]:
+    """The most expensive layer first, each to the rank with the least work so far.
 
     No rank gets more than 4/3 - 1/(3 ranks) of what the best division gives the busiest (Graham,
     1969). Ties go to the lower rank, so that all ranks find the same division.
