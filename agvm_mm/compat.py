@@ -116,6 +116,30 @@ def is_local_checkpoint(name: str) -> bool:
     return loader is load_from_local
 
 
+def overlaps(group: Any) -> bool:
+    """Whether collectives of a process group may run beside those of other groups in any order.
+
+    Only gloo's may: groups of NCCL may wait for each other where ranks start their collectives in
+    another order. A group that was made without a backend has one for every kind of device.
+    """
+    import torch.distributed as dist
+
+    config = getattr(dist.distributed_c10d, 'get_backend_config', dist.get_backend)(group)
+    return {part.split(':')[-1] for part in str(config).split(',')} == {'gloo'}
+
+
+def group_timeout(group: Any) -> Any:
+    """How long collectives of a process group wait, the longest of its backends.
+
+    None, which stands for the library's default, where this torch does not tell.
+    """
+    found = []
+    for device in getattr(group, '_device_types', ()):
+        options = getattr(group._get_backend(device), 'options', None)
+        found += [options._timeout] if hasattr(options, '_timeout') else []
+    return max(found, default=None)
+
+
 def missing_ops_message(default_scope: str | None) -> str | None:
     """What to install for a config of ``default_scope``, in one sentence; None if all is there.
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import mean
@@ -24,7 +25,7 @@ from agvm_runs.work_dir import require_own, write_own
 from .cost.models import add_model, build_batch, build_model
 
 FORMAT = 'agvm_mm K-FAC cost 1'
-KINDS = ('SGD', 'other', 'measuring', 'inverting')
+KINDS = ('other', 'measuring', 'inverting')
 INTERVALS = ((10, 100), (5, 10))
 
 
@@ -34,7 +35,11 @@ def parse_args() -> argparse.Namespace:
     add_model(parser)
     parser.add_argument('--rounds', type=int, default=3, help='of which each times every kind')
     parser.add_argument(
-        '--kfac', type=json.loads, default={}, help='options of K-FAC beside the intervals, as JSON'
+        '--kfac',
+        type=json.loads,
+        nargs='+',
+        default=[{}],
+        help='options of K-FAC beside the intervals, as JSON; several sets are timed side by side',
     )
     parser.add_argument('--out', type=Path, help='JSON file for all numbers')
     return parser.parse_args()
@@ -46,59 +51,72 @@ def main() -> None:
     if args.out is not None:
         require_own(args.out, FORMAT)
     require_at_least(args, {'images': 1, 'size': 32, 'rounds': 1})
-    update = _updates(args)
-    update('inverting')  # the momentum's buffers, the first factors and inverses
-    seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    plain, *arms = _arms(args)
+    for arm in arms:
+        arm('inverting')  # the momentum's buffers, the first factors and inverses
+    sgd: list[float] = []
+    seconds: list[dict[str, list[float]]] = [{kind: [] for kind in KINDS} for _ in arms]
     for _ in range(args.rounds):
+        sgd.append(_cpu_time(lambda: plain('')))
         for kind in KINDS:
-            seconds[kind].append(_cpu_time(lambda kind=kind: update(kind)))  # type: ignore[misc]
-    means = {kind: mean(values) for kind, values in seconds.items()}
+            for arm, times in zip(arms, seconds):
+                times[kind].append(_cpu_time(lambda: arm(kind)))  # noqa: B023  called at once
+    base = mean(sgd)
     print(
         f'{args.model}, {args.images} images of {args.size} x {args.size}, {args.rounds} rounds, '
-        f'SGD {means["SGD"]:.2f} s of CPU time an update, kfac={args.kfac}'
+        f'SGD {base:.2f} s of CPU time an update; CPU time / SGD:'
     )
-    rows = [[kind, f'{means[kind] / means["SGD"]:.2f}'] for kind in KINDS[1:]]
-    rows += [[f'mean at {s} / {i}', f'{_mean(means, s, i):.2f}'] for s, i in INTERVALS]
-    print(markdown_table(['update', 'CPU time / SGD'], rows))
+    ratios = [{kind: mean(values) / base for kind, values in one.items()} for one in seconds]
+    rows = [[kind, *(f'{one[kind]:.2f}' for one in ratios)] for kind in KINDS]
+    rows += [
+        [f'mean at {s} / {i}', *(f'{_mean(one, s, i):.2f}' for one in ratios)] for s, i in INTERVALS
+    ]
+    print(markdown_table(['update', *map(json.dumps, args.kfac)], rows))
     if args.out is not None:
-        content = dict(format=FORMAT, kfac=args.kfac, seconds=seconds)
+        content = dict(format=FORMAT, kfac=args.kfac, sgd=sgd, seconds=seconds)
         write_own(args.out, json.dumps(content, indent=1) + '\n', FORMAT)
 
 
-def _mean(means: dict[str, float], statistics: int, inverses: int) -> float:
+def _mean(ratios: dict[str, float], statistics: int, inverses: int) -> float:
     """Of an update with these intervals, relative to SGD's."""
-    other, measuring, inverting = (means[kind] / means['SGD'] for kind in KINDS[1:])
+    other, measuring, inverting = (ratios[kind] for kind in KINDS)
     inverted, measured = 1 / inverses, 1 / statistics - 1 / inverses
     return inverting * inverted + measuring * measured + other * (1 - 1 / statistics)
 
 
-def _updates(args: argparse.Namespace) -> Callable[[str], None]:
-    """Makes one update of a kind: SGD's own, or K-FAC's before SGD's step."""
+def _arms(args: argparse.Namespace) -> list[Callable[[str], None]]:
+    """Make one update each: SGD's own, then for every set of options K-FAC's of a kind."""
     model: Any = build_model(args.model)
     batch = build_batch((0,), args.images, args.size)
     # So small a rate that the work never changes.
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-9, momentum=0.9, foreach=True)
     rates = {id(parameter): 1e-9 for parameter in model.parameters()}
-    settings = KFACSettings(**{**args.kfac, 'statistics_interval': 2, 'inverse_interval': 4})
-    kfac = KFAC(model, settings, SingleProcess())
-    place = {'inverting': 0, 'measuring': 2, 'other': 1, 'SGD': 1}  # among four updates
+    place = {'inverting': 0, 'measuring': 2, 'other': 1}  # among four updates
     numbers = count()
 
-    def update(kind: str) -> None:
-        with_kfac = kind != 'SGD'
-        number = next(n for n in numbers if n % 4 == place[kind])
-        kfac.before_update(number)
+    def update(kfac: KFAC | None, kind: str) -> None:
+        number = next(n for n in numbers if n % 4 == place.get(kind, 1))
+        if kfac is not None:
+            kfac.before_update(number)
         optimizer.zero_grad()
         torch.manual_seed(0)  # the same proposals are drawn
         data = model.data_preprocessor({key: list(value) for key, value in batch.items()}, True)
         loss = model.parse_losses(model(**data, mode='loss'))[0]
-        with kfac.around_backward(0, 1, args.images) if with_kfac else nullcontext():
+        with kfac.around_backward(0, 1, args.images) if kfac is not None else nullcontext():
             loss.backward()
-        if with_kfac:
+        if kfac is not None:
             assert kfac.step(number, rates) == (kind != 'other')
+            for layer in kfac.layers:
+                layer.due = False  # its hooks stay on the model
         optimizer.step()
 
-    return update
+    arms: list[KFAC | None] = [None]
+    for options in args.kfac:
+        settings = KFACSettings(**{**options, 'statistics_interval': 2, 'inverse_interval': 4})
+        arms.append(KFAC(model, settings, SingleProcess()))
+        for layer in arms[-1].layers:  # type: ignore[union-attr]
+            layer.due = False
+    return [partial(update, kfac) for kfac in arms]
 
 
 def _cpu_time(call: Callable[[], Any]) -> float:

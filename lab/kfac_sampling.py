@@ -1,4 +1,4 @@
-"""Measure what K-FAC loses when a convolution's inputs are measured at some positions alone."""
+"""Measure what K-FAC loses with some positions of the inputs alone, and with factors in blocks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_model(parser, default='faster-rcnn_r18')
     parser.add_argument(
-        '--limits', type=int, nargs='+', default=[1600, 400, 100], help='values of max_positions'
+        '--limits', type=int, nargs='*', default=[1600, 400, 100], help='values of max_positions'
+    )
+    parser.add_argument(
+        '--blocks', type=int, nargs='*', default=[1024, 512, 256], help='values of max_block'
+    )
+    parser.add_argument(
+        '--updates', type=int, default=0, help='of SGD on the batch before anything is measured'
     )
     parser.add_argument('--draws', type=int, default=2, help='of every limit')
     return parser.parse_args()
@@ -32,16 +38,26 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    require_at_least(args, {'images': 1, 'size': 32, 'limits': 1, 'draws': 1})
+    require_at_least(args, {'images': 1, 'size': 32, 'limits': 1, 'blocks': 1, 'draws': 1})
     model = build_model(args.model)
     batch = build_batch((0,), args.images, args.size)
-    whole = _measured(model, batch, None, 0)
+    _train(model, batch, args.updates)
+    whole = _measured(model, batch, 0)
     rows = []
     for limit in args.limits:
-        draws = [_errors(_measured(model, batch, limit, i), whole) for i in range(args.draws)]
-        rows.append([str(limit), *(f'{mean(one):.3f}' for one in zip(*draws))])
-    print(f'{args.model}, {args.images} images of {args.size} x {args.size}, {args.draws} draws')
-    head = ['max_positions', 'error of A, mean over layers', 'largest']
+        draws = [
+            _errors(_measured(model, batch, i, max_positions=limit), whole)
+            for i in range(args.draws)
+        ]
+        rows.append([f'max_positions={limit}', *(f'{mean(one):.3f}' for one in zip(*draws))])
+    for block in args.blocks:
+        _, _, *errors = _errors(_measured(model, batch, 0, max_block=block), whole)
+        rows.append([f'max_block={block}', '', '', *(f'{error:.3f}' for error in errors)])
+    print(
+        f'{args.model}, {args.images} images of {args.size} x {args.size} after {args.updates} '
+        f'updates, {args.draws} draws'
+    )
+    head = ['kfac', 'error of A, mean over layers', 'largest']
     head += ['error of the preconditioned gradient', 'cosine']
     print(markdown_table(head, rows))
 
@@ -49,15 +65,28 @@ def main() -> None:
 Measured = dict[str, tuple[Tensor, Tensor]]
 
 
-def _measured(model: Any, batch: dict[str, Any], limit: int | None, update: int) -> Measured:
+def _train(model: Any, batch: dict[str, Any], updates: int) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    for _ in range(updates):
+        optimizer.zero_grad()
+        _loss(model, batch).backward()
+        optimizer.step()
+
+
+def _loss(model: Any, batch: dict[str, Any]) -> Tensor:
+    torch.manual_seed(0)  # the same proposals are drawn
+    data = model.data_preprocessor({key: list(value) for key, value in batch.items()}, True)
+    loss: Tensor = model.parse_losses(model(**data, mode='loss'))[0]
+    return loss
+
+
+def _measured(model: Any, batch: dict[str, Any], update: int, **options: int) -> Measured:
     """A and the preconditioned gradient of every layer that has both."""
-    settings = KFACSettings(statistics_interval=1, inverse_interval=1, max_positions=limit)
+    settings = KFACSettings(statistics_interval=1, inverse_interval=1, **options)  # type: ignore[arg-type]
     kfac = KFAC(model, settings, SingleProcess())
     kfac.before_update(update)
     model.zero_grad()
-    torch.manual_seed(0)  # the same proposals are drawn
-    data = model.data_preprocessor({key: list(value) for key, value in batch.items()}, True)
-    loss = model.parse_losses(model(**data, mode='loss'))[0]
+    loss = _loss(model, batch)
     with kfac.around_backward(0, 1, len(batch['inputs'])):
         loss.backward()
     kfac.step(update, {})
@@ -71,7 +100,11 @@ def _measured(model: Any, batch: dict[str, Any], limit: int | None, update: int)
 
 
 def _errors(found: Measured, whole: Measured) -> tuple[float, ...]:
-    factors = [float(_distance(found[name][0], whole[name][0])) for name in whole]
+    factors = [
+        float(_distance(found[name][0], whole[name][0]))
+        for name in whole
+        if found[name][0].shape == whole[name][0].shape
+    ]
     new, old = (
         torch.cat([m.flatten() for _, m in one.values()]).double() for one in (found, whole)
     )

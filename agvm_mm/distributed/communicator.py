@@ -7,6 +7,8 @@ from typing import Protocol
 import torch.distributed as dist
 from torch import Tensor
 
+from .. import compat
+
 
 class Pending(Protocol):
     """A collective under way."""
@@ -106,12 +108,19 @@ class ProcessGroupCommunicator:
         self._group = group
         self.size = dist.get_world_size(group)
         self.rank = dist.get_rank(group)
-        # NCCL's groups may wait for each other where ranks start collectives in another order.
-        self.concurrent = 'nccl' not in dist.get_backend(group)
+        self.concurrent = compat.overlaps(group)
         ranks = dist.get_process_group_ranks(group)
         self._ranks = ranks
         # A half of one rank is its own sum and needs no group.
-        self._half = dist.new_group(ranks[: self.size // 2]) if halves and self.size > 3 else None
+        self._half = self._new_group(ranks[: self.size // 2]) if halves and self.size > 3 else None
+
+    def beside(self) -> ProcessGroupCommunicator:
+        """The same ranks, with a group of their own where collectives of groups may overlap.
+
+        Where they may not, a second group would only take memory. Called on all ranks.
+        """
+        group = self._new_group(self._ranks) if self.concurrent else self._group
+        return ProcessGroupCommunicator(group)
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """Sum over the group, in place."""
@@ -144,3 +153,7 @@ class ProcessGroupCommunicator:
     def in_first_half(self) -> bool:
         """Whether this rank is in the smaller or equal first half."""
         return self.rank < self.size // 2
+
+    def _new_group(self, ranks: list[int]) -> dist.ProcessGroup:
+        """A group that waits as long as the data-parallel one, as ``dist_cfg.timeout`` says."""
+        return dist.new_group(ranks, timeout=compat.group_timeout(self._group))

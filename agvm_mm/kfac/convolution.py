@@ -35,8 +35,9 @@ class ConvHelper(KroneckerHelper):
     def __init__(self, name: str, module: Any, max_size: int) -> None:
         super().__init__(name, module, max_size)
         self.groups = module.groups
+        self.unit = prod(module.kernel_size)
         self._set_shapes(
-            module.in_channels // self.groups * prod(module.kernel_size),
+            module.in_channels // self.groups * self.unit,
             module.out_channels // self.groups,
         )
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, unfold
 
 from . import triangle
+from .blocks import blocks
 from .sampling import EVERY, Grid
 
 PATCH_BUDGET = 2**26
@@ -42,9 +43,9 @@ def wide(tensor: Tensor) -> Tensor:
 
 
 def add_outer(total: Tensor, columns: Tensor, weight: float = 1.0) -> None:
-    """Add ``weight columns columns^T`` to a (g, n, n), or its diagonal to a (g, n) total.
+    """Add ``weight columns columns^T`` to (g, n, m), or its diagonal to (g, n).
 
-    Of a dense total the lower triangle alone, see :mod:`agvm_mm.kfac.triangle`.
+    Of a dense total the lower triangle of every block, see :mod:`agvm_mm.kfac.triangle`.
 
     Args:
         total: changed in place.
@@ -52,7 +53,11 @@ def add_outer(total: Tensor, columns: Tensor, weight: float = 1.0) -> None:
         weight: of the product.
     """
     if total.ndim == 3:
-        triangle.add_product(total, columns, weight)
+        start = 0
+        for block in blocks(total):
+            end = start + block.shape[1]
+            triangle.add_product(block, columns[:, start:end], weight)
+            start = end
     else:
         total.add_(torch.linalg.vecdot(columns, columns), alpha=weight)
 

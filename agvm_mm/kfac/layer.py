@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..distributed import Communicator
+from .blocks import Shape
 from .clock import Clock
 from .convolution import ConvHelper
 from .distribution import full_size, pack, packed_size, unpack
@@ -40,7 +41,8 @@ class KFACLayer:
         fresh: whether the solution is that of the present factors.
         tried: whether the present factors were inverted, with or without success.
         factors: the moving averages on the owner; None elsewhere and before the first measurement.
-        solution: what :func:`solve` makes of them; None elsewhere and before the first.
+        solution: what :func:`solve` makes of them, on the owner, and on all ranks if the settings
+            send solutions; None elsewhere and before the first.
     """
 
     def __init__(
@@ -162,11 +164,41 @@ class KFACLayer:
             self.solved = self.fresh = True
         self._found = None
 
+    @property
+    def holds_solution(self) -> bool:
+        """Whether this rank can precondition the layer's gradient."""
+        return self.solution is not None
+
+    @property
+    def pack_size(self) -> int:
+        """Numbers that :meth:`pack_solution` returns."""
+        shapes, symmetric = self._solution_shapes
+        return packed_size(shapes) if symmetric else full_size(shapes)
+
+    def pack_solution(self) -> Tensor:
+        """The solution as a vector, of a symmetric inverse one triangle; zeros elsewhere."""
+        _, symmetric = self._solution_shapes
+        if not self.owned:
+            return self._zeros((self.pack_size,))
+        assert self.solution is not None
+        if symmetric:
+            return pack(self.solution)
+        return torch.cat([part.reshape(-1) for part in self.solution])
+
+    def take_solution(self, vector: Tensor) -> None:
+        """Inverse of :meth:`pack_solution`."""
+        shapes, symmetric = self._solution_shapes
+        if symmetric:
+            self.solution = unpack(vector, shapes)
+        else:
+            parts = vector.split([full_size([shape]) for shape in shapes])
+            self.solution = [part.reshape(shape).clone() for part, shape in zip(parts, shapes)]
+
     def precondition(self, matrix: Tensor) -> Tensor:
-        """A gradient matrix preconditioned, on the owner; itself where that is not finite."""
+        """A gradient matrix preconditioned, with a solution; itself where that is not finite."""
         assert self.solution is not None
         result = precondition(matrix, self.solution, self._damping)
-        return torch.where(result.sum().isfinite(), result, matrix)
+        return torch.where(result.sum().isfinite(), result, matrix, out=result)
 
     def apply(self, gradients: Sequence[Tensor]) -> Tensor | None:
         """What a step would make of other gradients of :attr:`parameters`, on the owner.
@@ -193,11 +225,11 @@ class KFACLayer:
             'factors': self._collect(factors, packed_size(shapes), communicator)
         }
         if self.solved and not self.fresh:
-            parts = solution_shapes(shapes, self._settings.solver)
-            own = [None] * len(parts) if self.solution is None else self.solution
+            parts, _ = self._solution_shapes
+            own = self.solution if self.owned else None
             tensors['solution'] = [
                 self._collect(part, full_size([shape]), communicator).reshape(shape)
-                for part, shape in zip(own, parts)
+                for part, shape in zip(own or [None] * len(parts), parts)
             ]
         return {**state, **tensors} if communicator.rank == 0 else state
 
@@ -219,17 +251,24 @@ class KFACLayer:
         if found != wanted:
             raise ValueError(
                 f'the checkpoint holds factors of {found} numbers for the layer {self.name!r} and '
-                f'this run has {wanted} ({WHERE}.max_size={self._settings.max_size}); resume with '
-                f'the model and the {WHERE}.max_size of the run that wrote the checkpoint.'
+                f'this run has {wanted} ({WHERE}.max_size={self._settings.max_size}, '
+                f'{WHERE}.max_block={self._settings.max_block}); resume with '
+                'the model, max_size and max_block of the run that wrote the checkpoint.'
             )
         self.clock.load_state_dict(state)
         self.measured = True
         if self.owned:
             self.factors = unpack(self._own(state['factors']), self.helper.shapes)
         if 'solution' in state and same_solver:
-            if self.owned:
+            if self.owned or not self._settings.sends_gradients:
                 self.solution = [self._own(part) for part in state['solution']]
             self.solved = True
+
+    @property
+    def _solution_shapes(self) -> tuple[list[Shape], bool]:
+        """Of its parts, and whether they are symmetric."""
+        shapes, solver = self.helper.shapes, self._settings.solver
+        return solution_shapes(shapes, solver), solver == 'cholesky' or len(shapes) == 1
 
     def _collect(self, own: Tensor | None, size: int, communicator: Communicator) -> Tensor:
         vector = self._zeros((size,)) if own is None else own.reshape(-1).clone()

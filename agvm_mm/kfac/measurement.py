@@ -1,8 +1,8 @@
 """Sums of the factors from all ranks to the rank that owns the layer, and into its averages.
 
-One asynchronous reduction for every layer, so that no padding goes over the wire: together they are
+Every message holds layers of one owner, so that no padding goes over the wire: together they are
 the reduce-scatter of the published scheme. They start during the backward pass, as soon as the sums
-of a layer are complete, and always in the same order, whatever the order of autograd on a rank.
+of a message are complete, and always in the same order, whatever the order of autograd on a rank.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 
 from ..distributed import Communicator, Pending
-from .distribution import pack, split_packed, unpack
+from .blocks import blocks
+from .distribution import pack, packed_size, split_packed, unpack
 from .layer import KFACLayer
 from .triangle import mirror
 
+MESSAGE = 25 * 2**20
+"""Bytes from which a message is sent: as DDP's buckets, long enough that latency does not count."""
 HALF_RANGE = 2.0**15
 """The sum over ranks of the largest entry becomes at most this; float16 ends at 65,504."""
 
@@ -35,16 +38,18 @@ class Measurement:
         self._communicator = communicator
         self._half = half and communicator.size > 1
         self._ready: dict[KFACLayer, Tensor] = {}
-        self._order: list[KFACLayer] = []
-        self._flying: list[tuple[KFACLayer, Tensor, Pending]] = []
+        self._messages: list[list[KFACLayer]] = []
+        self._flying: list[tuple[list[KFACLayer], Tensor, Pending]] = []
 
     def begin(self) -> None:
-        """Before the last backward pass of an update: the layers that will be sent, last first."""
-        self._order = [layer for layer in reversed(self._layers) if layer.due]
+        """Before the last backward pass of an update: the messages, in the order of sending."""
+        due = [layer for layer in reversed(self._layers) if layer.due]
+        item = 2 if self._half else None
+        self._messages = bundle(due, item)
         self._ready, self._flying = {}, []
 
     def send(self, layer: KFACLayer) -> None:
-        """The sums of a layer are complete; they leave when all before them have left."""
+        """The sums of a layer are complete; they leave with all of its message, in order."""
         self._ready[layer] = pack(layer.take_sums())
         if not self._half:
             self._launch()
@@ -89,35 +94,37 @@ class Measurement:
 
     def _receive(self) -> dict[KFACLayer, list[Tensor]]:
         """Send the rest, wait for all, and return the sums of this rank's own layers."""
+        layers = [layer for message in self._messages for layer in message]
         if self._communicator.size == 1:
-            return {layer: _whole(layer.take_sums()) for layer in self._order}
-        for layer in self._order:
+            return {layer: _whole(layer.take_sums()) for layer in layers}
+        for layer in layers:
             if layer not in self._ready:
                 self._ready[layer] = pack(layer.take_sums())
-        scales = self._scale() if self._half else {}
+        scales = self._scale(layers) if self._half else {}
         self._launch()
         sums = {}
-        for layer, message, work in self._flying:
+        for message, vector, work in self._flying:
             work.wait()
-            if layer.owned:
-                message = message.to(layer.helper.dtype)
-                if layer in scales:
-                    message /= scales[layer]
-                sums[layer] = unpack(message, layer.helper.shapes)
+            if not message[0].owned:
+                continue
+            sizes = [packed_size(layer.helper.shapes) for layer in message]
+            for layer, part in zip(message, vector.split(sizes)):
+                part = part.to(layer.helper.dtype)
+                sums[layer] = unpack(part / scales[layer] if scales else part, layer.helper.shapes)
         self._flying = []
         return sums
 
     def _launch(self) -> None:
-        while self._order and self._order[0] in self._ready:
-            layer = self._order.pop(0)
-            message = self._ready.pop(layer)
-            work = self._communicator.start_reduce(message, layer.owner)
-            self._flying.append((layer, message, work))
+        while self._messages and all(layer in self._ready for layer in self._messages[0]):
+            message = self._messages.pop(0)
+            vector = torch.cat([self._ready.pop(layer) for layer in message])
+            work = self._communicator.start_reduce(vector, message[0].owner)
+            self._flying.append((message, vector, work))
 
-    def _scale(self) -> dict[KFACLayer, Tensor]:
+    def _scale(self, layers: Sequence[KFACLayer]) -> dict[KFACLayer, Tensor]:
         """Turn all messages to float16; by layer, what each number was multiplied with."""
-        split = {x: split_packed(self._ready[x], x.helper.shapes) for x in self._order}
-        parts = [part for layer in self._order for part in split[layer]]
+        split = {x: split_packed(self._ready[x], x.helper.shapes) for x in layers}
+        parts = [part for layer in layers for part in split[layer]]
         if not parts:
             return {}
         largest = torch.stack([part.abs().max().double() for part in parts])
@@ -126,7 +133,7 @@ class Measurement:
         usable = largest.isfinite() & (largest > 0)
         scales = iter(torch.where(usable, HALF_RANGE / self._communicator.size / largest, 1.0))
         by_layer = {}
-        for layer in self._order:
+        for layer in layers:
             by_layer[layer] = torch.cat(
                 [next(scales).to(part.dtype).expand_as(part) for part in split[layer]]
             )
@@ -134,5 +141,29 @@ class Measurement:
         return by_layer
 
 
+def bundle(layers: Sequence[KFACLayer], item: int | None = None) -> list[list[KFACLayer]]:
+    """Messages of layers with one owner, in the order in which they are complete.
+
+    Args:
+        layers: in the order in which their sums are.
+        item: bytes of a number; None for those of the layers.
+    """
+    found: list[list[KFACLayer]] = []
+    open_: dict[int, list[KFACLayer]] = {}
+    sizes: dict[int, int] = {}
+    for layer in layers:
+        owner, size = layer.owner, packed_size(layer.helper.shapes)
+        open_.setdefault(owner, []).append(layer)
+        sizes[owner] = sizes.get(owner, 0) + size * (item or layer.helper.dtype.itemsize)
+        if sizes[owner] >= MESSAGE:
+            found.append(open_.pop(owner))
+            del sizes[owner]
+    order = {layer: i for i, layer in enumerate(layers)}
+    return found + sorted(open_.values(), key=lambda message: order[message[-1]])
+
+
 def _whole(sums: list[Tensor]) -> list[Tensor]:
-    return [mirror(total) if total.ndim == 3 else total for total in sums]
+    for total in sums:
+        for block in blocks(total) if total.ndim == 3 else ():
+            mirror(block)
+    return sums

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from . import factors
+from .blocks import Shape, block_rows
 from .normalize import Statistics, channel_axis, normalized, statistics
-
-Shape = tuple[int, ...]
 
 
 class ModuleHelper(ABC):
@@ -25,7 +24,7 @@ class ModuleHelper(ABC):
         keys: of weight and bias in the module.
 
     Attributes:
-        shapes: of the factors; (g, n, n) for a dense one, (g, n) for a diagonal one.
+        shapes: of the factors; (g, n, m) for a dense one in blocks of m, (g, n) for a diagonal one.
         keys: without that of a bias that the module lacks.
         parameters: weight first.
         rows: of each parameter that belong to this layer.
@@ -111,6 +110,9 @@ class ModuleHelper(ABC):
     def rescale(self) -> None:  # noqa: B027
         """Shrink a weight that has a row for every output."""
 
+    def cut(self, max_block: int | None) -> None:  # noqa: B027
+        """Cut factors of more rows into blocks."""
+
     def _shape(self, groups: int, size: int) -> Shape:
         return (groups, size, size) if size <= self._max_size else (groups, size)
 
@@ -121,10 +123,21 @@ class KroneckerHelper(ModuleHelper):
     Attributes:
         groups: pairs of factors, one for every group of outputs.
         outputs: of all groups.
+        unit: rows of A that one input channel has.
     """
 
     groups = 1
     outputs: int
+    unit = 1
+
+    def cut(self, max_block: int | None) -> None:
+        """Between the channels of inputs and of outputs."""
+        if max_block is not None:
+            units = self.unit, 1
+            self.shapes = [
+                (*shape[:2], block_rows(shape[1], max_block, unit)) if len(shape) == 3 else shape
+                for shape, unit in zip(self.shapes, units)
+            ]
 
     def divide(self, sums: list[Tensor], images: float, positions: float) -> list[Tensor]:
         """A summed over the positions of an image, G averaged."""
@@ -134,7 +147,8 @@ class KroneckerHelper(ModuleHelper):
         """As (groups, outputs, inputs [+ 1])."""
         own = [part[rows] for part, rows in zip(parts, self.rows)]
         height = self.outputs // self.groups
-        return torch.cat([part.reshape(self.groups, height, -1) for part in own], 2)
+        matrices = [part.reshape(self.groups, height, -1) for part in own]
+        return matrices[0] if len(matrices) == 1 else torch.cat(matrices, 2)
 
     @torch.no_grad()
     def rescale(self) -> None:

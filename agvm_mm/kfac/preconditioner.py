@@ -20,18 +20,26 @@ from torch import Tensor, nn
 
 from ..compat import whole_float32
 from ..distributed import Communicator
+from .blocks import Shape
 from .capture import Capture
-from .distribution import assign, inversion_cost
+from .distribution import assign, inversion_cost, preconditioning_cost
 from .find import find_layers
 from .inversion import invert
 from .layer import KFACLayer
 from .measurement import Measurement
+from .sending import from_owners, send_solutions
 from .settings import KFACSettings
 from .solve import kl_multiplier
 
 STATE_VERSION = 3
 UNCALLED = 'used without a call of their module, as by F.linear or F.conv2d'
 Matrices = dict[KFACLayer, Tensor]
+
+
+def _work(shapes: Sequence[Shape], settings: KFACSettings) -> int:
+    """What owning a layer costs from one inversion to the next."""
+    updates = settings.inverse_interval if settings.sends_gradients else 0
+    return inversion_cost(shapes) + updates * preconditioning_cost(shapes)
 
 
 class KFAC:
@@ -63,7 +71,9 @@ class KFAC:
         self.communicator = communicator
         self.skipped = 0
         self._left = found.left
-        owners = assign([inversion_cost(helper.shapes) for helper in found.helpers], self.ranks)
+        for helper in found.helpers:
+            helper.cut(settings.max_block)
+        owners = assign([_work(helper.shapes, settings) for helper in found.helpers], self.ranks)
         self.layers = [
             KFACLayer(helper, owner, owner == communicator.rank, settings)
             for helper, owner in zip(found.helpers, owners)
@@ -206,6 +216,8 @@ class KFAC:
         due = [x for x in self.layers if x.measured and not x.tried and (on_time or not x.solved)]
         if due:
             self.unsolved = invert(due, self.communicator)
+            if self.ranks > 1 and not self.settings.sends_gradients:
+                send_solutions([layer for layer in due if layer.fresh], self.communicator)
 
     def _precondition(self) -> tuple[Matrices, Matrices]:
         """Gradient matrices by layer, plain and preconditioned, on all ranks."""
@@ -214,19 +226,12 @@ class KFAC:
             matrix = layer.helper.matrix() if layer.solved else None
             if matrix is not None:
                 plain[layer] = matrix.to(layer.helper.dtype)
-        new = {x: x.precondition(matrix) if x.owned else matrix for x, matrix in plain.items()}
-        if self.ranks == 1:
-            return plain, new
-        flying = []
-        for rank in sorted({layer.owner for layer in plain}):
-            mine = [layer for layer in plain if layer.owner == rank]
-            flat = torch.cat([new[layer].reshape(-1) for layer in mine])
-            flying.append((mine, flat, self.communicator.start_broadcast(flat, rank)))
-        for mine, flat, work in flying:
-            work.wait()
-            for layer, part in zip(mine, flat.split([plain[x].numel() for x in mine])):
-                new[layer] = part.view_as(plain[layer]).to(plain[layer].dtype)
-        return plain, new
+        own = {x: x.precondition(matrix) for x, matrix in plain.items() if x.holds_solution}
+        if self.ranks == 1 or not self.settings.sends_gradients:
+            return plain, own
+        parts = {x: own.get(x, matrix).reshape(-1) for x, matrix in plain.items()}
+        sent = from_owners(parts, self.communicator)
+        return plain, {x: part.view_as(plain[x]) for x, part in sent.items()}
 
     def _clip(
         self,

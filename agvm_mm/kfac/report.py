@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agvm_runs.checks import counted
 
 from .distribution import full_size, packed_size
+from .measurement import bundle
 from .preconditioner import KFAC
 from .solve import solution_shapes
 
@@ -22,38 +23,55 @@ class Traffic:
         factors_full: the same without packing, in full precision.
         control: the small vectors that accompany a measurement and an inversion.
         gradients: preconditioned gradients, what every update sends from the owners.
+        solutions: what the owners send after an inversion in place of gradients.
         memory: factors and their inverses on the rank that holds most.
         memory_alone: the same on a single process.
+        measuring: collectives of a measurement; these and the next if none fails.
+        inverting: further ones of an inversion.
+        every: further ones of every update.
     """
 
     factors: int
     factors_full: int
     control: int
     gradients: int
+    solutions: int
     memory: int
     memory_alone: int
+    measuring: int
+    inverting: int
+    every: int
 
 
 def count_traffic(kfac: KFAC) -> Traffic:
     """Payload of each collective, not what the library makes of it on the wire."""
     half, layers = kfac.settings.half and kfac.ranks > 1, len(kfac.layers)
-    packed = full = numbers = scales = 0
+    packed = full = numbers = scales = solutions = sent = 0
     held = [0] * kfac.ranks
+    gradients = kfac.settings.sends_gradients
     for layer in kfac.layers:
         shapes, item = layer.helper.shapes, layer.helper.dtype.itemsize
         packed += packed_size(shapes) * (2 if half else item)
         full += full_size(shapes) * item
         solution = full_size(solution_shapes(shapes, kfac.settings.solver))
-        held[layer.owner] += (full_size(shapes) + solution) * item
+        held[layer.owner] += (full_size(shapes) + solution * gradients) * item
+        solutions += solution * item
+        sent += layer.pack_size * item
         numbers += layer.helper.size
         scales += len(shapes) if half else 0
+    several, owners = kfac.ranks > 1, len({layer.owner for layer in kfac.layers})
+    messages = len(bundle(kfac.layers[::-1], 2 if half else None))
     return Traffic(
         factors=packed,
         factors_full=full,
         control=8 * (1 + layers + 4 * layers + layers + scales),
-        gradients=numbers * max(layer.helper.dtype.itemsize for layer in kfac.layers),
-        memory=max(held),
-        memory_alone=sum(held),
+        gradients=gradients * numbers * max(x.helper.dtype.itemsize for x in kfac.layers),
+        solutions=(not gradients) * sent,
+        memory=max(held) + (not gradients) * solutions,
+        memory_alone=sum(held) + (not gradients) * solutions,
+        measuring=several * (messages + 2 + half),
+        inverting=several * (1 + (not gradients) * owners),
+        every=several * gradients * owners,
     )
 
 
@@ -74,7 +92,8 @@ def describe(kfac: KFAC) -> str:
         when = 'during' if kfac.overlaps else 'after'
         lines.append(
             f'  sent {when} the backward pass: {_mib(traffic.factors)} a measurement '
-            f'({_mib(traffic.factors_full)} unpacked) and {_mib(traffic.gradients)} an update'
+            f'({_mib(traffic.factors_full)} unpacked), {_mib(traffic.solutions)} an inversion and '
+            f'{_mib(traffic.gradients)} an update'
         )
     for reason, count in sorted(Counter(kfac.left.values()).items()):
         lines.append(f'  {count} tensors keep their gradient: {reason}')

@@ -13,6 +13,7 @@ from agvm_runs.checks import any_of, is_count, is_number, is_one_of, require, re
 from .solve import SOLVERS
 
 WHERE = 'optim_wrapper.kfac'
+SENT = ('gradients', 'solutions')
 PRECISIONS = {'float32': torch.float32, 'float64': torch.float64}
 
 
@@ -31,6 +32,8 @@ class KFACSettings:
         solver: 'cholesky', with the damping divided between the factors, or 'eigen', exact.
         precision: 'float32' or 'float64', least of the inversion alone.
         max_size: a factor of more rows is approximated by its diagonal.
+        max_block: a factor of more rows is cut between channels into blocks of at most as many,
+            see :mod:`agvm_mm.kfac.blocks`; None for whole factors.
         max_positions: about the most positions of an image at which a convolution's inputs are
             measured, a drawn grid of them; None for all.
         norms: precondition norm layers too.
@@ -40,6 +43,8 @@ class KFACSettings:
         rescale_weights: after each update, shrink weights to norm sqrt(2 x output channels).
         half: send factors as float16, after the backward pass instead of during it.
         overlap: send factors during the backward pass; not done under NCCL, nor with ``half``.
+        send: what the owner of a layer sends to all ranks: 'gradients', preconditioned, on every
+            update; or 'solutions', after an inversion, with which every rank then preconditions.
     """
 
     damping: float = 1e-3
@@ -51,6 +56,7 @@ class KFACSettings:
     solver: str = 'cholesky'
     precision: str = 'float32'
     max_size: int = 5000
+    max_block: int | None = None
     max_positions: int | None = None
     norms: bool = True
     grouped: bool = True
@@ -59,6 +65,7 @@ class KFACSettings:
     rescale_weights: bool = False
     half: bool = False
     overlap: bool = True
+    send: str = 'gradients'
 
     def __post_init__(self) -> None:
         for key in ('damping', 'norm_damping'):
@@ -78,9 +85,12 @@ class KFACSettings:
             f'a multiple of statistics_interval ({self.statistics_interval})',
         )
         self._require(is_count(self.max_size, 1), 'max_size', 'a whole number, at least 1')
-        few = self.max_positions is None or is_count(self.max_positions, 1)
-        self._require(few, 'max_positions', 'None or a whole number, at least 1')
+        for key in ('max_block', 'max_positions'):
+            none = getattr(self, key) is None
+            whole = none or is_count(getattr(self, key), 1)
+            self._require(whole, key, 'None or a whole number, at least 1')
         self._require(is_one_of(self.solver, SOLVERS), 'solver', any_of(SOLVERS))
+        self._require(is_one_of(self.send, SENT), 'send', any_of(SENT))
         precise = is_one_of(self.precision, PRECISIONS)
         self._require(precise, 'precision', any_of(list(PRECISIONS)))
         prefixes = isinstance(self.exclude, (list, tuple)) and all(
@@ -104,6 +114,11 @@ class KFACSettings:
     def dtype(self) -> torch.dtype:
         """Precision of the inversion."""
         return PRECISIONS[self.precision]
+
+    @property
+    def sends_gradients(self) -> bool:
+        """Whether owners precondition for all."""
+        return self.send == 'gradients'
 
     def _positive(self, key: str) -> bool:
         value = getattr(self, key)

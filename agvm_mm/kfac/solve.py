@@ -14,13 +14,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .blocks import stacks
+
 SOLVERS = ('cholesky', 'eigen')
 _FLOOR = 1e-30
 
 
 def diagonal(factor: Tensor) -> Tensor:
-    """Diagonal (g, n) of a dense factor (g, n, n); a diagonal factor (g, n) is its own."""
-    return factor.diagonal(dim1=-2, dim2=-1) if factor.ndim == 3 else factor
+    """Diagonal (g, n) of a dense factor (g, n, m); a diagonal factor (g, n) is its own."""
+    if factor.ndim == 2:
+        return factor
+    return torch.cat([stack.diagonal(dim1=2, dim2=3).flatten(1) for stack in stacks(factor)], 1)
 
 
 def pi_ratio(a: Tensor, g: Tensor) -> Tensor:
@@ -47,7 +51,7 @@ def damped_inverse(
     """``(F + damping I)^-1`` in the factor's own shape and dtype.
 
     Args:
-        factor: dense (g, n, n), of which the lower triangle is read, or diagonal (g, n).
+        factor: dense (g, n, m), of which the blocks' lower triangles are read, or diagonal (g, n).
         damping: one number, or one for every group, shape (g,).
         dtype: least precision of the inversion.
         thorough: invert in the eigenbasis, with the negative eigenvalues set to zero, what rounding
@@ -61,17 +65,24 @@ def damped_inverse(
     added = damping.to(dtype)[:, None] if isinstance(damping, Tensor) else damping
     if factor.ndim == 2:
         return (wide.clamp(min=0) + added).reciprocal().to(factor.dtype)
+    added = added[..., None] if isinstance(added, Tensor) else added
+    inverse = torch.zeros_like(factor)
+    for source, target in zip(stacks(wide), stacks(inverse)):
+        target.copy_(_inverse_of_stack(source, added, thorough))
+    return inverse
+
+
+def _inverse_of_stack(wide: Tensor, added: Tensor | float, thorough: bool) -> Tensor:
+    """``(F + added I)^-1`` of blocks (g, b, m, m); added is (g, 1, 1)."""
     if thorough:
         values, vectors = torch.linalg.eigh(wide)
-        scaled: Tensor = vectors / (values.clamp(min=0) + added)[:, None, :]
-        inverse: Tensor = scaled @ vectors.mT
-        return inverse.to(factor.dtype)
+        scaled: Tensor = vectors / (values.clamp(min=0) + added)[..., None, :]
+        return scaled @ vectors.mT
     damped = wide.clone()
-    diagonal(damped).add_(added)
+    damped.diagonal(dim1=2, dim2=3).add_(added)
     root, failed = torch.linalg.cholesky_ex(damped)
     # Failures are found among the numbers: to read an error code, the host would have to wait.
-    inverse = _inverse_of_root(root).masked_fill_(failed.any(), torch.nan)
-    return inverse.to(factor.dtype)
+    return _inverse_of_root(root).masked_fill_(failed.any(), torch.nan)
 
 
 def pair_inverse(pairs: Tensor, damping: float) -> Tensor:
@@ -106,7 +117,7 @@ def solve(
         thorough: see :func:`damped_inverse`.
 
     Returns:
-        ``cholesky``: one inverse for each factor. ``eigen``: eigenvectors (g, n, n), empty for a
+        ``cholesky``: one inverse for each factor. ``eigen``: eigenvectors (g, n, m), empty for a
         diagonal factor, and eigenvalues (g, n) of A, then those of G.
 
     Raises:
@@ -140,14 +151,39 @@ def precondition(matrix: Tensor, solution: Sequence[Tensor], damping: float) -> 
         return solution[0] @ matrix
     if len(solution) == 2:
         a, g = solution
-        left = g @ matrix if g.ndim == 3 else g[..., None] * matrix
-        return left @ a if a.ndim == 3 else left * a[:, None, :]
+        left = _rows(g, matrix)
+        return _columns(a, left) if a.ndim == 3 else left.mul_(a[:, None, :])
     vectors_a, values_a, vectors_g, values_g = solution
-    rotated = vectors_g.mT @ matrix if vectors_g.numel() else matrix
-    rotated = rotated @ vectors_a if vectors_a.numel() else rotated
+    rotated = _rows(vectors_g, matrix, transposed=True) if vectors_g.numel() else matrix
+    rotated = _columns(vectors_a, rotated) if vectors_a.numel() else rotated
     rotated = rotated / (values_g[..., None] * values_a[:, None, :] + damping)
-    rotated = vectors_g @ rotated if vectors_g.numel() else rotated
-    return rotated @ vectors_a.mT if vectors_a.numel() else rotated
+    rotated = _rows(vectors_g, rotated) if vectors_g.numel() else rotated
+    return _columns(vectors_a, rotated, transposed=True) if vectors_a.numel() else rotated
+
+
+def _rows(factor: Tensor, matrix: Tensor, transposed: bool = False) -> Tensor:
+    """Blocks (g, n, m), or a diagonal (g, n), times a matrix (g, n, c)."""
+    if factor.ndim == 2:
+        return factor[..., None] * matrix
+    parts = []
+    for stack in stacks(factor):
+        start = sum(part.shape[1] for part in parts)
+        rows = matrix[:, start : start + stack.shape[1] * stack.shape[2]]
+        stack = stack.mT if transposed else stack
+        parts.append((stack @ rows.unflatten(1, stack.shape[1:3])).flatten(1, 2))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
+def _columns(factor: Tensor, matrix: Tensor, transposed: bool = False) -> Tensor:
+    """A matrix (g, r, n) times blocks (g, n, m)."""
+    parts = []
+    for stack in stacks(factor):
+        start = sum(part.shape[2] for part in parts)
+        columns = matrix[:, :, start : start + stack.shape[1] * stack.shape[2]]
+        stack = stack.mT if transposed else stack
+        product = columns.unflatten(2, stack.shape[1:3]).transpose(1, 2) @ stack
+        parts.append(product.transpose(1, 2).flatten(2))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 def kl_multiplier(size: Tensor, limit: float) -> Tensor:
@@ -165,8 +201,12 @@ def kl_multiplier(size: Tensor, limit: float) -> Tensor:
 def _eigen(factor: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     if factor.ndim == 2:
         return factor.new_empty(0), factor.clamp(min=0)
-    values, vectors = torch.linalg.eigh(factor.to(torch.promote_types(dtype, factor.dtype)))
-    return vectors.to(factor.dtype), values.clamp(min=0).to(factor.dtype)
+    vectors, values = torch.zeros_like(factor), []
+    for source, target in zip(stacks(factor), stacks(vectors)):
+        found, basis = torch.linalg.eigh(source.to(torch.promote_types(dtype, factor.dtype)))
+        target.copy_(basis)
+        values.append(found.flatten(1))
+    return vectors, torch.cat(values, 1).clamp(min=0).to(factor.dtype)
 
 
 def _inverse_of_root(root: Tensor) -> Tensor:

@@ -54,9 +54,9 @@ def pack(square: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def unpack(vector: Tensor, groups: int, size: int) -> Tensor:
-    """Inverse of :func:`pack`, with both triangles."""
-    square = vector.new_zeros(groups, size, size)
+def unpack(vector: Tensor, square: Tensor) -> None:
+    """Inverse of :func:`pack`, with both triangles, into ``square``."""
+    groups, size = square.shape[:2]
     blocks = list(rows(size))
     sizes = [
         groups * count for a, b in blocks for count in ((b - a) * a, (b - a) * (b - a + 1) // 2)
@@ -69,7 +69,7 @@ def unpack(vector: Tensor, groups: int, size: int) -> Tensor:
         entries = _entries(height, vector.device)
         diagonal.index_copy_(1, entries, next(parts).view(groups, -1))
         square[:, start:end, start:end] = diagonal.view(groups, height, height)
-    return mirror(square)
+    mirror(square)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from agvm_runs.checks import counted
@@ -55,12 +54,9 @@ class KFACPart(Part):
                 f'{type(run.network).__name__} has no data_preprocessor, at which K-FAC counts the '
                 f"images of a batch; derive it from mmengine's BaseModel, or set {WHERE}=None."
             )
-        # A group of its own: its collectives run beside those of the data-parallel wrapper.
-        communicator = (
-            SingleProcess()
-            if run.group is None
-            else ProcessGroupCommunicator(dist.new_group(dist.get_process_group_ranks(run.group)))
-        )
+        # Its collectives run beside those of the data-parallel wrapper.
+        ranks = None if run.group is None else ProcessGroupCommunicator(run.group).beside()
+        communicator = SingleProcess() if ranks is None else ranks
         self.preconditioner = KFAC(run.network, self.settings, communicator)
         self._run = run
         self._checked = self._failed = False

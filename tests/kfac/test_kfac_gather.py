@@ -51,11 +51,12 @@ def test_rank_0_holds_all_factors_while_a_checkpoint_is_written() -> None:
 
 
 def _sends_early(rank: int, backend: str) -> tuple[bool, bool]:
-    real, dist.get_backend = dist.get_backend, lambda group: backend
+    config = dist.distributed_c10d
+    real, config.get_backend_config = config.get_backend_config, lambda group: backend
     try:
         concurrent = ProcessGroupCommunicator(dist.group.WORLD).concurrent
     finally:
-        dist.get_backend = real
+        config.get_backend_config = real
     kfac = _trained(rank).part(KFACPart).preconditioner
     kfac.communicator.concurrent = concurrent
     return concurrent, kfac.overlaps

@@ -57,6 +57,7 @@ class TestRefusals:
         ('key', 'value'),
         [('damping', 0), ('momentum', 1), ('solver', 'lu'), ('inverse_interval', 15),
          ('precision', 'float16'), ('max_size', 0), ('exclude', 'head'), ('half', 1),
+         ('max_block', 0), ('send', 'factors'),
          ('kl_clip', -1), ('stale_threshold', 0), ('statistics_interval', True)],
     )  # fmt: skip
     def test_a_wrong_value(self, key: str, value: Any) -> None:

@@ -155,8 +155,23 @@ def test_another_network_is_refused() -> None:
 def test_another_max_size_is_refused(before: int, after: int) -> None:
     """Of the network's factors some have 36, 55 and 73 rows."""
     saved = _run(0, 1, dict(HARD, max_size=before), 2)[1]
-    with pytest.raises(ValueError, match=rf'for the layer .*max_size={after}\); resume with'):
+    with pytest.raises(ValueError, match=rf'for the layer .*max_size={after}, .*\); resume with'):
         _run(0, 1, dict(HARD, max_size=after), 3, saved)
+
+
+@pytest.mark.parametrize(('before', 'after'), [(None, 20), (20, None), (20, 36)])
+def test_another_max_block_is_refused(before: int | None, after: int | None) -> None:
+    saved = _run(0, 1, dict(HARD, max_block=before), 2)[1]
+    with pytest.raises(ValueError, match=rf'for the layer .*max_block={after}\); resume with'):
+        _run(0, 1, dict(HARD, max_block=after), 3, saved)
+
+
+@pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
+def test_resume_with_blocks_is_bitwise(solver: str) -> None:
+    kfac = dict(HARD, solver=solver, max_block=20)
+    whole, _, _ = _run(0, 1, kfac, 7)
+    _, saved, _ = _run(0, 1, kfac, 4)
+    check_equal(whole, _run(0, 1, kfac, 7, saved)[0])
 
 
 def test_another_max_size_that_changes_no_factor_resumes() -> None:

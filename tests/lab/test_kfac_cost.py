@@ -17,23 +17,26 @@ def test_ratios_and_their_means(
 ) -> None:
     tool, out = load_tool('lab.kfac_cost'), tmp_path / 'cost.json'
     options = ['--model', 'tiny', '--size', '64', '--rounds', '2', '--out', str(out)]
-    monkeypatch.setattr('sys.argv', ['kfac_cost.py', *options, '--kfac', '{"norms": false}'])
+    sets = ['{"norms": false}', '{"max_block": 20}']
+    monkeypatch.setattr('sys.argv', ['kfac_cost.py', *options, '--kfac', *sets])
     tool.main()
     content = json.loads(out.read_text())
-    assert content['kfac'] == {'norms': False}
-    assert {kind: len(values) for kind, values in content['seconds'].items()} == dict.fromkeys(
-        ['SGD', 'other', 'measuring', 'inverting'], 2
-    )
-    lines = [line.split(' | ')[0] for line in capsys.readouterr().out.splitlines()[-5:]]
-    assert lines[-2:] == ['| mean at 10 / 100', '| mean at 5 / 10']
+    assert content['kfac'] == [{'norms': False}, {'max_block': 20}]
+    assert len(content['sgd']) == 2
+    for seconds in content['seconds']:
+        assert {kind: len(values) for kind, values in seconds.items()} == dict.fromkeys(
+            ['other', 'measuring', 'inverting'], 2
+        )
+    lines = [line.split(' | ') for line in capsys.readouterr().out.splitlines()[-5:]]
+    assert [line[0] for line in lines[-2:]] == ['| mean at 10 / 100', '| mean at 5 / 10']
+    assert {len(line) for line in lines} == {3}
 
 
 def test_a_mean_weighs_every_kind_by_its_share() -> None:
     """Of ten updates one inverts, one measures alone and eight do neither."""
-    means = dict(SGD=2.0, other=2.4, measuring=4.0, inverting=10.0)
-    assert load_tool('lab.kfac_cost')._mean(means, 5, 10) == pytest.approx(
-        (8 * 1.2 + 2.0 + 5.0) / 10
-    )
+    ratios = dict(other=1.2, measuring=2.0, inverting=5.0)
+    mean = load_tool('lab.kfac_cost')._mean(ratios, 5, 10)
+    assert mean == pytest.approx((8 * 1.2 + 2.0 + 5.0) / 10)
 
 
 def test_errors_fall_with_the_number_of_positions(
@@ -41,9 +44,13 @@ def test_errors_fall_with_the_number_of_positions(
 ) -> None:
     tool = load_tool('lab.kfac_sampling')
     options = ['--model', 'tiny', '--size', '64', '--limits', '100000', '64', '4', '--draws', '1']
+    options += ['--blocks', '5000', '40', '--updates', '1']
     monkeypatch.setattr('sys.argv', ['kfac_sampling.py', *options])
     tool.main()
-    rows = [line.strip('| ').split(' | ') for line in capsys.readouterr().out.splitlines()[-3:]]
-    errors = [float(row[1]) for row in rows]
+    lines = capsys.readouterr().out.splitlines()[-5:]
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+    errors = [float(row[1]) for row in rows[:3]]
     assert errors[0] == 0 and 0 < errors[1] < errors[2]
-    assert rows[0][4].strip() == '1.000'
+    assert rows[0][4] == '1.000'
+    assert rows[3][1:] == ['', '', '0.000', '1.000']
+    assert float(rows[4][3]) > 0.001

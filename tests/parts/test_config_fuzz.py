@@ -46,6 +46,8 @@ KFAC = {
     'solver': st.sampled_from(['cholesky', 'eigen', 'lu']),
     'precision': st.sampled_from(['float32', 'float64', 'float16']),
     'max_size': st.integers(-1, 40),
+    'max_block': st.none() | st.integers(-1, 40),
+    'send': st.sampled_from(['gradients', 'solutions', 'factors']),
     'exclude': st.sampled_from([(), ['head'], ['nothing'], ['backbone.', ''], 'head']),
     'kl_clip': st.none() | POSITIVE,
     **{key: st.booleans() for key in ('norms', 'grouped', 'rescale_weights', 'half', 'overlap')},
