@@ -145,19 +145,25 @@ class AGVMPart(Part):
         """Standard error of the averaged normalised variance, (M,)."""
         return self.state.phi_error(self._config.momentum)
 
+    def watches(self, update: int) -> bool:
+        """Whether ``update`` is an estimation step."""
+        return self.settings.estimates_at(update)
+
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:
-        """Measure the gradients as they arrive, on an estimation step."""
-        one_sample = this.count * self.collector.communicator.size < 2
-        if one_sample or not self.settings.estimates_at(this.update):
+        """Measure the gradients as they arrive, if the update has two samples."""
+        if this.count * self.collector.communicator.size < 2:
             return nullcontext()
         return self.collector.around_backward(this.index, this.count, this.images)
 
+    def after_backward(self, this: Pass) -> None:
+        """Estimate, on an estimation step."""
+        if self.settings.estimates_at(this.update):
+            self._estimate(this)
+
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
-        """Estimate if it is due, step with scaled learning rates, log."""
+        """Step with scaled learning rates, log."""
         due = self.settings.estimates_at(this.update)
-        if due:
-            self._estimate(this)
         scales = self.scales(this.update)
         with self.plan.scaled(scales):
             yield

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.distributed as dist
-from mmengine.model import is_model_wrapper
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
+from ..compat import is_model_wrapper
 from ..parts import Log, Part, Run
 from ..statistics import ModulePartition, default_partition
 
@@ -46,7 +46,7 @@ def bind(
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside a data-parallel wrapper and inside ``torch.compile``."""
     inner = uncompiled(model)
-    return uncompiled(inner.module) if is_model_wrapper(inner) else inner  # type: ignore[arg-type]
+    return uncompiled(inner.module) if _is_wrapper(inner) else inner  # type: ignore[arg-type]
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
@@ -110,8 +110,9 @@ def _wrong_wrapper(wrapper: nn.Module, part: Part) -> ValueError:
 
 
 def _is_wrapper(model: nn.Module) -> bool:
+    known = isinstance(model, (DataParallel, DistributedDataParallel)) or is_model_wrapper(model)
     # MMEngine registers its own child of torch's FullyShardedDataParallel only.
-    return is_model_wrapper(model) or 'FullyShardedDataParallel' in _base_names(model)
+    return known or 'FullyShardedDataParallel' in _base_names(model)
 
 
 def _base_names(model: nn.Module) -> list[str]:
