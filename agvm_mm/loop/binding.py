@@ -55,6 +55,14 @@ def uncompiled(model: nn.Module) -> nn.Module:
     return original
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether ``torch.compile`` or ``compile()`` was called for any part of the model."""
+    return any(
+        hasattr(module, '_orig_mod') or getattr(module, '_compiled_call_impl', None) is not None
+        for module in (model, *model.modules())
+    )
+
+
 def data_parallel(model: nn.Module, part: Part, accumulation: int) -> dist.ProcessGroup | None:
     """The data-parallel ranks of ``model``; None for a single process.
 

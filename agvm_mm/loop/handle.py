@@ -17,7 +17,7 @@ from agvm_runs.checks import counted
 from agvm_runs.markdown import markdown_table
 
 from ..parts import AGVMPart, Part, Pass
-from .binding import unwrapped
+from .binding import is_compiled, unwrapped
 from .held import HeldParts
 from .passes import BackwardPasses
 from .words import LastScalars, said_by_attach
@@ -65,7 +65,7 @@ class Handle:
         self._accumulation = accumulation
         self._scaler = scaler
         self._log = LastScalars()
-        self._parameters = list(unwrapped(model).parameters())
+        self._model, self._network = model, unwrapped(model)
         self._passes = BackwardPasses(self._begin_pass, self._end_pass)
         self._around_pass, self._around_step = ExitStack(), ExitStack()
         self._this: Pass | None = None
@@ -145,7 +145,9 @@ class Handle:
         watching = self._held.watching
         if watching:
             layers = [layer for part in watching for layer in part.watched_layers()]
-            self._passes.watch(self._parameters, layers)
+            # A compiled network would keep the hook in its graph.
+            outside = [] if is_compiled(self._model) else [self._network]
+            self._passes.watch(self._network.parameters(), [*outside, *layers])
 
     def _begin_pass(self) -> None:
         with said_by_attach():
@@ -177,8 +179,8 @@ class Handle:
             raise RuntimeError(
                 f'a backward pass follows the {counted(self._accumulation, "pass")} of an update '
                 f'without a step of {type(self._optimizer).__name__}; set accumulation to the '
-                'number of backward passes of an update (each part of re-entrant checkpointing '
-                'is one: use use_reentrant=False), and give attach the scaler if one skips steps.'
+                'number of backward passes of an update, and give attach the scaler if one skips '
+                'steps.'
             )
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Step | None:
@@ -235,7 +237,7 @@ class Handle:
         if self._scaler is None:
             return 1.0
         # The scaler's own copy on the device: reading its number would wait for the device.
-        scaled: Tensor = self._scaler.scale(torch.ones((), device=self._parameters[0].device))
+        scaled: Tensor = self._scaler.scale(torch.ones((), device=next(self._network.parameters()).device))
         return scaled
 
     def _step_scale(self) -> float | Tensor:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 QUEUE: Any = torch.autograd.Variable._execution_engine  # type: ignore[attr-defined]
+Call = Callable[[], None]
 
 
 class BackwardPasses:
@@ -25,11 +27,11 @@ class BackwardPasses:
         end: called when the pass is over, unless it failed.
     """
 
-    def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    def __init__(self, begin: Call, end: Call) -> None:
         self._begin = begin
         self._end = end
-        self._pass = -1
         self._handles: list[RemovableHandle] = []
+        self._under_way: Callable[[], _Ending | None] = _none
 
     @property
     def watching(self) -> bool:
@@ -41,12 +43,14 @@ class BackwardPasses:
 
         Args:
             parameters: of the network.
-            layers: whose outputs' gradients arrive before those of the parameters, and may be the
-                first that a part wants to see.
+            layers: whose outputs' gradients come before those of the parameters, and may be the
+                first that a part wants to see. The whole network is one, because of re-entrant
+                checkpointing, which is a pass within the pass.
         """
         for parameter in parameters:
             if parameter.requires_grad:
-                self._hook(parameter)
+                hook = partial(self._arrived, parameter)
+                self._handles.append(parameter.register_hook(hook))
         self._handles += [
             layer.register_forward_hook(_Watch(self._first), prepend=True) for layer in layers
         ]
@@ -57,30 +61,47 @@ class BackwardPasses:
             handle.remove()
         self._handles = []
 
-    def _hook(self, tensor: Tensor) -> None:
-        self._handles.append(tensor.register_hook(partial(self._arrived, tensor)))
-
-    def _arrived(self, tensor: Tensor, gradient: Tensor | None) -> None:
-        known = set(_hooks(tensor))
+    def _arrived(self, parameter: nn.Parameter, gradient: Tensor | None) -> None:
+        known = set(_hooks(parameter))
         self._first()
         # Hooks that were put here just now see the next gradients alone.
-        for hook in [hook for key, hook in _hooks(tensor).items() if key not in known]:
+        for hook in [hook for key, hook in _hooks(parameter).items() if key not in known]:
             hook(gradient)
 
     def _first(self) -> None:
-        now = torch._C._current_graph_task_id()
-        if now == self._pass or not self.watching:
+        if self._under_way() is not None or not self.watching:
             return
-        self._pass = now
+        ending = _Ending(self._over)
+        # The engine forgets its callbacks when a pass fails.
+        self._under_way = ref(ending)
         self._begin()
-        # The data-parallel wrapper queues its own callback later, in the same pass.
-        QUEUE.queue_callback(lambda: QUEUE.queue_callback(self._end))
+        QUEUE.queue_callback(ending)
+
+    def _over(self) -> None:
+        self._under_way = _none
+        self._end()
+
+
+class _Ending:
+    """Callback of the engine; the data-parallel wrapper queues its own later in the same pass."""
+
+    def __init__(self, over: Call) -> None:
+        self._over = over
+        self._behind_others = False
+
+    def __call__(self) -> None:
+        """Wait for those that are queued by now, then tell that the pass is over."""
+        if self._behind_others:
+            self._over()
+        else:
+            self._behind_others = True
+            QUEUE.queue_callback(self)
 
 
 class _Watch:
     """Forward hook of one layer; copies and pickles of the layer have one that does nothing."""
 
-    def __init__(self, first: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, first: Call = lambda: None) -> None:
         self._first = first
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
@@ -88,12 +109,25 @@ class _Watch:
 
     def __call__(self, layer: nn.Module, args: Any, output: Any) -> None:
         """Wait for the gradient of the output."""
-        if isinstance(output, Tensor) and output.requires_grad:
-            # Where an in-place operation changes a view, autograd keeps the hooks of its base.
-            source = output if output._base is None else output._base
-            source.register_hook(lambda _: self._first())
+        for tensor in _tensors(output):
+            if tensor.requires_grad:
+                # Where an in-place operation changes a view, autograd keeps its base's hooks.
+                source = tensor if tensor._base is None else tensor._base
+                source.register_hook(lambda _: self._first())
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, (Mapping, list, tuple)):
+        for value in output.values() if isinstance(output, Mapping) else output:
+            yield from _tensors(value)
 
 
 def _hooks(tensor: Tensor) -> dict[int, Callable[[Tensor | None], Any]]:
-    found: dict[int, Callable[[Tensor | None], Any]] = tensor._backward_hooks or {}  # type: ignore[assignment]
-    return found
+    hooks: Any = tensor._backward_hooks
+    return hooks or {}
+
+
+def _none() -> None:
+    return None
