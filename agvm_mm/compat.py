@@ -20,7 +20,8 @@ OLDEST_MMENGINE = (0, 10, 4)
 INSTALL = (
     'install one of the two stacks, onedl-mmengine, onedl-mmcv, onedl-mmdetection and '
     'onedl-mmsegmentation, or mmengine, "mmcv>=2.1,<2.2", mmdet and mmsegmentation, mmcv first and '
-    'with `pip install --no-build-isolation`, without which it is built without its operators'
+    'with `pip install --no-build-isolation`, without which it is built without its operators; '
+    "`pip install 'agvm_mm[mmengine]'` brings MMEngine alone"
 )
 GETATTR = 'builtins.getattr'
 HISTORY_STATISTICS = ('min', 'max', 'current', 'mean')
