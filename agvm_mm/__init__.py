@@ -16,8 +16,9 @@ from .compat import has_mmengine, patch_config_packages, require_stack
 if has_mmengine():
     require_stack()
     patch_config_packages()
-    from . import curriculum, evaluation, hooks, models, schedulers, wrappers  # registers on import
-    from .wrappers import (
+    # They register on import.
+    from . import curriculum, evaluation, hooks, models, schedulers, wrappers  # noqa: F401
+    from .wrappers import (  # noqa: F401
         AGVMAmpOptimWrapper,
         AGVMOptimWrapper,
         PartsAmpOptimWrapper,

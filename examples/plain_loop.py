@@ -2,14 +2,14 @@
 
 import os
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from tiny_detector import Detector, batch
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import agvm_mm
+from tiny_detector import Detector, batch
 
 ACCUMULATION = 4
 
@@ -17,7 +17,7 @@ ACCUMULATION = 4
 def train(updates: int = 60) -> agvm_mm.Handle:
     """Train on this rank, with gradients from ``ACCUMULATION`` batches in every update."""
     torch.manual_seed(0)
-    model: nn.Module = Detector()
+    model: Any = Detector()
     if dist.is_initialized():
         model = DistributedDataParallel(model)
         torch.manual_seed(1 + dist.get_rank())
@@ -26,8 +26,8 @@ def train(updates: int = 60) -> agvm_mm.Handle:
     for _ in range(updates):
         optimizer.zero_grad()
         for k in range(ACCUMULATION):
-            waits = k + 1 < ACCUMULATION and isinstance(model, DistributedDataParallel)
-            with model.no_sync() if waits else nullcontext():
+            ranks_wait = dist.is_initialized() and k + 1 < ACCUMULATION
+            with model.no_sync() if ranks_wait else nullcontext():
                 (model(*batch()) / ACCUMULATION).backward()
         optimizer.step()
     return handle

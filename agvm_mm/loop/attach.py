@@ -25,7 +25,7 @@ def attach(
     *,
     modules: Mapping[str, Sequence[str]] | None = None,
     accumulation: int = 1,
-    scaler: torch.amp.GradScaler | None = None,  # type: ignore[name-defined]
+    scaler: torch.amp.GradScaler | None = None,
     agvm: Mapping[str, Any] | None = {},  # noqa: B006  read and never changed
     kfac: Mapping[str, Any] | None = None,
     clip: Mapping[str, Any] | None = None,

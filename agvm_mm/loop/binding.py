@@ -10,6 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
 from ..compat import is_model_wrapper
+from ..gradients import shard_group
 from ..parts import Log, Part, Run
 from ..statistics import ModulePartition, default_partition
 
@@ -76,6 +77,9 @@ def data_parallel(model: nn.Module, part: Part, accumulation: int) -> dist.Proce
     """
     wrapper = uncompiled(model)
     if not _is_wrapper(wrapper):
+        shards = shard_group(wrapper)
+        if shards is not None and part.works_sharded:
+            return shards
         _require_whole(model, part)
         _require_one_process(part)
         return None
@@ -168,7 +172,8 @@ def _require_whole(model: nn.Module, part: Part) -> None:
             raise ValueError(
                 f'the parameter {name!r} is a DTensor, which fully_shard and tensor parallelism '
                 'make, and a rank has only a shard of its gradient; use '
-                f'MMDistributedDataParallel instead, or set {part.where}=None.'
+                f'MMDistributedDataParallel instead, or set {part.where}=None (fully_shard alone '
+                "works with AGVM's all_pairs without precondition)."
             )
 
 

@@ -53,7 +53,7 @@ class Handle:
         model: nn.Module,
         optimizer: Optimizer,
         accumulation: int,
-        scaler: torch.amp.GradScaler | None,  # type: ignore[name-defined]
+        scaler: torch.amp.GradScaler | None,
     ) -> None:
         if optimizer in _ATTACHED:
             raise ValueError(
@@ -237,7 +237,9 @@ class Handle:
         if self._scaler is None:
             return 1.0
         # The scaler's own copy on the device: reading its number would wait for the device.
-        scaled: Tensor = self._scaler.scale(torch.ones((), device=next(self._network.parameters()).device))
+        scaled: Tensor = self._scaler.scale(
+            torch.ones((), device=next(self._network.parameters()).device)
+        )
         return scaled
 
     def _step_scale(self) -> float | Tensor:

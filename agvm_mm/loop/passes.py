@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-QUEUE: Any = torch.autograd.Variable._execution_engine  # type: ignore[attr-defined]
+QUEUE: Any = torch.autograd.Variable._execution_engine
 Call = Callable[[], None]
 
 

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from agvm_runs.settings import WHERE, AGVMSettings
 
 from ..distributed import Communicator, ProcessGroupCommunicator, SingleProcess
-from ..gradients import BlockPreconditioner, Collector, build_collector
+from ..gradients import (
+    BlockPreconditioner,
+    Collector,
+    ShardedAllPairs,
+    build_collector,
+    shard_group,
+)
 from ..optimizers.parameterwise import is_parameterwise
 from ..optimizers.second_moments import build_preconditioner
 from ..statistics import (
@@ -71,6 +77,11 @@ class AGVMPart(Part):
         self._said_without_anchor = False
         self.observers: list[Callable[[int, VarianceEstimate], None]] = []
 
+    @property
+    def works_sharded(self) -> bool:
+        """Whether the estimator needs no more than the gradients that are reduced."""
+        return self.settings.estimator == 'all_pairs' and self.settings.precondition is False
+
     def divide(self, network: nn.Module) -> ModulePartition:
         """The modules of the settings; every trainable parameter is in exactly one of them."""
         return partition_parameters(network, self.settings.modules)
@@ -91,12 +102,16 @@ class AGVMPart(Part):
         _require_several(settings, partition)
         _require_anchor(settings, partition, run.network)
         self.partition = partition
-        self.collector = build_collector(
-            settings.estimator,
-            partition,
-            communicator,
-            build_preconditioner(run.optimizer) if settings.precondition is True else None,
-            _blocks(settings, run),
+        self.collector = (
+            build_collector(
+                settings.estimator,
+                partition,
+                communicator,
+                build_preconditioner(run.optimizer) if settings.precondition is True else None,
+                _blocks(settings, run),
+            )
+            if shard_group(run.network) is None
+            else ShardedAllPairs(run.network, partition, communicator)
         )
         anchor = partition.index(settings.anchor)
         # A frozen parameter outside of the modules moves with the anchor, whose scale is 1.

@@ -127,6 +127,11 @@ class Part:
             ValueError: names the key, the value and what is allowed.
         """
 
+    @property
+    def works_sharded(self) -> bool:
+        """Whether the part works where ``fully_shard`` leaves every rank a shard of the mean."""
+        return False
+
     def divide(self, network: nn.Module) -> ModulePartition | None:
         """The modules that this part needs; None if any division will do."""
         return None

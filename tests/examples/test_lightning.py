@@ -15,6 +15,7 @@ pl = pytest.importorskip(
 )
 from lightning.pytorch.plugins.environments import LightningEnvironment  # noqa: E402
 from lightning.pytorch.strategies import DDPStrategy  # noqa: E402
+
 from lightning_callback import AGVMCallback  # noqa: E402
 
 UPDATES = 4

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-import plain_loop
 from ranks import run_ranks
+
+import plain_loop
 
 MODULES = ['backbone', 'neck', 'cls_head', 'box_head']
 
@@ -16,7 +17,9 @@ def phis(handle: plain_loop.agvm_mm.Handle) -> dict[str, float]:
 
 def test_one_process_measures_every_module() -> None:
     handle = plain_loop.train(12)
-    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in handle.table().splitlines()]
+    rows = [
+        [cell.strip() for cell in line.split('|')[1:-1]] for line in handle.table().splitlines()
+    ]
     assert [row[0] for row in rows[2:]] == MODULES
     assert all(0 < phi < 2 for phi in phis(handle).values())
     assert handle.updates == 12

@@ -107,10 +107,11 @@ def test_a_resumed_run_ends_bitwise_as_an_uninterrupted_one(tmp_path: Any) -> No
     options = dict(agvm=AGVM, kfac=dict(statistics_interval=2, inverse_interval=2, damping=0.1))
     _, whole = by_attach(0, 6, **options)
     model = Detector()
+    saved: dict[str, Any] = {}
     for start, stop in ((0, 3), (3, 6)):
         optimizer = adam(model)
         handle = agvm_mm.attach(model, optimizer, accumulation=COUNTS, **options)
-        if start:
+        if saved:
             model.load_state_dict(saved['model'])
             optimizer.load_state_dict(saved['optimizer'])
             handle.load_state_dict(saved['agvm'])
@@ -136,7 +137,7 @@ def test_clipping_and_zero_grad_of_the_loop_do_not_disturb_the_measurement() -> 
         model = Detector()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         handle = agvm_mm.attach(model, optimizer, accumulation=COUNTS, agvm=AGVM)
-        for update in plain(model, optimizer, 0, range(3)):
+        for _ in plain(model, optimizer, 0, range(3)):
             if late:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
         states.append(handle.state_dict())

@@ -1,4 +1,4 @@
-"""Loops of other shapes under ``attach``: closures, loss scaling, failures, other counts of passes."""
+"""Loops of other shapes under ``attach``: closures, loss scaling, failures, counts of passes."""
 
 from __future__ import annotations
 

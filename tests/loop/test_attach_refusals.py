@@ -67,9 +67,7 @@ def test_set_ups() -> None:
     )
     model = Detector()
     some = torch.optim.SGD(model.neck.parameters(), lr=0.1)
-    assert "'backbone.0.weight' is not in the optimizer SGD" in refusal(
-        model, some, accumulation=2
-    )
+    assert "'backbone.0.weight' is not in the optimizer SGD" in refusal(model, some, accumulation=2)
     lbfgs = torch.optim.LBFGS(model.parameters())
     assert 'the optimizer is LBFGS, which keeps its own copy' in refusal(
         model, lbfgs, accumulation=2
