@@ -52,7 +52,7 @@ exec((ROOT / 'agvm_mm' / 'version.py').read_text(), version)
 setup(
     name='agvm_mm',
     version=version['__version__'],
-    description='Large-batch training of detectors and segmenters in MMEngine with AGVM',
+    description='Large-batch training of detectors and segmenters with AGVM',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     author='The agvm_mm authors',
@@ -64,7 +64,9 @@ setup(
     # MMEngine comes under two sets of distribution names that install the same packages, so the
     # user chooses one by an extra; asking for either here would pull it in beside the other.
     install_requires=['torch>=2.1'],
+    # agvm_mm.attach needs neither.
     extras_require={
+        'mmengine': ['mmengine>=0.10.4'],
         'onedl': [
             'onedl-mmengine>=0.10.12',
             'onedl-mmcv>=2.3.6',
@@ -79,6 +81,8 @@ setup(
         ],
         # LARS, Adan and SOAP; everything else of the package goes without.
         'optimizers': ['pytorch_optimizer>=4.1'],
+        # What the examples besides the plain loop train with.
+        'examples': ['accelerate', 'lightning', 'transformers'],
         'dev': [
             'coverage>=7.10',
             'hypothesis',

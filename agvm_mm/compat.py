@@ -9,6 +9,8 @@ functions: :func:`require_stack` has to speak before the first such import fails
 from __future__ import annotations
 
 import importlib
+import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -20,7 +22,8 @@ OLDEST_MMENGINE = (0, 10, 4)
 INSTALL = (
     'install one of the two stacks, onedl-mmengine, onedl-mmcv, onedl-mmdetection and '
     'onedl-mmsegmentation, or mmengine, "mmcv>=2.1,<2.2", mmdet and mmsegmentation, mmcv first and '
-    'with `pip install --no-build-isolation`, without which it is built without its operators'
+    'with `pip install --no-build-isolation`, without which it is built without its operators; '
+    "`pip install 'agvm_mm[mmengine]'` brings MMEngine alone"
 )
 GETATTR = 'builtins.getattr'
 HISTORY_STATISTICS = ('min', 'max', 'current', 'mean')
@@ -35,7 +38,7 @@ def require_stack() -> None:
     Raises:
         ImportError: what is missing and what to install, in one sentence.
     """
-    if find_spec('mmengine') is None:
+    if not has_mmengine():
         raise ImportError(f'agvm_mm needs MMEngine, which is not installed: {INSTALL}.')
     from mmengine import __version__
     from mmengine.utils import digit_version
@@ -45,6 +48,35 @@ def require_stack() -> None:
         raise ImportError(
             f'agvm_mm needs MMEngine {oldest} or later, found {__version__}: {INSTALL}.'
         )
+
+
+def has_mmengine() -> bool:
+    """Whether MMEngine is installed; ``attach`` and what it calls go without."""
+    return find_spec('mmengine') is not None
+
+
+def is_model_wrapper(model: object) -> bool:
+    """Whether MMEngine knows ``model`` as a wrapper; nobody told it where it is not imported."""
+    mmengine = sys.modules.get('mmengine.model')
+    return mmengine is not None and mmengine.is_model_wrapper(model)
+
+
+def register_optimizer(build: Any, name: str | None = None) -> Any:
+    """Put a class or function into MMEngine's registry, if there is one, and return it."""
+    if has_mmengine():
+        from mmengine.registry import OPTIMIZERS
+
+        OPTIMIZERS.register_module(name=name, module=build)
+    return build
+
+
+def say(text: str) -> None:
+    """Write to the log of MMEngine's run, or to Python's logger where nobody uses MMEngine."""
+    mmengine = sys.modules.get('mmengine.logging')
+    if mmengine is None:
+        logging.getLogger('agvm_mm').info(text)
+    else:
+        mmengine.print_log(text, logger='current')
 
 
 def patch_config_packages() -> None:

@@ -9,6 +9,7 @@ import torch
 from docs_pages import ROOT, blocks_of
 from torch import nn
 
+from agvm_mm.loop import held
 from agvm_mm.wrappers import PartsOptimWrapper, wrapper
 
 PAGE = ROOT / 'docs' / 'contributing' / 'design.md'
@@ -20,8 +21,10 @@ def kind(monkeypatch: pytest.MonkeyPatch) -> Any:
     (block,) = blocks_of([PAGE], 'python')
     exec(block.text, names)
     found = names['CentralizedPart']
-    monkeypatch.setattr(wrapper, 'STEP_ORDER', (*wrapper.STEP_ORDER, found))
-    monkeypatch.setattr(wrapper, 'BIND_ORDER', (*wrapper.BIND_ORDER, found))
+    steps = (*held.STEP_ORDER, found)
+    for module in (held, wrapper):
+        monkeypatch.setattr(module, 'STEP_ORDER', steps)
+    monkeypatch.setattr(held, 'BIND_ORDER', (*held.BIND_ORDER, found))
     return found
 
 

@@ -20,7 +20,7 @@ from agvm_mm.compat import has_compiled_ops
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('agvm_mm', 'agvm_runs')
-FOLDERS = (*PACKAGES, 'configs', 'docs', 'lab', 'tests', 'tools')
+FOLDERS = (*PACKAGES, 'configs', 'docs', 'examples', 'lab', 'tests', 'tools')
 MIM = ('configs', 'tools', 'model-index.yml')
 LEFT_OVER = ('__pycache__', '.mim', '*.egg-info')
 STALE = 'configs/faster_rcnn/stale.py'

@@ -6,6 +6,7 @@ from .all_pairs import AllPairs
 from .build import build_collector
 from .collector import BlockPreconditioner, Collector, Preconditioner
 from .half_split import HalfSplitMicroBatches, HalfSplitRanks
+from .sharded import ShardedAllPairs, shard_group
 
 __all__ = [
     'ESTIMATORS',
@@ -15,5 +16,7 @@ __all__ = [
     'HalfSplitMicroBatches',
     'HalfSplitRanks',
     'Preconditioner',
+    'ShardedAllPairs',
     'build_collector',
+    'shard_group',
 ]

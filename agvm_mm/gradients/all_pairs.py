@@ -36,6 +36,7 @@ class AllPairs(Collector):
     def _around_pass(self, index: int, count: int) -> Iterator[None]:
         self._require_no_later_change()
         pieces: list[Tensor | None] = [None] * len(self.partition.parameters)
+        self._pieces = pieces
         handles = [
             parameter.register_hook(partial(self._measure, pieces, i))
             for i, parameter in enumerate(self.partition.parameters)
@@ -50,6 +51,8 @@ class AllPairs(Collector):
 
     def _measure(self, pieces: list[Tensor | None], i: int, gradient: Tensor | None) -> None:
         if gradient is None:  # from a SyncBN whose rank has an empty input
+            return
+        if pieces is not self._pieces:  # of a pass that failed before this one
             return
         if pieces[i] is not None:
             raise RuntimeError(

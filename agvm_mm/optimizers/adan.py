@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from mmengine.registry import OPTIMIZERS
 from torch.optim import Optimizer
 
+from ..compat import register_optimizer
 from .library import import_library
 from .parameterwise import register_parameterwise
 from .second_moments import SecondMoment, register_second_moment
@@ -65,7 +65,7 @@ def build_adan(
     return optimizer
 
 
-OPTIMIZERS.register_module(name='AdanOptimizer', module=build_adan)
+register_optimizer(build_adan, 'AdanOptimizer')
 
 
 @cache

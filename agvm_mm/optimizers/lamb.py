@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..compat import register_optimizer
 from .buckets import Group, buckets, gradients, with_gradients
 from .closure import Closure, evaluate
 from .parameterwise import register_parameterwise
@@ -31,7 +31,7 @@ def is_adapted(parameter: Tensor) -> bool:
     return parameter.ndim > 1
 
 
-@OPTIMIZERS.register_module()
+@register_optimizer
 @register_parameterwise
 class LAMBOptimizer(Optimizer):
     """Adam with a trust ratio for every weight tensor.

@@ -7,10 +7,10 @@ from functools import cache
 from typing import Any
 
 import torch
-from mmengine.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..compat import register_optimizer
 from .buckets import Group
 from .lamb import is_adapted
 from .library import import_library
@@ -63,7 +63,7 @@ def build_lars(
     )
 
 
-OPTIMIZERS.register_module(name='LARSOptimizer', module=build_lars)
+register_optimizer(build_lars, 'LARSOptimizer')
 
 
 @cache

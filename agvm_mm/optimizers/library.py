@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from mmengine.registry import OPTIMIZERS
 
 BARE_NAMES = ('Adan', 'LAMB', 'LARS', 'Muon')
 
@@ -31,6 +30,8 @@ def require_registered(optimizer: Any, scope: str | None) -> None:
     """
     if optimizer not in BARE_NAMES:
         return
+    from mmengine.registry import OPTIMIZERS
+
     with OPTIMIZERS.switch_scope_and_registry(scope) as registry:
         found = registry.get(optimizer)
     if optimizer == 'Muon' and found is getattr(torch.optim, 'Muon', None):

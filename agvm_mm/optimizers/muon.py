@@ -16,13 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
-from mmengine.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Optimizer
 
 from agvm_runs.checks import any_of, is_count, is_number, is_one_of, require
 
+from ..compat import register_optimizer, say
 from .buckets import Entry, Group, buckets, gradients, with_gradients
 from .closure import Closure, evaluate
 from .matrices import Matrices, by_share, orthogonalized, shape_of
@@ -35,7 +34,7 @@ from .share import ranks
 ADJUST = ('original', 'match_rms_adamw')
 
 
-@OPTIMIZERS.register_module()
+@register_optimizer
 class MuonOptimizer(Optimizer):
     """Momentum whose matrices are made orthogonal; AdamW or SGD for what is no hidden matrix.
 
@@ -124,7 +123,7 @@ class MuonOptimizer(Optimizer):
         super().__init__(cut_groups(params, defaults, others, split), defaults)
         if split is not None:
             parameters = [p for group in self.param_groups for p in group['params']]
-            print_log(split.report(parameters, defaults['rest']), logger='current')
+            say(split.report(parameters, defaults['rest']))
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:

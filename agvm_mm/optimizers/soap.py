@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.registry import OPTIMIZERS
 from torch.optim import Optimizer
 
+from ..compat import register_optimizer
 from .library import import_library
 
 
@@ -61,4 +61,4 @@ def build_soap(
     return optimizer
 
 
-OPTIMIZERS.register_module(name='SOAPOptimizer', module=build_soap)
+register_optimizer(build_soap, 'SOAPOptimizer')

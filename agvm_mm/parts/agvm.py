@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from agvm_runs.settings import WHERE, AGVMSettings
 
 from ..distributed import Communicator, ProcessGroupCommunicator, SingleProcess
-from ..gradients import BlockPreconditioner, Collector, build_collector
+from ..gradients import (
+    BlockPreconditioner,
+    Collector,
+    ShardedAllPairs,
+    build_collector,
+    shard_group,
+)
 from ..optimizers.parameterwise import is_parameterwise
 from ..optimizers.second_moments import build_preconditioner
 from ..statistics import (
@@ -74,6 +80,11 @@ class AGVMPart(Part):
         self._ended = False
         self.observers: list[Callable[[int, VarianceEstimate], None]] = []
 
+    @property
+    def works_sharded(self) -> bool:
+        """Whether the estimator needs no more than the gradients that are reduced."""
+        return self.settings.estimator == 'all_pairs' and self.settings.precondition is False
+
     def divide(self, network: nn.Module) -> ModulePartition:
         """The modules of the settings; every trainable parameter is in exactly one of them."""
         return partition_parameters(network, self.settings.modules)
@@ -93,12 +104,16 @@ class AGVMPart(Part):
         _require_dense(run.network)
         _require_several(settings, partition)
         self.partition = partition
-        self.collector = build_collector(
-            settings.estimator,
-            partition,
-            communicator,
-            build_preconditioner(run.optimizer) if settings.precondition is True else None,
-            _blocks(settings, run),
+        self.collector = (
+            build_collector(
+                settings.estimator,
+                partition,
+                communicator,
+                build_preconditioner(run.optimizer) if settings.precondition is True else None,
+                _blocks(settings, run),
+            )
+            if shard_group(run.network) is None
+            else ShardedAllPairs(run.network, partition, communicator)
         )
         self.anchor = _anchor(settings, partition, run.network)
         anchor = partition.index(self.anchor)
@@ -150,19 +165,25 @@ class AGVMPart(Part):
         """Lower and upper ends of the 95 % interval of the averaged normalised variance, (M,)."""
         return self.state.phi_ends(self._config.momentum)
 
+    def watches(self, update: int) -> bool:
+        """Whether ``update`` is an estimation step."""
+        return self.settings.estimates_at(update)
+
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:
-        """Measure the gradients as they arrive, on an estimation step."""
-        one_sample = this.count * self.collector.communicator.size < 2
-        if one_sample or not self.settings.estimates_at(this.update):
+        """Measure the gradients as they arrive, if the update has two samples."""
+        if this.count * self.collector.communicator.size < 2:
             return nullcontext()
         return self.collector.around_backward(this.index, this.count, this.images)
 
+    def after_backward(self, this: Pass) -> None:
+        """Estimate, on an estimation step."""
+        if self.settings.estimates_at(this.update):
+            self._estimate(this)
+
     @contextmanager
     def around_step(self, this: Pass) -> Iterator[None]:
-        """Estimate if it is due, step with scaled learning rates, log."""
+        """Step with scaled learning rates, log."""
         due = self.settings.estimates_at(this.update)
-        if due:
-            self._estimate(this)
         scales = self.scales(this.update)
         with self.plan.scaled(scales):
             yield

@@ -46,14 +46,9 @@ class KFACPart(Part):
         """Find the layers and divide them among the ranks.
 
         Raises:
-            ValueError: the model is compiled or has no data preprocessor.
+            ValueError: the model is compiled.
         """
         _require_uncompiled(run.model)
-        if not isinstance(getattr(run.network, 'data_preprocessor', None), nn.Module):
-            raise ValueError(
-                f'{type(run.network).__name__} has no data_preprocessor, at which K-FAC counts the '
-                f"images of a batch; derive it from mmengine's BaseModel, or set {WHERE}=None."
-            )
         # Its collectives run beside those of the data-parallel wrapper.
         ranks = None if run.group is None else ProcessGroupCommunicator(run.group).beside()
         communicator = SingleProcess() if ranks is None else ranks
@@ -66,6 +61,14 @@ class KFACPart(Part):
     def before_update(self, update: int) -> None:
         """Decide which layers ``update`` measures."""
         self.preconditioner.before_update(update)
+
+    def watches(self, update: int) -> bool:
+        """Whether factors are due; the first time, also to look for a compiled model."""
+        return self.preconditioner.due or not self._checked
+
+    def watched_layers(self) -> list[nn.Module]:
+        """The layers whose factors are due."""
+        return [layer.helper.module for layer in self.preconditioner.layers if layer.due]
 
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:
         """Measure the factors if they are due.
@@ -81,9 +84,9 @@ class KFACPart(Part):
             return nullcontext()
         if this.images < 1:
             raise RuntimeError(
-                'K-FAC needs the number of images of a batch, which the data preprocessor of this '
-                "model does not show: pass it the images under 'inputs', as a list or a tensor, or "
-                f'set {WHERE}=None.'
+                'K-FAC needs the number of images of a batch, which this model does not show: pass '
+                "the images to its data preprocessor under 'inputs', or to a model without one as "
+                f'an argument, as a list or a tensor, or set {WHERE}=None.'
             )
         return self.preconditioner.around_backward(
             this.index, this.count, this.images, this.loss_scale()

@@ -4,11 +4,12 @@ An optimizer wrapper holds an ordered list of parts and the one clock. For every
 it calls
 
 1. :meth:`Part.before_update` before the first forward pass,
-2. :meth:`Part.around_backward` around each backward pass,
-3. :meth:`Part.around_step` around the optimizer's step, after the last pass.
+2. :meth:`Part.around_backward` around each backward pass, if :meth:`Part.watches` says so,
+3. :meth:`Part.after_backward` after the last pass,
+4. :meth:`Part.around_step` around the optimizer's step.
 
-The last two return context managers. A part does its work on entering. On leaving it undoes what
-only the step may see.
+The second and the last return context managers. A part does its work on entering. On leaving it
+undoes what only the step may see.
 """
 
 from __future__ import annotations
@@ -131,6 +132,11 @@ class Part:
             ValueError: names the key, the value and what is allowed.
         """
 
+    @property
+    def works_sharded(self) -> bool:
+        """Whether the part works where ``fully_shard`` leaves every rank a shard of the mean."""
+        return False
+
     def divide(self, network: nn.Module) -> ModulePartition | None:
         """The modules that this part needs; None if any division will do."""
         return None
@@ -148,9 +154,20 @@ class Part:
         Called after :meth:`bind`, after a resume and after every step.
         """
 
+    def watches(self, update: int) -> bool:
+        """Whether the part watches the backward passes of ``update``, the present one."""
+        return False
+
+    def watched_layers(self) -> Iterable[nn.Module]:
+        """Layers whose outputs' gradients the part reads, in an update that it watches."""
+        return ()
+
     def around_backward(self, this: Pass) -> AbstractContextManager[None]:
-        """Context manager around one backward pass."""
+        """Context manager around one backward pass of an update that the part watches."""
         return nullcontext()
+
+    def after_backward(self, this: Pass) -> None:
+        """Read the mean gradients of the update, before anything changes them."""
 
     def around_step(self, this: Pass) -> AbstractContextManager[None]:
         """Context manager around the optimizer's step; ``this`` is the update's last pass."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, cast
@@ -14,31 +14,16 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..parts import AGVMPart, JoinedGroupsPart, KFACPart, Part, Pass, UnitClipPart
+from ..loop.binding import unwrapped
+from ..loop.held import STEP_ORDER, UPDATES_KEY, HeldParts
+from ..parts import Part, Pass, UnitClipPart
 from ..parts.clip_window import UpdateWindow, split_window
 from ..parts.groups import shown
 from .accumulate import accumulation, place
-from .binding import bind, unwrapped
-from .images import ImageCounter
 from .log import MessageHubLog
 from .normalisers import warn_unless_shared
 from .total_batch import check_applied_here
-from .unreduced import UnreducedParameters
 
-STEP_ORDER: tuple[type[Part], ...] = (AGVMPart, KFACPart, UnitClipPart, JoinedGroupsPart)
-"""The parts as a step enters them: measure and scale, precondition, clip, join the groups.
-
-AGVM measures what the ranks have averaged. K-FAC bounds the actual step, so it needs the scaled
-learning rates. Groups are joined last, after AGVM has split them.
-"""
-
-BIND_ORDER: tuple[type[Part], ...] = (
-    KFACPart,
-    *(kind for kind in STEP_ORDER if kind is not KFACPart),
-)
-"""The parts as they meet the model: AGVM may measure in the geometry of a part before it."""
-
-UPDATES_KEY = 'updates'
 P = TypeVar('P', bound=Part)
 Method = TypeVar('Method', bound=Callable[..., Any])
 
@@ -88,27 +73,27 @@ class PartsMixin(OptimWrapper):
     ) -> None:
         options = {**self.part_defaults, UnitClipPart.key: clip_grad}
         options.update((k.key, kwargs.pop(k.key)) for k in STEP_ORDER if k.key in kwargs)
-        self._parts = {
-            kind.key: part
-            for kind in STEP_ORDER
-            if (part := kind.from_config(options.get(kind.key))) is not None
-        }
+        self._held = HeldParts(options)
         clipping, self._clip_window = (
-            (None, UpdateWindow()) if UnitClipPart.key in self._parts else split_window(clip_grad)
+            (None, UpdateWindow()) if UnitClipPart.key in self._held else split_window(clip_grad)
         )
         super().__init__(optimizer=optimizer, clip_grad=clipping, **kwargs)
-        self.updates = 0
         self._launch_checked = False
-        self._bound = False
-        self._loaded: dict[str, Any] = {}  # states of parts that have not met the model yet
-        self._images = ImageCounter()
-        self._unreduced: UnreducedParameters | None = None
         self._this: Pass | None = None
         self._groups: list[dict[str, Any]] = []  # the config's, while others are in their place
 
     def part(self, kind: type[P]) -> P | None:
         """The part of this type; None if the config has none."""
-        return cast('P | None', self._parts.get(kind.key))
+        return self._held.part(kind)
+
+    @property
+    def updates(self) -> int:
+        """Optimizer updates made; the clock of all parts."""
+        return self._held.updates
+
+    @updates.setter
+    def updates(self, updates: int) -> None:
+        self._held.updates = updates
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """Meet the model, as MMEngine's runners do before training."""
@@ -123,7 +108,7 @@ class PartsMixin(OptimWrapper):
             check_applied_here(self.message_hub, self._accumulative_counts)
             if accumulation(self) > 1:
                 warn_unless_shared(unwrapped(model))
-        if not self._bound:
+        if not self._held.bound:
             self._meet(model, self.message_hub.get_info('iter', 0))
         with super().optim_context(model):
             yield
@@ -136,50 +121,34 @@ class PartsMixin(OptimWrapper):
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Back-propagate with every part watching."""
         self._require_bound()
-        self._this = self._pass(self._images.take())
-        with ExitStack() as around:
-            for part in self._parts.values():
-                around.enter_context(part.around_backward(self._this))
+        self._this = self._pass(self._held.images.take())
+        with self._held.around_backward(self._this):
             super().backward(loss, **kwargs)
 
     def step(self, **kwargs: Any) -> None:
         """Step with every part around it, in :data:`STEP_ORDER`; then advance the clock."""
         self._require_bound()
         self._require_no_capture()
-        if self._unreduced is not None:
-            self._unreduced.require_none_stepped(self.optimizer)
         this = self._this or self._pass(0)
         self._groups = self.optimizer.param_groups
-        with ExitStack() as around:
-            for part in self._parts.values():
-                around.enter_context(part.around_step(this))
+        self._held.after_backward(this)
+        with self._held.around_step(this, self.optimizer):
             super().step(**kwargs)
         self._this = None
-        self._go_on_from(self.updates + 1)
+        self._held.go_on_from(self.updates + 1)
 
     def state_dict(self) -> dict[str, Any]:
         """The base wrapper's state, the clock under 'updates', each part's state under its key.
 
         The state of a part that the config has switched off is dropped.
         """
-        state: dict[str, Any] = super().state_dict()
-        state[UPDATES_KEY] = self.updates
-        for key, part in self._parts.items():
-            saved = part.state_dict() if self._bound else self._loaded.get(key)
-            if saved:
-                state[key] = saved
-        return state
+        return {**super().state_dict(), **self._held.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`; takes a plain wrapper's checkpoint too."""
-        rest = dict(state_dict)
-        self.updates = rest.pop(UPDATES_KEY, 0)
-        saved = {kind.key: rest.pop(kind.key) for kind in STEP_ORDER if kind.key in rest}
-        super().load_state_dict(rest)
-        self._loaded = {key: state for key, state in saved.items() if key in self._parts}
-        if self._bound:
-            self._restore()
-            self._go_on_from(self.updates)
+        keys = [UPDATES_KEY, *(kind.key for kind in STEP_ORDER)]
+        super().load_state_dict({k: v for k, v in state_dict.items() if k not in keys})
+        self._held.load_state_dict(state_dict)
 
     def _refuse_engine(self, engine: object) -> None:
         """Called by DeepSpeedStrategy, which then trains without this wrapper."""
@@ -207,28 +176,10 @@ class PartsMixin(OptimWrapper):
         """Bind the parts; again after a resume that follows the first meeting."""
         if not self.updates:  # a plain wrapper's checkpoint has no clock
             self.updates = iterations // accumulation(self)
-        if not self._bound:
-            self._images.attach(unwrapped(model))
-            self._unreduced = UnreducedParameters(model)
-            kinds = [kind for kind in BIND_ORDER if kind.key in self._parts]
-            parts = [self._parts[kind.key] for kind in kinds]
-            bind(parts, model, self.optimizer, accumulation(self), MessageHubLog(self.message_hub))
-            self._bound = True
-        self._restore()
-        self._go_on_from(self.updates)
-
-    def _go_on_from(self, update: int) -> None:
-        self.updates = update
-        for part in self._parts.values():
-            part.before_update(update)
-
-    def _restore(self) -> None:
-        for key, state in self._loaded.items():
-            self._parts[key].load_state_dict(state)
-        self._loaded = {}
+        self._held.bind(model, self.optimizer, accumulation(self), MessageHubLog(self.message_hub))
 
     def _require_bound(self) -> None:
-        if not self._bound and any(part.needs_model for part in self._parts.values()):
+        if not self._held.bound and any(part.needs_model for part in self._held):
             raise RuntimeError(
                 f'{type(self).__name__} has not seen the model: run the forward pass inside '
                 "`with optim_wrapper.optim_context(model)`, as MMEngine's runners do."
@@ -236,7 +187,7 @@ class PartsMixin(OptimWrapper):
 
     def _require_no_capture(self) -> None:
         capturing = torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
-        if self._parts and capturing:
+        if list(self._held) and capturing:
             raise RuntimeError(
                 f'{type(self).__name__} is stepping while a CUDA graph is captured, which would '
                 'repeat the learning rates, scales and estimates of this one update for ever; '

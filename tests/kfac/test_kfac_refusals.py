@@ -32,8 +32,11 @@ class TestRefusals:
 
     def test_a_model_that_does_not_show_its_images(self) -> None:
         network = nn.Linear(2, 2)
-        with pytest.raises(ValueError, match='has no data_preprocessor, at which K-FAC counts'):
-            self.wrapper(network).initialize_count_status(network, 0, 1)
+        wrapper = self.wrapper(network)
+        with wrapper.optim_context(network):
+            loss = network(torch.ones(2)).sum()
+        with pytest.raises(RuntimeError, match='K-FAC needs the number of images of a batch'):
+            wrapper.update_params(loss)
 
     def test_nothing_to_precondition(self) -> None:
         with pytest.raises(ValueError, match='no trainable layer'):

@@ -13,9 +13,9 @@ from mmengine.optim import OptimWrapper
 from ranks import run_ranks
 from runs import ThreePartNet, data
 
+from agvm_mm.loop.images import ImageCounter
 from agvm_mm.parts import AGVMPart, KFACPart
 from agvm_mm.wrappers import AGVMOptimWrapper
-from agvm_mm.wrappers.images import ImageCounter
 
 AGVM = dict(interval=1, momentum=0.5)
 KFAC = dict(statistics_interval=1, inverse_interval=1, momentum=0.5, damping=0.1)

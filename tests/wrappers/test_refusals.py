@@ -52,7 +52,7 @@ def _fsdp() -> str:
     return _refusal(FullyShardedDataParallel(_net(), device_id=torch.device('cpu')))
 
 
-def _fully_shard() -> str:
+def _fully_shard(**agvm: Any) -> str:
     try:
         from torch.distributed.fsdp import fully_shard
     except ImportError:
@@ -61,7 +61,7 @@ def _fully_shard() -> str:
 
     net = _net()
     fully_shard(net, mesh=init_device_mesh('cpu', (2,)))
-    return _refusal(net)
+    return _refusal(net, **agvm)
 
 
 def _wrapped_inside() -> str:
@@ -91,7 +91,7 @@ def _zero() -> str:
 ON_RANKS = {
     'fsdp': (_fsdp, 'wrapped in FullyShardedDataParallel, which leaves every rank a shard'),
     'fully_shard': (
-        _fully_shard,
+        lambda: _fully_shard(estimator='half_split'),
         "the parameter 'backbone.weight' is a DTensor, which fully_shard and tensor parallelism",
     ),
     'separate': (

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.distributed as dist
-from mmengine.model import is_model_wrapper
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
+from ..compat import is_model_wrapper
+from ..gradients import shard_group
 from ..parts import Log, Part, Run
 from ..statistics import ModulePartition, default_partition
 
@@ -46,13 +47,21 @@ def bind(
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside a data-parallel wrapper and inside ``torch.compile``."""
     inner = uncompiled(model)
-    return uncompiled(inner.module) if is_model_wrapper(inner) else inner  # type: ignore[arg-type]
+    return uncompiled(inner.module) if _is_wrapper(inner) else inner  # type: ignore[arg-type]
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
     """The model inside ``torch.compile``."""
     original: nn.Module = getattr(model, '_orig_mod', model)
     return original
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether ``torch.compile`` or ``compile()`` was called for any part of the model."""
+    return any(
+        hasattr(module, '_orig_mod') or getattr(module, '_compiled_call_impl', None) is not None
+        for module in (model, *model.modules())
+    )
 
 
 def data_parallel(model: nn.Module, part: Part, accumulation: int) -> dist.ProcessGroup | None:
@@ -68,6 +77,9 @@ def data_parallel(model: nn.Module, part: Part, accumulation: int) -> dist.Proce
     """
     wrapper = uncompiled(model)
     if not _is_wrapper(wrapper):
+        shards = shard_group(wrapper)
+        if shards is not None and part.works_sharded:
+            return shards
         _require_whole(model, part)
         _require_one_process(part)
         return None
@@ -110,8 +122,9 @@ def _wrong_wrapper(wrapper: nn.Module, part: Part) -> ValueError:
 
 
 def _is_wrapper(model: nn.Module) -> bool:
+    known = isinstance(model, (DataParallel, DistributedDataParallel)) or is_model_wrapper(model)
     # MMEngine registers its own child of torch's FullyShardedDataParallel only.
-    return is_model_wrapper(model) or 'FullyShardedDataParallel' in _base_names(model)
+    return known or 'FullyShardedDataParallel' in _base_names(model)
 
 
 def _base_names(model: nn.Module) -> list[str]:
@@ -159,7 +172,8 @@ def _require_whole(model: nn.Module, part: Part) -> None:
             raise ValueError(
                 f'the parameter {name!r} is a DTensor, which fully_shard and tensor parallelism '
                 'make, and a rank has only a shard of its gradient; use '
-                f'MMDistributedDataParallel instead, or set {part.where}=None.'
+                f'MMDistributedDataParallel instead, or set {part.where}=None (fully_shard alone '
+                "works with AGVM's all_pairs without precondition)."
             )
 
 

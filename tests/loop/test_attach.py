@@ -1,0 +1,169 @@
+"""``attach`` measures and steps as MMEngine's wrapper does, in a loop that says nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from attach_runs import AGVM, COUNTS, Detector, adam, by_attach, by_wrapper, plain, weights
+from ranks import run_ranks
+
+import agvm_mm
+from agvm_mm.parts import AGVMPart
+
+UPDATES = 5
+OPTIONS: dict[str, dict[str, Any]] = {
+    'agvm': dict(),
+    'halves': dict(agvm=dict(AGVM, estimator='half_split')),
+    'preconditioned': dict(agvm=dict(AGVM, precondition=True, begin=2)),
+    'kfac': dict(kfac=dict(statistics_interval=2, inverse_interval=2, damping=0.1)),
+    'kfac alone': dict(agvm=None, kfac=dict(statistics_interval=1, inverse_interval=1)),
+}
+
+
+def both(rank: int, options: dict[str, Any]) -> Any:
+    return by_attach(rank, UPDATES, **options), by_wrapper(rank, UPDATES, **options)
+
+
+def require_equal(found: Any, expected: Any) -> None:
+    (state, end), (other, other_end) = found, expected
+    torch.testing.assert_close(end, other_end, rtol=1e-12, atol=1e-15)
+    assert state['updates'] == other['updates'] == UPDATES
+    if 'agvm' not in other:
+        return
+    assert state['agvm']['images'] == other['agvm']['images'] > 0
+    for name, module in other['agvm']['modules'].items():
+        assert state['agvm']['modules'][name] == pytest.approx(module, rel=1e-12)
+    assert other['agvm']['modules']['bbox_head']['scale'] != 1
+
+
+@pytest.mark.parametrize('options', OPTIONS.values(), ids=OPTIONS)
+def test_one_process_equals_the_wrapper(options: dict[str, Any]) -> None:
+    require_equal(*both(0, options))
+
+
+@pytest.mark.parametrize('kind', ['agvm', 'halves', 'kfac'])
+def test_two_ranks_equal_the_wrapper(kind: str) -> None:
+    first, second = run_ranks(both, 2, OPTIONS[kind])
+    require_equal(*first)
+    assert torch.equal(first[0][1], second[0][1]), 'ranks have drifted apart'
+
+
+def test_measuring_alone_leaves_training_bitwise_plain() -> None:
+    model = Detector()
+    optimizer = adam(model)
+    for _ in plain(model, optimizer, 0, range(UPDATES)):
+        pass
+    state, end = by_attach(0, UPDATES, agvm=dict(AGVM, interval=1, apply=False))
+    assert torch.equal(end, weights(model))
+    assert state['agvm']['modules']['bbox_head']['scale'] > 1.02
+
+
+def hooks_on(model: torch.nn.Module) -> int:
+    return sum(
+        len(hooks or ())
+        for p in model.parameters()
+        for hooks in (p._backward_hooks, getattr(p, '_post_accumulate_grad_hooks', None))
+    )
+
+
+def test_hooks_are_on_parameters_only_while_an_update_is_measured() -> None:
+    model = Detector()
+    optimizer = adam(model)
+    options = dict(accumulation=COUNTS, agvm=dict(AGVM, interval=3, begin=1))
+    handle = agvm_mm.attach(model, optimizer, **options)
+    parameters = len(list(model.parameters()))
+    found = [hooks_on(model)]
+    for _ in plain(model, optimizer, 0, range(6)):
+        found.append(hooks_on(model))
+    assert found == [0, 0, 0, 0, parameters, 0, 0]
+    handle.load_state_dict(dict(handle.state_dict(), updates=6))
+    assert hooks_on(model) == parameters
+    handle.detach()
+    assert hooks_on(model) == 0
+    assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
+    assert not model._forward_hooks and not model._forward_pre_hooks
+
+
+def test_after_detach_training_is_plain() -> None:
+    model = Detector()
+    optimizer = adam(model)
+    handle = agvm_mm.attach(model, optimizer, accumulation=COUNTS, agvm=AGVM)
+    for _ in plain(model, optimizer, 0, range(3)):
+        pass
+    handle.detach()
+    agvm_mm.attach(model, optimizer, accumulation=COUNTS, agvm=AGVM).detach()
+    rates = []
+    optimizer.register_step_pre_hook(
+        lambda *_: rates.append({group['lr'] for group in optimizer.param_groups})
+    )
+    for _ in plain(model, optimizer, 0, range(3, 5)):
+        pass
+    assert handle.updates == 3 and rates == [{0.01}] * 2
+
+
+def test_a_resumed_run_ends_bitwise_as_an_uninterrupted_one(tmp_path: Any) -> None:
+    options = dict(agvm=AGVM, kfac=dict(statistics_interval=2, inverse_interval=2, damping=0.1))
+    _, whole = by_attach(0, 6, **options)
+    model = Detector()
+    saved: dict[str, Any] = {}
+    for start, stop in ((0, 3), (3, 6)):
+        optimizer = adam(model)
+        handle = agvm_mm.attach(model, optimizer, accumulation=COUNTS, **options)
+        if saved:
+            model.load_state_dict(saved['model'])
+            optimizer.load_state_dict(saved['optimizer'])
+            handle.load_state_dict(saved['agvm'])
+        for _ in plain(model, optimizer, 0, range(start, stop)):
+            pass
+        torch.save(
+            dict(
+                model=model.state_dict(),
+                optimizer=optimizer.state_dict(),
+                agvm=handle.state_dict(),
+            ),
+            tmp_path / 'end.pth',
+        )
+        saved = torch.load(tmp_path / 'end.pth', weights_only=True)
+        model = Detector()
+    model.load_state_dict(saved['model'])
+    assert torch.equal(weights(model), whole)
+
+
+def test_clipping_and_zero_grad_of_the_loop_do_not_disturb_the_measurement() -> None:
+    states = []
+    for late in (False, True):
+        model = Detector()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        handle = agvm_mm.attach(model, optimizer, accumulation=COUNTS, agvm=AGVM)
+        for _ in plain(model, optimizer, 0, range(3)):
+            if late:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+        states.append(handle.state_dict())
+    assert states[0] == states[1]
+
+
+def test_figures_of_the_last_update_can_be_read() -> None:
+    model = Detector()
+    optimizer = adam(model)
+    handle = agvm_mm.attach(model, optimizer, accumulation=COUNTS, agvm=AGVM)
+    for _ in plain(model, optimizer, 0, range(3)):
+        pass
+    part = handle.part(AGVMPart)
+    assert part is not None
+    scalars, scales = handle.scalars(), part.scales(2)
+    for i, name in enumerate(('backbone', 'neck', 'bbox_head')):
+        assert scalars[f'agvm/scale/{name}'] == scales[i]
+        assert scalars[f'agvm/{name}.lr'] == pytest.approx(0.01 * scales[i])
+        assert 0 < scalars[f'agvm/phi/{name}'] < 2
+    head, _, *rows = handle.table().splitlines()
+    assert [cell.strip() for cell in head.strip('|').split('|')][:3] == [
+        'module',
+        'parameters',
+        'phi',
+    ]
+    assert [row.split('|')[1].strip() for row in rows] == ['backbone', 'neck', 'bbox_head']
+    numbers = [float(cell) for cell in rows[2].strip('|').split('|')[2:]]
+    assert numbers[0] == pytest.approx(scalars['agvm/phi/bbox_head'], rel=1e-2)
+    assert numbers[2] == pytest.approx(scales[2], rel=1e-2)
