@@ -41,10 +41,14 @@ def build_network(zoo: str, path: Path) -> nn.Module:
     return network
 
 
+_FILES = ('pretrained', 'init_cfg', 'teacher_ckpt')
+
+
 def _without_weights(value: Any) -> Any:
+    """The same without files of weights, so that nothing is read or fetched."""
     if isinstance(value, dict):
         for key in value:
-            value[key] = None if key in ('pretrained', 'init_cfg') else _without_weights(value[key])
+            value[key] = None if key in _FILES else _without_weights(value[key])
     elif isinstance(value, (list, tuple)):
         for item in value:
             _without_weights(item)
