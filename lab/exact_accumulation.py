@@ -17,6 +17,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import Tensor
 
+from agvm_mm.hooks.undo import undone
 from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.wrappers.normalisers import SharedNormalisers, shared_sites
 from agvm_runs.errors import exit_with_sentence
@@ -80,7 +81,7 @@ class RunningCounts(Hook):
         self._original = self._sites[0].namespace[self._sites[0].name]
         for namespace, name, _ in self._sites:
             namespace[name] = self._average
-        with torch.no_grad():
+        with torch.no_grad(), undone(network):
             for i in range(32):
                 self._call = 0
                 counts(network, picture(5000 + i, OBJECTS[i % len(OBJECTS)], self._masks))

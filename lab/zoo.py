@@ -13,6 +13,7 @@ from torch import nn
 
 import agvm_mm  # noqa: F401  registers the backbones
 from agvm_mm.statistics.modules import child_modules, default_modules
+from agvm_mm.statistics.partition import covers
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_line, markdown_table
 
@@ -72,7 +73,8 @@ def shares(network: nn.Module, modules: str) -> str:
         if parameter.requires_grad:
             sizes[owners[name]] += parameter.numel()
     total = sum(sizes.values())
-    return ', '.join(f'{name} {100 * size / total:.2g}' for name, size in sizes.items())
+    order = dict.fromkeys(owner for name, owner in owners.items() if covers(owner, name))
+    return ', '.join(f'{name} {100 * sizes[name] / total:.3g}' for name in order if sizes[name])
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ def build_network(zoo: str, path: Path) -> nn.Module:
     with DefaultScope.overwrite_default_scope(zoo):
         try:
             with torch.device('meta'):
-                network: nn.Module = registry.build(model)
+                network: nn.Module = registry.build(copy.deepcopy(model))
         except (RuntimeError, NotImplementedError):
             network = registry.build(model)
     return network
