@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 from torch import nn
 
 import agvm_mm  # noqa: F401  registers the backbones
-from agvm_mm.statistics import partition_parameters
+from agvm_mm.statistics.modules import child_modules, default_modules
+from agvm_mm.statistics.partition import covers
 from agvm_runs.errors import exit_with_sentence
-from agvm_runs.markdown import markdown_table
+from agvm_runs.markdown import markdown_line, markdown_table
 
 from .architectures.families import ZOOS, build_network, family_configs
 
@@ -36,15 +38,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    rows, left = [], []
+    print(markdown_table(['family', 'network', 'modules and % of the trainable numbers'], []))
     for zoo, family, network, why in networks(args.only):
         if network is None:
-            left.append(f'{zoo}/{family}: {why}')
+            row = [f'{zoo} {family}', '', why]
         else:
-            rows.append([f'{zoo} {family}', type(network).__name__, shares(network, args.modules)])
-    print(markdown_table(['family', 'network', 'modules and % of the trainable numbers'], rows))
-    for line in left:
-        print(line)
+            row = [f'{zoo} {family}', type(network).__name__, shares(network, args.modules)]
+        print(markdown_line(row), flush=True)
 
 
 def networks(only: str) -> Iterator[tuple[str, str, nn.Module | None, str]]:
@@ -67,11 +67,14 @@ def _first(zoo: str, configs: list[Path]) -> tuple[nn.Module | None, str]:
 
 def shares(network: nn.Module, modules: str) -> str:
     """The modules with their share of the trainable numbers."""
-    partition = partition_parameters(network, modules)
-    total = sum(partition.sizes())
-    return ', '.join(
-        f'{name} {100 * size / total:.2g}' for name, size in zip(partition.names, partition.sizes())
-    )
+    owners = (child_modules if modules == 'children' else default_modules)(network)
+    sizes: Counter[str] = Counter()
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            sizes[owners[name]] += parameter.numel()
+    total = sum(sizes.values())
+    order = dict.fromkeys(owner for name, owner in owners.items() if covers(owner, name))
+    return ', '.join(f'{name} {100 * sizes[name] / total:.3g}' for name in order if sizes[name])
 
 
 if __name__ == '__main__':

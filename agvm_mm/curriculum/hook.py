@@ -13,6 +13,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
 from agvm_runs.checks import is_number, require
 
+from ..hooks import ExactAccumulationHook
 from ..parts import AGVMPart
 from ..wrappers import PartsMixin, accumulation, set_accumulation
 from .augmentation import set_strength
@@ -211,6 +212,10 @@ class CurriculumHook(Hook):
                     "'ComputeParamSchedulerHook' with CurriculumHook",
                     'cfg',
                 )
+            replays = [stage.replay for stage in self.stages if stage.replay > 1]
+            if isinstance(hook, ExactAccumulationHook) and replays:
+                allowed = '1 with ExactAccumulationHook, which counts a batch before its replay'
+                require(False, 'stages.replay', replays[0], allowed, WHERE)
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
             raise ValueError(
                 f'{WHERE} needs one optimizer for the whole model and optim_wrapper is '

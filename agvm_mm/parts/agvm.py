@@ -32,6 +32,7 @@ from ..statistics import (
     partition_parameters,
     update_scales,
 )
+from ..statistics.partition import covers
 from . import report
 from .learning_rates import LearningRatePlan, split_warning
 from .part import Part, Pass, Run
@@ -303,16 +304,18 @@ def _parts(names: Sequence[str]) -> list[str]:
 
 
 def _anchor(settings: AGVMSettings, partition: ModulePartition, network: nn.Module) -> str:
-    found = partition.anchor(settings.anchor)
-    if found is not None:
-        return found
+    anchor = partition.anchor(settings.anchor)
+    if anchor is not None:
+        return anchor
     allowed = ', '.join(repr(name) for name in partition.names)
     given = settings.modules if isinstance(settings.modules, Mapping) else {}
-    paths = [name for name, _ in network.named_modules()]
-    if sum(name.endswith(f'.{settings.anchor}') for name in partition.names) > 1:
+    ending = f'.{settings.anchor}'
+    found = [name for name, _ in network.named_modules() if f'.{name}'.endswith(ending)]
+    if sum(name.endswith(ending) for name in partition.names) > 1:
         why = 'is the end of several names'
-    elif settings.anchor in given or any(
-        f'.{path}'.endswith(f'.{settings.anchor}') for path in paths
+    elif settings.anchor in given or (
+        found
+        and not any(covers(path, name) for path in found for name in partition.parameter_names)
     ):
         why = 'has no trainable parameter'
     else:

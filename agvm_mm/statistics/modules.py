@@ -17,7 +17,7 @@ SMALL = 0.005
 # In 'children', a two-stage detector keeps several heads of different noise under this one child.
 NESTED_CHILDREN = ('roi_head',)
 
-_SUBNETWORK = re.compile(r'(^|_)(backbone|neck|encoder|decoder|head)$')
+_SUBNETWORK = re.compile(r'(^|_)(backbone|neck|encoder|decoder|extractor|head)$')
 _HEAD = re.compile(r'(^|[_.])head$')
 
 
@@ -32,18 +32,12 @@ def default_modules(model: nn.Module) -> dict[str, str]:
     A network that only wraps another one, such as a semi-supervised detector, is opened down to
     the children beside the backbone. A head that holds sub-networks with names of their own is
     split into them, and the rest keeps the head's name. What has less than :data:`SMALL` of the
-    trainable numbers joins the largest module beside the anchor, unless it is a head with layers.
+    trainable numbers joins the largest module beside the anchor, unless it is a whole head with
+    layers.
     """
     named = dict(model.named_parameters(remove_duplicate=False))
-    numbers: Counter[str] = Counter()  # by prefix
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            for end in (i for i, letter in enumerate(name + '.') if letter == '.'):
-                numbers[name[:end]] += parameter.numel()
-    least = SMALL * sum(p.numel() for p in model.parameters() if p.requires_grad)
     paths = dict(model.named_modules(remove_duplicate=False))
-    owners = {name: _part(name, paths, numbers, least) for name in named}
-    return _joined(owners, named, paths, least)
+    return _joined({name: _part(name, paths) for name in named}, named, paths)
 
 
 def find_anchor(names: tuple[str, ...], wanted: str) -> str | None:
@@ -65,17 +59,15 @@ def _child(name: str) -> str:
     return child
 
 
-def _part(name: str, paths: Mapping[str, nn.Module], numbers: Counter[str], least: float) -> str:
+def _part(name: str, paths: Mapping[str, nn.Module]) -> str:
     """The part of a parameter before small ones are joined."""
     words = name.split('.')
     depth = 1
     while depth < len(words) - 1 and _wraps(paths['.'.join(words[: depth - 1])], words[depth - 1]):
         depth += 1
     part = '.'.join(words[:depth])
-    if depth < len(words) - 1 and _HEAD.search(part) and _splits(paths[part]):
-        child = f'{part}.{words[depth]}'
-        if _SUBNETWORK.search(words[depth]) or numbers[child] >= least:
-            return child
+    if depth < len(words) - 1 and _HEAD.search(part) and _SUBNETWORK.search(words[depth]):
+        return f'{part}.{words[depth]}'
     return part
 
 
@@ -88,15 +80,8 @@ def _wraps(parent: nn.Module, child: str) -> bool:
     return any(path.rpartition('.')[2] in ANCHORS for path, _ in below)
 
 
-def _splits(head: nn.Module) -> bool:
-    return any(_SUBNETWORK.search(name) for name, _ in head.named_children())
-
-
 def _joined(
-    owners: dict[str, str],
-    named: Mapping[str, nn.Parameter],
-    paths: Mapping[str, nn.Module],
-    least: float,
+    owners: dict[str, str], named: Mapping[str, nn.Parameter], paths: Mapping[str, nn.Module]
 ) -> dict[str, str]:
     """``owners`` with small parts in the largest."""
     sizes: Counter[str] = Counter()
@@ -108,9 +93,10 @@ def _joined(
             layers[owner] += kind == 'weight' and not isinstance(paths[layer], nn.Embedding)
     anchor = find_anchor(tuple(sizes), ANCHORS[0])
     others = [part for part in sizes if part != anchor]
-    small = {
-        part for part in others if sizes[part] < least and not (_HEAD.search(part) and layers[part])
-    }
+    rests = {part.rpartition('.')[0] for part in sizes}
+    heads = {part for part in others if _HEAD.search(part) and layers[part]} - rests
+    least = SMALL * sum(sizes.values())
+    small = {part for part in others if sizes[part] < least} - heads
     if len(small) == len(others):
         return owners
     largest = max((part for part in others if part not in small), key=lambda part: sizes[part])

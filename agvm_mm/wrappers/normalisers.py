@@ -111,9 +111,14 @@ class SharedNormalisers:
             waiting = iter(self._shared)
             self._active = lambda tensor: self._replay(tensor, next(waiting, None))
 
+    @property
+    def counts(self) -> list[Tensor]:
+        """What the calls of all first passes were given, in their order."""
+        return [own for calls in self._own for own in calls]
+
     def check(self) -> None:
         """After the update: warn once if its second passes counted something else."""
-        first = [own for calls in self._own for own in calls]
+        first = self.counts
         if not self._shared or self._said:
             return
         if len(first) != len(self._again) or not all(map(_close, first, self._again)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,16 +36,20 @@ def build_network(zoo: str, path: Path) -> nn.Module:
     with DefaultScope.overwrite_default_scope(zoo):
         try:
             with torch.device('meta'):
-                network: nn.Module = registry.build(model)
+                network: nn.Module = registry.build(copy.deepcopy(model))
         except (RuntimeError, NotImplementedError):
             network = registry.build(model)
     return network
 
 
+_FILES = ('pretrained', 'init_cfg', 'teacher_ckpt')
+
+
 def _without_weights(value: Any) -> Any:
+    """The same without files of weights, so that nothing is read or fetched."""
     if isinstance(value, dict):
         for key in value:
-            value[key] = None if key in ('pretrained', 'init_cfg') else _without_weights(value[key])
+            value[key] = None if key in _FILES else _without_weights(value[key])
     elif isinstance(value, (list, tuple)):
         for item in value:
             _without_weights(item)

@@ -236,6 +236,18 @@ class TestRefusals:
             optim = OptimWrapperDict(all=wrapper)
             run(tmp_path, dict(stages=FULL), model=model, optim_wrapper=optim)
 
+    @pytest.mark.parametrize('replay', [1, 2])
+    def test_replay_of_batches_that_were_counted(self, tmp_path: Path, replay: int) -> None:
+        """The batches of an update are counted at its start, when only the first is extended."""
+        stages = [dict(share=1.0, ratio=1.0, replay=replay, buffer=1)]
+        hooks = [dict(type='CurriculumHook', stages=stages), dict(type='ExactAccumulationHook')]
+        if replay == 1:
+            run(tmp_path, None, custom_hooks=hooks)
+            return
+        sentence = 'stages.replay is 2; allowed is 1 with ExactAccumulationHook'
+        with pytest.raises(ValueError, match=sentence):
+            run(tmp_path, None, custom_hooks=hooks)
+
     def test_whole_epochs_without_epochs(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match='whole_epochs is True; allowed is False'):
             run(

@@ -321,7 +321,7 @@ def test_several_optimizers_are_refused(tmp_path):
 def test_an_unknown_loop_is_refused():
     from agvm_mm.hooks.lookahead import look_ahead
 
-    with pytest.raises(ValueError, match="allowed are 'EpochBasedTrainLoop'"):
+    with pytest.raises(ValueError, match='whose batches ExactAccumulationHook cannot see'):
         look_ahead(SimpleNamespace(dataloader=[1]))
 
 

@@ -14,6 +14,7 @@ REFUSED = {
     'lab.updates_to_target': ['x.py', '--loss', '1', '--score', '1', '--out', 'x.json'],
     'lab.estimator_quality': ['x.py', '--horizon', '1'],
     'lab.optimizer_cost': ['--rounds', '0'],
+    'lab.exact_accumulation': ['--rounds', '0'],
     'lab.kfac_cost': ['--rounds', '0'],
     'lab.kfac_scaling': ['--gpus', '0'],
     'lab.kfac_sampling': ['--limits', '400', '0'],

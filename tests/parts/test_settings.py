@@ -37,7 +37,10 @@ from agvm_runs.settings import AGVMSettings
             r"agvm\.average is 'ratio'; allowed is None or 'moments' or 'scale'",
         ),
         (dict(anchor=None), r'agvm\.anchor is None'),
-        (dict(modules=['backbone']), r"agvm\.modules is \['backbone'\]; allowed is None, 'default' or 'children', or a dict"),
+        (
+            dict(modules=['backbone']),
+            r"agvm\.modules is \['backbone'\]; allowed is None, 'default' or 'children', or a dict",
+        ),
         (dict(modules=dict(backbone='backbone')), r'agvm\.modules is .* list of parameter-name'),
         (dict(precondition=1), r'agvm\.precondition is 1; allowed is True or False, or'),
         (dict(apply='yes'), r"agvm\.apply is 'yes'"),

@@ -81,12 +81,22 @@ def test_a_head_with_subnetworks_of_their_own_is_split_and_the_rest_keeps_its_na
     }
 
 
-def test_a_large_child_of_a_split_head_is_a_module_whatever_its_name():
+def test_extractors_are_networks_too():
     roi_head = dict(bbox_roi_extractor=200, bbox_head=100)
     assert sizes(tree(backbone=500, roi_head=roi_head)) == {
         'backbone': 500,
         'roi_head.bbox_roi_extractor': 200,
         'roi_head.bbox_head': 100,
+    }
+
+
+def test_the_small_rest_of_a_split_head_joins_too():
+    """PIDNet: three heads, and one layer beside them."""
+    head = dict(i_head=30, p_head=20, conv_seg=2)
+    assert sizes(tree(backbone=948, decode_head=head)) == {
+        'backbone': 948,
+        'decode_head.i_head': 32,
+        'decode_head.p_head': 20,
     }
 
 

@@ -185,7 +185,7 @@ class _Student(nn.Module):
 
 @pytest.mark.parametrize('agvm', [dict(), dict(anchor='student'), dict(apply=False)])
 def test_a_model_of_one_module_points_to_its_parts(agvm):
-    found = _refusal(_Student(), **agvm)
+    found = _refusal(_Student(), modules='children', **agvm)
     assert "all trainable parameters are in one module, 'student', so AGVM has no other" in found
     modules = dict(backbone=['student.backbone'], neck=['student.neck'])
     assert f'name the parts in optim_wrapper.agvm.modules, such as {modules}, and' in found
@@ -199,12 +199,22 @@ def test_a_model_of_one_module_points_to_its_parts(agvm):
     assert wrapper.part(AGVMPart).partition.names == ('backbone', 'neck')
 
 
+def test_by_default_a_student_is_opened():
+    model = _Student()
+    wrapper = AGVMOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=2)
+    wrapper.initialize_count_status(model, 0, 10)
+    part = wrapper.part(AGVMPart)
+    assert part.partition.names == ('student.backbone', 'student.neck')
+    assert part.anchor == 'student.backbone'
+    assert "anchor is 'student', which is not a module" in _refusal(_Student(), anchor='student')
+
+
 def test_one_module_may_be_measured():
     model = _Student()
     wrapper = AGVMOptimWrapper(
         torch.optim.SGD(model.parameters(), lr=0.1),
         accumulative_counts=2,
-        agvm=dict(anchor='student', apply=False),
+        agvm=dict(anchor='student', modules='children', apply=False),
     )
     wrapper.initialize_count_status(model, 0, 10)
     assert wrapper.part(AGVMPart).partition.names == ('student',)

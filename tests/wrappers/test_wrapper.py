@@ -229,6 +229,12 @@ def _bind(agvm: Any, change=None, accumulative_counts: int = 2) -> None:
             r"agvm\.anchor is 'backbone', which has no trainable parameter",
         ),
         (
+            dict(anchor='x', modules={'a.x': ['backbone'], 'b.x': ['neck', 'bbox_head']}),
+            None,
+            2,
+            r"agvm\.anchor is 'x', which is the end of several names; allowed is 'a.x', 'b.x'",
+        ),
+        (
             dict(modules=dict(backbone=['backbone'], rest=['neck', 'bbox_hed'])),
             None,
             2,
