@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..wrappers.accumulate import place
-from ..wrappers.binding import unwrapped
+from ..loop.binding import unwrapped
 from ..wrappers.normalisers import SharedNormalisers
 from .lookahead import look_ahead
 from .undo import RandomState, undone
