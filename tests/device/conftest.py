@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import torch
 from build import library, why_not
 from device_process import DeviceProcess
 
@@ -18,6 +19,9 @@ def device(request: pytest.FixtureRequest) -> str:
         if why_not() is not None:
             pytest.skip(why_not() or '')
         library()  # compiled at most once
+    else:
+        torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
     return str(request.param)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
@@ -23,10 +25,12 @@ class DeviceProcess:
     """Runs functions of test modules, each in a child of its own."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context('spawn')
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,))
-        self._process.start()
+        self._pipe, theirs = multiprocessing.Pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+        )
         theirs.close()
 
     def run(self, function: Callable[..., None], arguments: Mapping[str, Any]) -> None:
@@ -45,8 +49,10 @@ class DeviceProcess:
     def close(self) -> None:
         """End the process."""
         self._pipe.close()
-        self._process.join(10)
-        self._process.kill()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
 
 
 def _serve(pipe: Connection) -> None:
@@ -95,3 +101,7 @@ def _call(pipe: Connection, function: Callable[..., None], arguments: dict[str, 
         pipe.send(('failed', traceback.format_exc()))
     pipe.close()
     os._exit(0)  # no shutdown of the interpreter: its threads are the parent's
+
+
+if __name__ == '__main__':
+    _serve(Connection(int(sys.argv[1])))

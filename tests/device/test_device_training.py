@@ -109,7 +109,7 @@ def test_mixed_precision_with_its_scaler(device: str, estimator: str) -> None:
     for scale in (2.0**8, 2.0**16):
         config = dict(
             type='AGVMAmpOptimWrapper', optimizer=SGD, accumulative_counts=2,
-            loss_scale=dict(init_scale=scale), agvm=dict(estimator=estimator, **EVERY_OTHER),
+            loss_scale=dict(init_scale=scale), dtype='bfloat16', agvm=dict(estimator=estimator, **EVERY_OTHER),
             clip_grad=dict(type='agc'),
         )  # fmt: skip
         model, wrapper = prepared(device, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agvm_mm.gradients.norms import ROW, inner_products, norms, squared_norms
+from agvm_mm.gradients.norms import ROW, _rows, inner_products, norms, squared_norms
 
 CPU = torch.device('cpu')
 
@@ -57,3 +57,16 @@ def test_a_tensor_on_another_device_is_one_piece():
 
 def test_an_empty_tensor_has_no_length():
     assert squared_norms([torch.zeros(0), torch.ones(2)], CPU).tolist() == pytest.approx([0, 2])
+
+
+def test_a_channels_last_gradient_is_not_copied():
+    x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    assert _rows(x)[1].data_ptr() == x.data_ptr()
+    y = torch.randn(2, 3, 4, 5)
+    expected = (x.double() * y.double()).sum().item()
+    assert inner_products([x, None], [y, y], CPU).tolist() == pytest.approx([expected, 0], rel=1e-5)
+
+
+def test_no_tensors():
+    """A rank that owns no block of K-FAC has none."""
+    assert squared_norms([], CPU).shape == inner_products([], [], CPU).shape == (0,)

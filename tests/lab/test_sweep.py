@@ -79,5 +79,5 @@ def test_gpus_are_shared_out(config: Path, monkeypatch: pytest.MonkeyPatch) -> N
     trainings = [training(config, f'run{i}') for i in range(3)]
     assert [code for _, code in run_all(trainings, workers=2)] == [0] * 3
     texts = [(one.work_dir / 'output.txt').read_text() for one in trainings]
-    used = [re.findall(r'GPU (.*)', text) for text in texts]
+    used = [re.findall(r'threads, GPU (.*)', text) for text in texts]
     assert used[:2] == [['4'], ['7']] and used[2] in (['4'], ['7'])

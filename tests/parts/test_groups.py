@@ -10,6 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from optimizer_case import build, parameters, set_gradients
 from torch import nn
 
+import agvm_mm.parts.groups as groups_module
 from agvm_mm.optimizers import register_parameterwise
 from agvm_mm.parts.groups import JoinedLayout, joined
 from agvm_mm.parts.learning_rates import LearningRatePlan
@@ -143,3 +144,24 @@ def test_the_wrapper_joins_what_paramwise_cfg_took_apart(agvm: Any) -> None:
         wrapper.update_params(loss)
     assert SEEN == [[(4, 0.1, 0.1), (2, 0.1, 0.0)]]
     assert len(wrapper.optimizer.param_groups) == 6
+
+
+def test_a_layout_is_found_once_and_again_when_an_option_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[Any] = []
+    options = groups_module._options
+    monkeypatch.setattr(groups_module, '_options', lambda g: looked.append(g) or options(g))
+    optimizer, layout = watched(), JoinedLayout()
+    groups = optimizer.param_groups
+    for lr in (1.0, 0.5, 0.25):
+        for group in groups:
+            group['lr'] = lr
+        assert layout.join(groups)[1] == [0, 1, 0, 1]
+    assert len(looked) == 4
+    groups[0]['lr'] = 0.125
+    assert layout.join(groups)[1] == [0, 1, 2, 1]
+    assert len(looked) == 4
+    groups[1]['weight_decay'] = 0.1
+    assert layout.join(groups)[1] == [0, 1, 1, 2]
+    assert len(looked) == 8

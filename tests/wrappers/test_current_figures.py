@@ -116,6 +116,15 @@ def test_from_the_end_of_the_estimates_on_only_scales_are_shown():
     assert loop.shown('neck') == {'scale'}
 
 
+def test_after_the_end_scales_are_logged_once():
+    loop = Loop('once', interval=1, end=2)
+    for _ in range(6):
+        loop.update(SIGNAL)
+    history = loop.wrapper.message_hub.log_scalars['train/agvm/scale/neck'].data[0]
+    assert len(history) == 3  # of the updates 0 and 1, and without phi of update 2
+    assert loop.shown('neck') == {'scale'}
+
+
 def test_forgotten_statistics_leave_the_log():
     loop = Loop('restart', interval=2)
     loop.update(SIGNAL)
