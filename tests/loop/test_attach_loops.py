@@ -235,6 +235,26 @@ def test_options_of_the_data_parallel_wrapper_change_nothing(options: dict[str, 
     assert usual[0] == optioned[0] and torch.equal(usual[1], optioned[1])
 
 
+@pytest.mark.parametrize('estimator', ['all_pairs', 'half_split'])
+def test_a_model_may_be_called_in_parts(estimator: str) -> None:
+    agvm = dict(AGVM, estimator=estimator)
+    model = Detector()
+    optimizer, handle = attached(model, agvm=agvm)
+    for update in range(3):
+        optimizer.zero_grad()
+        for k in range(COUNTS):
+            images, targets = batch(0, update * COUNTS + k)
+            found = model.bbox_head(torch.tanh(model.neck(model.backbone(images))))
+            (nn.functional.mse_loss(found, targets) / COUNTS).backward()
+        optimizer.step()
+    state, end = by_attach(0, 3, agvm=agvm)
+    assert torch.equal(weights(model), end)
+    for name, module in handle.state_dict()['agvm']['modules'].items():
+        expected = state['agvm']['modules'][name]
+        assert module['numerator'] == expected['numerator']
+        assert module['noise'] == 0 != expected['noise']  # nobody saw the images
+
+
 class _Lists(nn.Module):
     """Takes what detectors take; the loss needs nothing of it."""
 
