@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +35,21 @@ def by_name(block: Block) -> str:
     return block.name
 
 
+def a_detector() -> nn.Module:
+    """The reader's own model."""
+    names = ('backbone', 'neck', 'head')
+    return nn.Sequential(OrderedDict((name, nn.Linear(3, 3)) for name in names))
+
+
+def train(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """The reader's own loop, of four backward passes in an update."""
+    for _ in range(2):
+        optimizer.zero_grad()
+        for _ in range(4):
+            (model(torch.randn(5, 3)).square().mean() / 4).backward()
+        optimizer.step()
+
+
 class MyAdam(torch.optim.Adam):
     """The reader's own optimizer of docs/training.md."""
 
@@ -49,7 +65,10 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(second_moments, '_REGISTRY', dict(second_moments._REGISTRY))
     (tmp_path / 'checkpoints').mkdir()
-    yield dict(MyAdam=MyAdam)
+    model = a_detector()
+    yield dict(
+        MyAdam=MyAdam, model=model, optimizer=MyAdam(model.parameters(), lr=0.1), train=train
+    )
 
 
 @pytest.mark.parametrize('block', PROGRAMS, ids=by_name)
@@ -107,6 +126,18 @@ def test_the_first_example_is_five_lines_over_a_config_of_mmdet() -> None:
     example = blocks_of([README], 'python')[0].text.splitlines()
     assert len(example) == 5
     assert example[0].startswith("_base_ = 'mmdet::")
+
+
+def test_the_second_example_is_five_lines_that_print_a_table(
+    reader: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = blocks_of([README], 'python')[1].text
+    assert len(example.splitlines()) <= 5
+    exec(example, reader)
+    rows = capsys.readouterr().out.strip().splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip('|').split('|')] for row in rows]
+    assert [row[0] for row in cells] == ['backbone', 'neck', 'head']
+    assert all(0 < float(phi) < 2 and rate != '-' for _, _, phi, _, _, rate in cells)
 
 
 def test_every_config_in_the_pages_is_marked_as_python() -> None:

@@ -70,6 +70,29 @@ def test_a_scaled_loss_gives_the_same_scales_and_a_skipped_step_is_no_update() -
     torch.testing.assert_close(weights(model), end, rtol=1e-12, atol=1e-15)
 
 
+@needs_cpu_scaler
+@pytest.mark.parametrize('fused', [False, True])
+def test_clipping_acts_on_scaled_gradients_only_where_the_optimizer_unscales(fused: bool) -> None:
+    ends = []
+    for scale in (1.0, 2.0**10):
+        model = Detector().float()
+        try:
+            optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=fused)
+        except RuntimeError as error:
+            pytest.skip(str(error))
+        scaler = torch.amp.GradScaler('cpu', init_scale=scale)
+        agvm_mm.attach(model, optimizer, scaler=scaler, agvm=None, clip=dict(clip_factor=0.1))
+        for step in range(3):
+            optimizer.zero_grad()
+            images, targets = batch(0, step)
+            scaler.scale(model(images.float(), targets.float())).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        ends.append(weights(model))
+    torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(ends[0], weights(Detector().float()), atol=1e-3)
+
+
 def test_more_passes_than_announced_are_refused() -> None:
     model = Detector()
     attached(model)
@@ -193,9 +216,16 @@ def test_groups_come_back_before_the_next_step_after_one_that_failed() -> None:
     with pytest.raises(ZeroDivisionError):
         optimizer.step()
     failing.remove()
+    rates = []
+    optimizer.register_step_pre_hook(
+        lambda *_: rates.extend(group['lr'] for group in optimizer.param_groups)
+    )
     optimizer.step()
     assert optimizer.param_groups is groups and groups[0]['lr'] == 0.01
     assert handle.updates == 4
+    part = handle.part(AGVMPart)
+    assert part is not None and part.scales(3)[1] != 1
+    assert rates == [0.01 * scale for scale in part.scales(3)], 'scaled twice'
 
 
 def test_a_copy_of_the_model_holds_nothing_of_the_run() -> None:
@@ -233,6 +263,26 @@ def _with_options(rank: int, options: dict[str, Any]) -> Any:
 def test_options_of_the_data_parallel_wrapper_change_nothing(options: dict[str, Any]) -> None:
     usual, optioned = (run_ranks(_with_options, 2, kind)[0] for kind in ({}, options))
     assert usual[0] == optioned[0] and torch.equal(usual[1], optioned[1])
+
+
+@pytest.mark.parametrize('estimator', ['all_pairs', 'half_split'])
+def test_a_model_may_be_called_in_parts(estimator: str) -> None:
+    agvm = dict(AGVM, estimator=estimator)
+    model = Detector()
+    optimizer, handle = attached(model, agvm=agvm)
+    for update in range(3):
+        optimizer.zero_grad()
+        for k in range(COUNTS):
+            images, targets = batch(0, update * COUNTS + k)
+            found = model.bbox_head(torch.tanh(model.neck(model.backbone(images))))
+            (nn.functional.mse_loss(found, targets) / COUNTS).backward()
+        optimizer.step()
+    state, end = by_attach(0, 3, agvm=agvm)
+    assert torch.equal(weights(model), end)
+    for name, module in handle.state_dict()['agvm']['modules'].items():
+        expected = state['agvm']['modules'][name]
+        assert module['numerator'] == expected['numerator']
+        assert module['noise'] == 0 != expected['noise']  # nobody saw the images
 
 
 class _Lists(nn.Module):

@@ -40,7 +40,7 @@ def refusal(model: nn.Module | None = None, optimizer: Any = None, **options: An
         (dict(modules=dict(backbone=['stem'])), 'is in no module'),
         (dict(agvm=None, modules=dict(a=['b'])), 'agvm is None; give modules once, for a run with'),
         (dict(agvm=dict(modules=dict(a=['b'])), modules=dict(a=['b'])), 'give modules once'),
-        (dict(clip=dict(max_norm=1)), "clip is {'max_norm': 1}; allowed is a dict with options of"),
+        (dict(clip=dict(max_norm=1)), 'To clip the norm of all gradients call torch.nn.utils.clip'),
         (dict(clip=3), 'clip is 3; allowed is a dict with options of adaptive clipping'),
         (dict(clip=dict(factor=1)), "clip has the unknown key 'factor'; known are clip_factor,"),
         (dict(kfac=dict(damping=0)), 'kfac.damping is 0; allowed is'),
