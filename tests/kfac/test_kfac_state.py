@@ -88,10 +88,21 @@ def test_tensors_lie_in_memory_as_a_checkpoint_lays_them(solver: str) -> None:
         assert all(part.is_contiguous() for part in parts)
 
 
-def test_resume_is_bitwise_on_ranks() -> None:
-    whole = run_ranks(_run, 2, 2, HARD, 7)[0][0]
-    _, saved, _ = run_ranks(_run, 2, 2, HARD, 4)[0]
-    check_equal(whole, run_ranks(_run, 2, 2, HARD, 7, saved)[0][0])
+@pytest.mark.parametrize('send', ['gradients', 'solutions'])
+def test_resume_is_bitwise_on_ranks(send: str) -> None:
+    kfac = dict(HARD, send=send)
+    whole = run_ranks(_run, 2, 2, kfac, 7)[0][0]
+    _, saved, _ = run_ranks(_run, 2, 2, kfac, 4)[0]
+    for resumed in run_ranks(_run, 2, 2, kfac, 7, saved):
+        check_equal(whole['network'], resumed[0]['network'])
+    check_equal(whole, run_ranks(_run, 2, 2, kfac, 7, saved)[0][0])
+
+
+def test_what_owners_send_may_change_at_a_resume() -> None:
+    _, saved, _ = run_ranks(_run, 2, 2, dict(HARD, send='solutions'), 4)[0]
+    expected = run_ranks(_run, 2, 2, dict(HARD, send='solutions'), 7, saved)[0][0]
+    found = run_ranks(_run, 2, 2, dict(HARD, send='gradients'), 7, saved)[0][0]
+    check_equal(found['network'], expected['network'])
 
 
 def test_the_number_of_ranks_may_change() -> None:
