@@ -165,11 +165,10 @@ def group_timeout(group: Any) -> Any:
 
     None, which stands for the library's default, where this torch does not tell.
     """
-    found = []
-    for device in getattr(group, '_device_types', ()):
-        options = getattr(group._get_backend(device), 'options', None)
-        found += [options._timeout] if hasattr(options, '_timeout') else []
-    return max(found, default=None)
+    devices = getattr(group, '_device_types', ())
+    options = [getattr(group._get_backend(device), 'options', None) for device in devices]
+    found = [getattr(option, '_timeout', None) for option in options]
+    return max((timeout for timeout in found if timeout is not None), default=None)
 
 
 def missing_ops_message(default_scope: str | None) -> str | None:

@@ -156,4 +156,6 @@ class ProcessGroupCommunicator:
 
     def _new_group(self, ranks: list[int]) -> dist.ProcessGroup:
         """A group that waits as long as the data-parallel one, as ``dist_cfg.timeout`` says."""
-        return dist.new_group(ranks, timeout=compat.group_timeout(self._group))
+        timeout = compat.group_timeout(self._group)
+        group: dist.ProcessGroup = dist.new_group(ranks, timeout=timeout)
+        return group

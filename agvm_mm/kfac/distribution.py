@@ -17,9 +17,9 @@ def inversion_cost(shapes: Sequence[Shape]) -> int:
 
 
 def preconditioning_cost(shapes: Sequence[Shape]) -> int:
-    """Multiplications of a gradient r x c with its solution: g r c (m_A + m_G)."""
+    """Multiplications of a gradient r x c with its solution: g r c (m_A + m_G); 4 c of a norm."""
     if len(shapes) == 1:
-        return inversion_cost(shapes)
+        return full_size(shapes)
     a, g = shapes
     return a[0] * a[1] * g[1] * sum(s[2] if len(s) == 3 else 1 for s in shapes)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, unfold
+from torch.nn.functional import pad
 
 from . import triangle
 from .blocks import blocks
@@ -93,23 +93,23 @@ def patches(module: nn.Conv2d | Window, inputs: Tensor, grid: Grid = EVERY) -> I
 
     Any stride, padding, dilation and number of groups.
     """
-    kernel, groups, padding = module.kernel_size, module.groups, (0, 0)
-    stride = module.stride[0] * grid.step, module.stride[1] * grid.step
+    kernel, dilation, groups = module.kernel_size, module.dilation, module.groups
+    down, right = int(module.padding[0]), int(module.padding[1])
     height, width = output_size(module, inputs)
-    positions = len(range(grid.row, height, grid.step)) * len(range(grid.column, width, grid.step))
-    if grid == EVERY:
-        padding = int(module.padding[0]), int(module.padding[1])
-    else:
-        down, right = int(module.padding[0]), int(module.padding[1])
-        inputs = pad(inputs, (right, right, down, down))
-        first = grid.row * module.stride[0], grid.column * module.stride[1]
-        inputs = inputs[:, :, first[0] :, first[1] :]
+    shape = len(range(grid.row, height, grid.step)), len(range(grid.column, width, grid.step))
     rows = inputs.shape[1] * kernel[0] * kernel[1]
-    for part in inputs.split(max(1, PATCH_BUDGET // max(1, rows * positions))):
-        columns = unfold(wide(part), kernel, module.dilation, padding, stride).unflatten(
-            1, (groups, -1)
+    for part in inputs.split(max(1, PATCH_BUDGET // max(1, rows * shape[0] * shape[1]))):
+        values = pad(wide(part), (right, right, down, down)).contiguous()
+        image, channel, row, column = values.stride()
+        steps = row * module.stride[0], column * module.stride[1]
+        # A view of every patch, so that the numbers are copied only once.
+        view = values.as_strided(
+            (values.shape[1], *kernel, len(values), *shape),
+            (channel, row * dilation[0], column * dilation[1], image)
+            + (steps[0] * grid.step, steps[1] * grid.step),
+            values.storage_offset() + grid.row * steps[0] + grid.column * steps[1],
         )
-        yield columns.permute(1, 2, 0, 3).flatten(2)
+        yield view.reshape(groups, rows // groups, -1)
 
 
 def output_columns(gradient: Tensor, groups: int) -> Tensor:

@@ -226,10 +226,11 @@ class KFACLayer:
         }
         if self.solved and not self.fresh:
             parts, _ = self._solution_shapes
-            own = self.solution if self.owned else None
+            held = self.solution if self.owned else None
+            own = [None] * len(parts) if held is None else held
             tensors['solution'] = [
                 self._collect(part, full_size([shape]), communicator).reshape(shape)
-                for part, shape in zip(own or [None] * len(parts), parts)
+                for part, shape in zip(own, parts)
             ]
         return {**state, **tensors} if communicator.rank == 0 else state
 

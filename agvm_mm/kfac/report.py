@@ -89,11 +89,12 @@ def describe(kfac: KFAC) -> str:
         f'  memory {_mib(traffic.memory)} on the fullest rank, {_mib(traffic.memory_alone)} alone',
     ]
     if kfac.ranks > 1:
+        gradients, solutions = _mib(traffic.gradients), _mib(traffic.solutions)
+        sent = f'{gradients} an update' if traffic.gradients else f'{solutions} an inversion'
         when = 'during' if kfac.overlaps else 'after'
         lines.append(
             f'  sent {when} the backward pass: {_mib(traffic.factors)} a measurement '
-            f'({_mib(traffic.factors_full)} unpacked), {_mib(traffic.solutions)} an inversion and '
-            f'{_mib(traffic.gradients)} an update'
+            f'({_mib(traffic.factors_full)} unpacked) and {sent}'
         )
     for reason, count in sorted(Counter(kfac.left.values()).items()):
         lines.append(f'  {count} tensors keep their gradient: {reason}')

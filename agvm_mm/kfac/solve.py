@@ -77,7 +77,8 @@ def _inverse_of_stack(wide: Tensor, added: Tensor | float, thorough: bool) -> Te
     if thorough:
         values, vectors = torch.linalg.eigh(wide)
         scaled: Tensor = vectors / (values.clamp(min=0) + added)[..., None, :]
-        return scaled @ vectors.mT
+        inverse: Tensor = scaled @ vectors.mT
+        return inverse
     damped = wide.clone()
     damped.diagonal(dim1=2, dim2=3).add_(added)
     root, failed = torch.linalg.cholesky_ex(damped)
@@ -165,7 +166,7 @@ def _rows(factor: Tensor, matrix: Tensor, transposed: bool = False) -> Tensor:
     """Blocks (g, n, m), or a diagonal (g, n), times a matrix (g, n, c)."""
     if factor.ndim == 2:
         return factor[..., None] * matrix
-    parts = []
+    parts: list[Tensor] = []
     for stack in stacks(factor):
         start = sum(part.shape[1] for part in parts)
         rows = matrix[:, start : start + stack.shape[1] * stack.shape[2]]
@@ -176,7 +177,7 @@ def _rows(factor: Tensor, matrix: Tensor, transposed: bool = False) -> Tensor:
 
 def _columns(factor: Tensor, matrix: Tensor, transposed: bool = False) -> Tensor:
     """A matrix (g, r, n) times blocks (g, n, m)."""
-    parts = []
+    parts: list[Tensor] = []
     for stack in stacks(factor):
         start = sum(part.shape[2] for part in parts)
         columns = matrix[:, :, start : start + stack.shape[1] * stack.shape[2]]

@@ -34,7 +34,7 @@ class Ranks(SingleProcess):
     """
 
     def __init__(self, size: int) -> None:
-        self.size = size  # type: ignore[misc]
+        self.size = size
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ def test_work_counts_preconditioning_where_the_owner_does_it() -> None:
     assert (inversion_cost(wide), inversion_cost(deep)) == (8**3 + 9000, 60**3 + 4**3)
     assert preconditioning_cost(wide) == 8 * 9000 * (8 + 1)
     assert preconditioning_cost(deep) == 60 * 4 * (60 + 4)
-    assert preconditioning_cost([(5, 2, 2)]) == 5 * 2 * 2 * 2
+    assert preconditioning_cost([(5, 2, 2)]) == 5 * 2 * 2
 
 
 def test_one_process_sends_nothing() -> None:

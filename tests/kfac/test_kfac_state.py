@@ -99,11 +99,25 @@ def test_tensors_lie_in_memory_as_a_checkpoint_lays_them(solver: str) -> None:
         assert all(part.is_contiguous() for part in parts)
 
 
-@pytest.mark.parametrize('build', [MixedNet, KindsNet])
-def test_resume_is_bitwise_on_ranks(build: type[nn.Module]) -> None:
-    whole = run_ranks(_run, 2, 2, HARD, 7, None, build)[0][0]
-    _, saved, _ = run_ranks(_run, 2, 2, HARD, 4, None, build)[0]
-    check_equal(whole, run_ranks(_run, 2, 2, HARD, 7, saved, build)[0][0])
+@pytest.mark.parametrize(
+    ('build', 'send'),
+    [(MixedNet, 'gradients'), (KindsNet, 'gradients'), (MixedNet, 'solutions')],
+)
+def test_resume_is_bitwise_on_ranks(build: type[nn.Module], send: str) -> None:
+    kfac = dict(HARD, send=send)
+    whole = run_ranks(_run, 2, 2, kfac, 7, None, build)[0][0]
+    _, saved, _ = run_ranks(_run, 2, 2, kfac, 4, None, build)[0]
+    resumed = run_ranks(_run, 2, 2, kfac, 7, saved, build)
+    check_equal(whole, resumed[0][0])
+    for rank in resumed:
+        check_equal(whole['network'], rank[0]['network'])
+
+
+def test_what_owners_send_may_change_at_a_resume() -> None:
+    _, saved, _ = run_ranks(_run, 2, 2, dict(HARD, send='solutions'), 4)[0]
+    expected = run_ranks(_run, 2, 2, dict(HARD, send='solutions'), 7, saved)[0][0]
+    found = run_ranks(_run, 2, 2, dict(HARD, send='gradients'), 7, saved)[0][0]
+    check_equal(found['network'], expected['network'])
 
 
 def test_the_number_of_ranks_may_change() -> None:

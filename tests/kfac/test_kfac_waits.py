@@ -52,7 +52,9 @@ def waits(kfac: Any, network: Any, update: int) -> list[str]:
     return found.names
 
 
-@pytest.mark.parametrize('settings', [{}, dict(kl_clip=1e-3), dict(rescale_weights=True)])
+@pytest.mark.parametrize(
+    'settings', [{}, dict(kl_clip=1e-3), dict(rescale_weights=True), dict(max_block=20)]
+)
 @pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
 def test_at_most_four_reads_a_measurement_and_none_else(
     settings: dict[str, Any], solver: str
