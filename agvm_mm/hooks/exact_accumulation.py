@@ -16,8 +16,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..wrappers.accumulate import place
 from ..loop.binding import unwrapped
+from ..wrappers.accumulate import place
 from ..wrappers.normalisers import SharedNormalisers
 from .lookahead import look_ahead
 from .undo import RandomState, undone

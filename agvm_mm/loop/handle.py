@@ -91,9 +91,9 @@ class Handle:
     def scalars(self) -> dict[str, float]:
         """The last values of the log by name, such as 'agvm/phi/backbone'.
 
-        Of AGVM: phi with its standard error, noise scale in images, scale, learning rate.
+        Of AGVM: phi with its 95 % interval, noise scale in images, scale, learning rate.
         """
-        return dict(self._log.values)
+        return {name: float(value) for name, value in self._log.values.items()}
 
     def table(self) -> str:
         """The modules, their phi, noise scale, scale and learning rate, as a Markdown table."""

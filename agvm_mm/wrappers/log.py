@@ -87,6 +87,8 @@ class _LazyHistory(HistoryBuffer):
         *data: values and counts so far.
     """
 
+    _arrays: list[Any]
+
     def __init__(self, fetch: Callable[[], None], *data: Any) -> None:
         self._fetch = fetch
         self._new: list[tuple[float, int]] = []

@@ -52,7 +52,7 @@ def test_tensors_of_many_and_of_few_pieces_stay_apart():
 def test_a_tensor_on_another_device_is_one_piece():
     """Rows are for the CPU's kernel alone."""
     x = torch.empty(3 * ROW + 5, device='meta')
-    assert [piece.shape for piece in (norms(x), inner_product(x, x))] == [(1,), ()]
+    assert norms(x).shape == (1,)
 
 
 def test_an_empty_tensor_has_no_length():
