@@ -3,7 +3,7 @@
     python tools/reproduce.py --table faster_rcnn --work-root work_dirs
 
 A finished run is found in <work root>/<name of the config>_seed<N> or <work root>/<name of the
-config>. See docs/recipes.md.
+config>, with _batch<B> behind the name where the config is rescaled. See docs/recipes.md.
 """
 
 from __future__ import annotations

@@ -44,6 +44,20 @@ def test_a_third_partys_figure_is_never_called_published() -> None:
     assert {place[1:] for place in published} == {('agvm-adamw', 1536), ('pmd-lamb', 1536)}
 
 
+def test_the_readme_quotes_the_file() -> None:
+    rows = {}
+    for row, methods in (('baseline', ('sgd', 'sgd-released')), ('AGVM', (None, 'agvm-released'))):
+        cells = []
+        for name, model in (('faster_rcnn', 'faster-rcnn_r50'), ('mask_rcnn', 'mask-rcnn_r50')):
+            figures = TABLES[f'{name}_released'].figures
+            places = [(model, methods[batch > 32], batch) for batch in (32, 256, 512)]
+            texts = [str(figures[place]) if place[1] else '-' for place in places]
+            cells.append(f'| {row} | {" | ".join(texts)} |')
+        rows[row] = ' '.join(cells)
+    readme = (CONFIGS.parent / 'README.md').read_text().splitlines()
+    assert set(rows.values()) <= set(readme)
+
+
 def test_every_recipe_has_a_cell() -> None:
     """But for two that a file of the same method sets the one batch of their table."""
     cells = [cell for table in TABLES.values() for cell in table.cells(CONFIGS).values()]
