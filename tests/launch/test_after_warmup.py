@@ -35,6 +35,20 @@ class TestAfterWarmUp:
         assert cfg.optim_wrapper.agvm.begin == update
         assert str(update) in note.text
 
+    @pytest.mark.parametrize(
+        ('keys', 'update'),
+        [
+            (dict(total_steps=100, end=100), 30),  # torch's share of the rise
+            (dict(total_steps=200, pct_start=0.25, begin=10, end=500), 60),
+            (dict(pct_start=0.25, begin=10, end=210), 60),
+        ],
+    )
+    def test_one_cycle_rises_at_first(self, keys: dict[str, Any], update: int) -> None:
+        cycle = dict(type='OneCycleLR', eta_max=0.4, by_epoch=False, **keys)
+        cfg = self.recipe('after_warmup+0', cycle)
+        launch(cfg)
+        assert cfg.optim_wrapper.agvm.begin == update
+
     def test_in_epochs(self) -> None:
         """COCO at 32 and at 1536: the numbers of the recipes."""
         warmup = dict(type='ExponentialWarmupLR', ratio=0.001, end=2, convert_to_iter_based=True)
