@@ -75,7 +75,7 @@ def _mean(means: dict[str, float], statistics: int, inverses: int) -> float:
 def _updates(args: argparse.Namespace) -> Callable[[str], None]:
     """Makes one update of a kind: SGD's own, or K-FAC's before SGD's step."""
     model: Any = build_model(args.model)
-    batch = build_batch((0,), args.images, args.size)
+    batch = build_batch((0,), args.images, args.size, args.model)
     # So small a rate that the work never changes.
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-9, momentum=0.9, foreach=True)
     rates = {id(parameter): 1e-9 for parameter in model.parameters()}

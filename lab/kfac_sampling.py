@@ -34,7 +34,7 @@ def main() -> None:
     args = parse_args()
     require_at_least(args, {'images': 1, 'size': 32, 'limits': 1, 'draws': 1})
     model = build_model(args.model)
-    batch = build_batch((0,), args.images, args.size)
+    batch = build_batch((0,), args.images, args.size, args.model)
     whole = _measured(model, batch, None, 0)
     rows = []
     for limit in args.limits:
