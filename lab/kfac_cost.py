@@ -87,7 +87,7 @@ def _mean(ratios: dict[str, float], statistics: int, inverses: int) -> float:
 def _arms(args: argparse.Namespace) -> list[Callable[[str], None]]:
     """Make one update each: SGD's own, then for every set of options K-FAC's of a kind."""
     model: Any = build_model(args.model)
-    batch = build_batch((0,), args.images, args.size)
+    batch = build_batch((0,), args.images, args.size, args.model)
     # So small a rate that the work never changes.
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-9, momentum=0.9, foreach=True)
     rates = {id(parameter): 1e-9 for parameter in model.parameters()}

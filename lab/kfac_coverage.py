@@ -28,6 +28,7 @@ CONFIGS = {
     'Semantic FPN R50': 'mmseg::sem_fpn/fpn_r50_4xb4-160k_ade20k-512x512.py',
     'SegFormer B0': 'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py',
     'Segmenter ViT-T': 'mmseg::segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py',
+    'Segmenter ViT-S': 'mmseg::segmenter/segmenter_vit-s_mask_8xb1-160k_ade20k-512x512.py',
     'UPerNet Swin-T': (
         'mmseg::swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py'
     ),

@@ -40,7 +40,7 @@ def main() -> None:
     args = parse_args()
     require_at_least(args, {'images': 1, 'size': 32, 'limits': 1, 'blocks': 1, 'draws': 1})
     model = build_model(args.model)
-    batch = build_batch((0,), args.images, args.size)
+    batch = build_batch((0,), args.images, args.size, args.model)
     _train(model, batch, args.updates)
     whole = _measured(model, batch, 0)
     rows = []

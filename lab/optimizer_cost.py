@@ -86,7 +86,7 @@ def main() -> None:
         require_own(args.out, FORMAT)
     require_at_least(args, {'images': 1, 'size': 32, 'rounds': 1})
     model = build_model(args.model)
-    batch = build_batch((0,), args.images, args.size)
+    batch = build_batch((0,), args.images, args.size, args.model)
     names = ['SGD', *(name for name in args.optimizers if name != 'SGD')]
     built = {name: _build(model, name) for name in names}
     _gradients(model, batch)

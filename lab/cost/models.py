@@ -1,9 +1,10 @@
-"""Detectors to measure on, and images for them; random weights, no download."""
+"""Detectors and a segmenter to measure on, and images for them; random weights, no download."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ CLASSES = 3
 
 @dataclass(frozen=True)
 class Model:
-    """A detector of MMDetection's model zoo.
+    """A detector of MMDetection's model zoo, or a segmenter of MMSegmentation's.
 
     Args:
-        config: as ``mmdet::`` names it.
+        config: as ``mmdet::`` or ``mmseg::`` names it.
         overrides: what is changed, by dotted key.
         size: pixels of an image's side unless told otherwise.
     """
@@ -28,6 +29,11 @@ class Model:
     config: str
     overrides: dict[str, Any]
     size: int
+
+    @property
+    def scope(self) -> str:
+        """Of the registry."""
+        return self.config.partition('::')[0]
 
 
 def _resnet18(neck: int, base: int = 64) -> dict[str, Any]:
@@ -51,14 +57,26 @@ _TINY = {
     'train_cfg.rpn_proposal.nms_pre': 100,
     'train_cfg.rpn_proposal.max_per_img': 50,
 }
+# As configs/_base_/models/fpn_r18_small.py, the benchmark's segmenter.
+_SMALL_FPN = {
+    **_resnet18(neck=64, base=32),
+    'pretrained': None,
+    'data_preprocessor.size': None,
+    'data_preprocessor.size_divisor': 32,
+    'decode_head.in_channels': [64] * 4,
+    'decode_head.channels': 32,
+    'decode_head.num_classes': CLASSES,
+}
 _FASTER_RCNN = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 _RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+_SEMANTIC_FPN = 'mmseg::sem_fpn/fpn_r50_4xb4-160k_ade20k-512x512.py'
 
 MODELS_BY_NAME = {
     'tiny': Model(_FASTER_RCNN, _TINY, 64),
     'faster-rcnn_r18': Model(_FASTER_RCNN, _resnet18(neck=256), 320),
     'faster-rcnn_r50': Model(_FASTER_RCNN, {}, 320),
     'retinanet_r50': Model(_RETINANET, {}, 320),
+    'sem-fpn_r18': Model(_SEMANTIC_FPN, _SMALL_FPN, 176),
 }
 
 
@@ -72,18 +90,18 @@ def model_config(name: str) -> Any:
         {f'model.{key}': value for key, value in found.overrides.items()}
         | {'model.backbone.init_cfg': None}
     )
+    config.model['_scope_'] = found.scope
     return config.model
 
 
 def build_model(name: str, seed: int = 0) -> nn.Module:
-    """The detector in training mode, the same weights on every rank.
+    """The model in training mode, the same weights on every rank.
 
     Args:
         name: a key of :data:`MODELS_BY_NAME`.
         seed: of the weights.
     """
-    import mmdet.models  # noqa: F401  registers the detectors
-
+    import_module(f'{MODELS_BY_NAME[name].scope}.models')  # which registers it
     if not DefaultScope.check_instance_created('benchmark'):
         DefaultScope.get_instance('benchmark', scope_name='mmdet')
     torch.manual_seed(seed)
@@ -103,18 +121,22 @@ def add_model(parser: ArgumentParser, default: str = 'faster-rcnn_r50') -> None:
     parser.add_argument('--size', type=int, default=320, help="pixels of an image's side")
 
 
-def build_batch(seed: tuple[int, ...], images: int, size: int) -> dict[str, Any]:
-    """Random images with one to five boxes each, as a data loader hands them over.
+def build_batch(
+    seed: tuple[int, ...], images: int, size: int, model: str = 'tiny'
+) -> dict[str, Any]:
+    """Random images as a data loader hands them over, with one to five boxes or a class map each.
 
     Args:
         seed: names the batch.
         images: how many.
         size: pixels of a side.
+        model: a key of :data:`MODELS_BY_NAME`.
     """
     rng = np.random.default_rng(seed)
+    target = _classes if MODELS_BY_NAME[model].scope == 'mmseg' else _boxes
     return {
         'inputs': [_image(rng, size) for _ in range(images)],
-        'data_samples': [_boxes(rng, int(rng.integers(1, 6)), size) for _ in range(images)],
+        'data_samples': [target(rng, size) for _ in range(images)],
     }
 
 
@@ -122,11 +144,21 @@ def _image(rng: np.random.Generator, size: int) -> Tensor:
     return torch.from_numpy(rng.integers(0, 256, (3, size, size), dtype=np.uint8))
 
 
-def _boxes(rng: np.random.Generator, count: int, size: int) -> Any:
+def _classes(rng: np.random.Generator, size: int) -> Any:
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    sample = SegDataSample(metainfo={'img_shape': (size, size), 'ori_shape': (size, size)})
+    sample.gt_sem_seg = PixelData(data=torch.tensor(rng.integers(0, CLASSES, (1, size, size))))
+    return sample
+
+
+def _boxes(rng: np.random.Generator, size: int) -> Any:
     from mmdet.structures import DetDataSample
     from mmdet.structures.bbox import HorizontalBoxes
     from mmengine.structures import InstanceData
 
+    count = int(rng.integers(1, 6))
     corner = rng.uniform(0, 0.6 * size, (count, 2))
     extent = rng.uniform(0.15 * size, 0.4 * size, (count, 2))
     boxes = torch.tensor(np.hstack([corner, corner + extent]), dtype=torch.float32)

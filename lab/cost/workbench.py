@@ -66,7 +66,7 @@ class Workbench:
             if any(part in case.arm for part in wanted)
         ]
         size = options.size or MODELS_BY_NAME[options.model].size
-        self._batch: dict[str, Any] = build_batch((rank,), options.images, size)
+        self._batch: dict[str, Any] = build_batch((rank,), options.images, size, options.model)
 
     def run(self, case: Case) -> None:
         """One update."""

@@ -32,6 +32,13 @@ def test_ratios_and_their_means(
     assert {len(line) for line in lines} == {3}
 
 
+def test_a_segmenter(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    options = ['--model', 'sem-fpn_r18', '--size', '64', '--images', '1', '--rounds', '1']
+    monkeypatch.setattr('sys.argv', ['kfac_cost.py', *options])
+    load_tool('lab.kfac_cost').main()
+    assert 'sem-fpn_r18, 1 images of 64 x 64' in capsys.readouterr().out
+
+
 def test_a_mean_weighs_every_kind_by_its_share() -> None:
     """Of ten updates one inverts, one measures alone and eight do neither."""
     ratios = dict(other=1.2, measuring=2.0, inverting=5.0)
