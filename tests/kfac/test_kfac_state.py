@@ -65,7 +65,7 @@ def _run(rank: int, ranks: int, kfac: dict[str, Any], stop: int, saved: Any = No
 
 
 @pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
-@pytest.mark.parametrize('stop', [4, 5, 6])
+@pytest.mark.parametrize('stop', [2, 4, 5, 6])
 def test_resume_is_bitwise(solver: str, stop: int) -> None:
     kfac = dict(HARD, solver=solver)
     whole, _, gaps = _run(0, 1, kfac, 9)
