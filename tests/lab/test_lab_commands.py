@@ -15,6 +15,7 @@ REFUSED = {
     'lab.estimator_quality': ['x.py', '--horizon', '1'],
     'lab.optimizer_cost': ['--rounds', '0'],
     'lab.kfac_cost': ['--rounds', '0'],
+    'lab.attach_cost': ['--rounds', '1'],
     'lab.kfac_sampling': ['--limits', '400', '0'],
     'lab.benchmark': ['--ranks', '1'],
     'lab.effective_batch': ['retinanet', '--updates', '5', '--window', '6'],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -283,6 +284,23 @@ def test_a_model_may_be_called_in_parts(estimator: str) -> None:
         expected = state['agvm']['modules'][name]
         assert module['numerator'] == expected['numerator']
         assert module['noise'] == 0 != expected['noise']  # nobody saw the images
+
+
+class _Named(Detector):
+    def forward(self, images: torch.Tensor, targets: torch.Tensor) -> Any:
+        return SimpleNamespace(loss=super().forward(images, targets))
+
+
+def test_k_fac_sees_the_last_layer_whatever_the_model_returns() -> None:
+    kfac = dict(statistics_interval=1, inverse_interval=1, damping=0.1)
+    model = _Named()
+    optimizer, handle = attached(model, agvm=None, kfac=kfac)
+    for update in range(2):
+        optimizer.zero_grad()
+        for k in range(COUNTS):
+            (model(*batch(0, update * COUNTS + k)).loss / COUNTS).backward()
+        optimizer.step()
+    assert torch.equal(weights(model), by_attach(0, 2, agvm=None, kfac=kfac)[1])
 
 
 class _Lists(nn.Module):
