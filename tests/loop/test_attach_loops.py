@@ -339,6 +339,27 @@ def test_images_are_counted_in_the_arguments(args: Any, kwargs: Any, images: int
     assert part is not None and part.images == COUNTS * images
 
 
+class _Nested(_Lists):
+    """Calls itself, as a LightningModule in DDP does; may fail on the way."""
+
+    def forward(self, images: torch.Tensor, step: int | None = None, fails: bool = False) -> Any:
+        if fails:
+            raise RuntimeError('out of memory')
+        return super().forward() if step is None else self(images)
+
+
+def test_images_of_a_call_within_a_call_count_once() -> None:
+    model = _Nested()
+    optimizer, handle = attached(model)
+    for k in range(COUNTS):
+        with pytest.raises(RuntimeError, match='out of memory'), torch.no_grad():
+            model(BATCH, k, fails=True)
+        (model(BATCH, k) / COUNTS).backward()
+    optimizer.step()
+    part = handle.part(AGVMPart)
+    assert part is not None and part.images == COUNTS * len(BATCH)
+
+
 def test_k_fac_without_images_is_refused() -> None:
     model = _Lists()
     attached(model, agvm=None, kfac={})
