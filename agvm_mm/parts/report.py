@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from agvm_runs.checks import counted
+from agvm_runs.markdown import markdown_table
 from agvm_runs.settings import AGVMSettings
 
 from ..statistics import ModulePartition, ScaleState
@@ -58,6 +59,18 @@ def rows(
         ModuleRow(name, size, phi, noise, scale, rate * scale)
         for name, size, phi, noise, scale, rate in columns
     ]
+
+
+def table(rows: Sequence[ModuleRow]) -> str:
+    """The rows as a Markdown table."""
+    head = ('module', 'parameters', 'phi', 'noise scale (images)', 'scale', 'lr')
+    return markdown_table(head, map(_cells, rows))
+
+
+def _cells(row: ModuleRow) -> list[str]:
+    numbers = (row.phi, row.noise_scale, row.scale, row.learning_rate)
+    figures = ['-' if math.isnan(number) else f'{number:.3g}' for number in numbers]
+    return [row.name, f'{row.parameters:,}', *figures]
 
 
 def start(settings: AGVMSettings, partition: ModulePartition, ranks: int, accumulation: int) -> str:
