@@ -8,8 +8,6 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 import agvm_mm
 
-FILE = 'agvm.pt'  # beside the state of the trainer
-
 
 class AGVMCallback(TrainerCallback):
     """Scales the learning rates of a model's modules by their gradient variance.
@@ -38,7 +36,7 @@ class AGVMCallback(TrainerCallback):
             scaler=self.trainer.accelerator.scaler,
             **self.options,
         )
-        file = Path(args.output_dir, f'checkpoint-{state.global_step}', FILE)
+        file = Path(args.output_dir, f'checkpoint-{state.global_step}', 'agvm.pt')
         if state.global_step and file.exists():
             self.handle.load_state_dict(torch.load(file, weights_only=True))
 
@@ -51,8 +49,8 @@ class AGVMCallback(TrainerCallback):
     ) -> None:
         """Save the state."""
         if self.handle is not None and state.is_world_process_zero:
-            folder = Path(args.output_dir, f'checkpoint-{state.global_step}')
-            torch.save(self.handle.state_dict(), folder / FILE)
+            file = Path(args.output_dir, f'checkpoint-{state.global_step}', 'agvm.pt')
+            torch.save(self.handle.state_dict(), file)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Let go of the optimizer; the handle can still be read."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -14,9 +13,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from agvm_runs.checks import counted
-from agvm_runs.markdown import markdown_table
 
-from ..parts import AGVMPart, Part, Pass
+from ..parts import AGVMPart, Part, Pass, report
 from .binding import is_compiled, unwrapped
 from .held import HeldParts
 from .passes import BackwardPasses
@@ -24,7 +22,6 @@ from .words import LastScalars, said_by_attach
 
 P = TypeVar('P', bound=Part)
 Step = tuple[tuple[Any, ...], dict[str, Any]]
-HEAD = ('module', 'parameters', 'phi', 'noise scale (images)', 'scale', 'lr')
 
 _ATTACHED: WeakSet[Optimizer] = WeakSet()
 
@@ -99,17 +96,7 @@ class Handle:
         """The modules, their phi, noise scale, scale and learning rate, as a Markdown table."""
         part = self.part(AGVMPart)
         rows = [] if part is None else part.rows(self.updates)
-        return markdown_table(
-            HEAD,
-            [
-                [
-                    row.name,
-                    f'{row.parameters:,}',
-                    *(_number(x) for x in (row.phi, row.noise_scale, row.scale, row.learning_rate)),
-                ]
-                for row in rows
-            ],
-        )
+        return report.table(rows)
 
     def state_dict(self) -> dict[str, Any]:
         """The clock and the state of the parts; it loads with ``weights_only=True``."""
@@ -246,7 +233,3 @@ class Handle:
         """The multiplier of the gradients in the step: some fused optimizers divide by it."""
         scale: Tensor | None = getattr(self._optimizer, 'grad_scale', None)
         return 1.0 if scale is None else scale
-
-
-def _number(value: float) -> str:
-    return '-' if math.isnan(value) else f'{value:.3g}'

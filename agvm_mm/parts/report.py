@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from agvm_runs.checks import counted
+from agvm_runs.markdown import markdown_table
 from agvm_runs.settings import AGVMSettings
 
 from ..statistics import ModulePartition, ScaleState
@@ -64,6 +65,23 @@ def rows(
         ModuleRow(name, size, phi, low, high, noise, scale, rate * scale)
         for name, size, phi, low, high, noise, scale, rate in columns
     ]
+
+
+def table(rows: Sequence[ModuleRow]) -> str:
+    """The rows as a Markdown table."""
+    head = ('module', 'parameters', 'phi', '95 %', 'noise scale (images)', 'scale', 'lr')
+    return markdown_table(head, map(_cells, rows))
+
+
+def _cells(row: ModuleRow) -> list[str]:
+    low, high = map(_figure, (row.phi_low, row.phi_high))
+    ends = '-' if math.isnan(row.phi_low) else f'{low} to {high}'
+    others = map(_figure, (row.noise_scale, row.scale, row.learning_rate))
+    return [row.name, f'{row.parameters:,}', _figure(row.phi), ends, *others]
+
+
+def _figure(number: float) -> str:
+    return '-' if math.isnan(number) else f'{number:.3g}'
 
 
 def start(

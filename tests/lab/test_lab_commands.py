@@ -17,6 +17,7 @@ REFUSED = {
     'lab.exact_accumulation': ['--rounds', '0'],
     'lab.kfac_cost': ['--rounds', '0'],
     'lab.kfac_scaling': ['--gpus', '0'],
+    'lab.attach_cost': ['--rounds', '1'],
     'lab.kfac_sampling': ['--limits', '400', '0'],
     'lab.benchmark': ['--ranks', '1'],
     'lab.effective_batch': ['retinanet', '--updates', '5', '--window', '6'],

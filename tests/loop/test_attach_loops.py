@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -169,17 +170,29 @@ class _Failing(torch.autograd.Function):
         raise RuntimeError('out of memory')
 
 
-def test_a_backward_pass_that_failed_is_not_counted() -> None:
+def in_parts(model: Detector, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    found = model.bbox_head(torch.tanh(model.neck(model.backbone(images))))
+    return nn.functional.mse_loss(found, targets)
+
+
+@pytest.mark.parametrize('call', [Detector.__call__, in_parts])
+def test_a_backward_pass_that_failed_is_not_counted(call: Any) -> None:
     model = Detector()
     optimizer, handle = attached(model)
     forward = model.backbone.forward
     model.backbone.forward = lambda x: _Failing.apply(forward(x))
     with pytest.raises(RuntimeError, match='out of memory'):
-        model(*batch(0, 0)).backward()
+        call(model, *batch(0, 0)).backward()
     model.backbone.forward = forward
-    for _ in plain(model, optimizer, 0, range(3)):
-        pass
-    assert handle.state_dict() == by_attach(0, 3)[0]
+    for update in range(3):
+        optimizer.zero_grad()
+        for k in range(COUNTS):
+            (call(model, *batch(0, update * COUNTS + k)) / COUNTS).backward()
+        optimizer.step()
+    state, end = by_attach(0, 3)
+    assert torch.equal(weights(model), end)
+    for name, module in handle.state_dict()['agvm']['modules'].items():
+        assert module['numerator'] == state['agvm']['modules'][name]['numerator']
 
 
 def test_gradients_that_were_not_cleared_are_refused() -> None:
@@ -273,9 +286,7 @@ def test_a_model_may_be_called_in_parts(estimator: str) -> None:
     for update in range(3):
         optimizer.zero_grad()
         for k in range(COUNTS):
-            images, targets = batch(0, update * COUNTS + k)
-            found = model.bbox_head(torch.tanh(model.neck(model.backbone(images))))
-            (nn.functional.mse_loss(found, targets) / COUNTS).backward()
+            (in_parts(model, *batch(0, update * COUNTS + k)) / COUNTS).backward()
         optimizer.step()
     state, end = by_attach(0, 3, agvm=agvm)
     assert torch.equal(weights(model), end)
@@ -283,6 +294,23 @@ def test_a_model_may_be_called_in_parts(estimator: str) -> None:
         expected = state['agvm']['modules'][name]
         assert module['numerator'] == expected['numerator']
         assert module['noise'] == 0 != expected['noise']  # nobody saw the images
+
+
+class _Named(Detector):
+    def forward(self, images: torch.Tensor, targets: torch.Tensor) -> Any:
+        return SimpleNamespace(loss=super().forward(images, targets))
+
+
+def test_k_fac_sees_the_last_layer_whatever_the_model_returns() -> None:
+    kfac = dict(statistics_interval=1, inverse_interval=1, damping=0.1)
+    model = _Named()
+    optimizer, handle = attached(model, agvm=None, kfac=kfac)
+    for update in range(2):
+        optimizer.zero_grad()
+        for k in range(COUNTS):
+            (model(*batch(0, update * COUNTS + k)).loss / COUNTS).backward()
+        optimizer.step()
+    assert torch.equal(weights(model), by_attach(0, 2, agvm=None, kfac=kfac)[1])
 
 
 class _Lists(nn.Module):
@@ -319,6 +347,27 @@ def test_images_are_counted_in_the_arguments(args: Any, kwargs: Any, images: int
     optimizer.step()
     part = handle.part(AGVMPart)
     assert part is not None and part.images == COUNTS * images
+
+
+class _Nested(_Lists):
+    """Calls itself, as a LightningModule in DDP does; may fail on the way."""
+
+    def forward(self, images: torch.Tensor, step: int | None = None, fails: bool = False) -> Any:
+        if fails:
+            raise RuntimeError('out of memory')
+        return super().forward() if step is None else self(images)
+
+
+def test_images_of_a_call_within_a_call_count_once() -> None:
+    model = _Nested()
+    optimizer, handle = attached(model)
+    for k in range(COUNTS):
+        with pytest.raises(RuntimeError, match='out of memory'), torch.no_grad():
+            model(BATCH, k, fails=True)
+        (model(BATCH, k) / COUNTS).backward()
+    optimizer.step()
+    part = handle.part(AGVMPart)
+    assert part is not None and part.images == COUNTS * len(BATCH)
 
 
 def test_k_fac_without_images_is_refused() -> None:
