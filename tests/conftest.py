@@ -22,7 +22,6 @@ settings.register_profile('tests', deadline=None, derandomize=True, database=Non
 settings.load_profile('tests')
 
 
-
 def pytest_configure(config: pytest.Config) -> None:
     """Hide the GPU unless its tests are asked for: a process that has used it cannot fork ranks."""
     if not _asks_for_gpu(config):

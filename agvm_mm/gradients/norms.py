@@ -80,7 +80,7 @@ def _inner_product(left: Tensor, right: Tensor) -> Tensor:
     return total
 
 
-def _rows(tensor: Tensor, order: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+def _rows(tensor: Tensor, order: list[int] | None = None) -> tuple[Tensor, Tensor]:
     """The tensor as rows of :data:`ROW` elements and the rest; on a GPU all is rest."""
     flat = tensor.permute(_order(tensor) if order is None else order).reshape(-1)
     whole = flat.numel() // ROW * ROW if flat.device.type == 'cpu' else 0

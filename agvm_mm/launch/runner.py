@@ -18,8 +18,8 @@ from ..optimizers.library import require_registered
 from .batch import batch_line, restore_updates
 from .batch_steps import BATCH
 from .checkpoint import check_checkpoint, choose_checkpoint
-from .errors import LaunchError, Note
 from .devices import prepare_devices
+from .errors import LaunchError, Note
 from .machine import count_ranks, enable_amp, prepare_cpu, rank_of, require_gpu_for_amp
 from .record import Launch, Step
 from .record import TrainOptions as TrainOptions

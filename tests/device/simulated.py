@@ -6,8 +6,8 @@ import importlib.util
 import types
 from typing import Any
 
-import torch
 import sync_batch_norm
+import torch
 import torch.distributed as dist
 from build import NAME, library
 from torch._C._distributed_c10d import _create_work_from_future

@@ -90,9 +90,7 @@ def _sync(rank: int, device: str, kfac: dict[str, Any] | None) -> Tensor:
 
 
 @pytest.mark.parametrize('kfac', [None, dict(statistics_interval=1, inverse_interval=1)])
-def test_a_norm_over_ranks_one_of_which_is_empty(
-    device: str, kfac: dict[str, Any] | None
-) -> None:
+def test_a_norm_over_ranks_one_of_which_is_empty(device: str, kfac: dict[str, Any] | None) -> None:
     first, second = run_ranks(_sync, 2, device, kfac, **on_device(device))
     assert bool(first.isfinite().all())
     assert torch.equal(first, second)

@@ -55,7 +55,11 @@ def test_agvm_waits_once_an_estimate(
     assert found == [0, 1, 0, 0] * 2, lines
 
 
-@pytest.mark.parametrize('more', [{}, dict(kfac=dict(kl_clip=1e-3, statistics_interval=100, inverse_interval=100))], ids=['', 'kfac'])
+@pytest.mark.parametrize(
+    'more',
+    [{}, dict(kfac=dict(kl_clip=1e-3, statistics_interval=100, inverse_interval=100))],
+    ids=['', 'kfac'],
+)
 def test_a_learning_rate_on_the_device_stays_there(device: str, more: dict[str, Any]) -> None:
     optimizer = {**ADAMW, 'capturable': True}
     found, lines = counts(
@@ -110,5 +114,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize('name', OPTIMIZERS)
 def test_optimizers_wait_never(device: str, name: str) -> None:
     constructor = dict(constructor='MuonOptimWrapperConstructor') if name == 'Muon' else {}
-    found, lines = counts(device, optimizer=OPTIMIZERS[name], agvm=EVERY_OTHER, **constructor, **AGVM)
+    found, lines = counts(
+        device, optimizer=OPTIMIZERS[name], agvm=EVERY_OTHER, **constructor, **AGVM
+    )
     assert found == [0, 1, 0, 0] * 2, lines

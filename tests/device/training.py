@@ -14,10 +14,10 @@ import torch._dynamo  # noqa: F401  for DistributedDataParallel
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
+from waits import host_waits
 
 import agvm_mm  # noqa: F401  registers the wrappers
 from agvm_mm.parts import AGVMPart
-from waits import host_waits
 
 AMP = 'mmengine.optim.optimizer.amp_optimizer_wrapper'
 ADAMW = dict(type='AdamW', lr=0.01, weight_decay=0.01)
