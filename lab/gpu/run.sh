@@ -20,11 +20,12 @@ PYTHON=${PYTHON:-python3}
 failed=0
 mkdir -p "$OUT"
 : >"$OUT/summary.jsonl"
-export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" AGVM_MM_DATA="$OUT/data" OMP_NUM_THREADS=4
+export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" AGVM_MM_DATA="$OUT/data" OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}
 
 stage() { # NAME SECONDS COMMAND...
     local name=$1 limit=$2 code start=$SECONDS
     shift 2
+    limit=$((DRY ? 3 * limit : limit)) # a CPU is slow
     timeout --kill-after=10 "$limit" "$@" >"$OUT/$name.log" 2>&1
     code=$?
     ((code == 0)) || failed=$((failed + 1))
