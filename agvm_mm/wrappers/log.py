@@ -92,6 +92,7 @@ class _LazyHistory(HistoryBuffer):
     def __init__(self, fetch: Callable[[], None], *data: Any) -> None:
         self._fetch = fetch
         self._new: list[tuple[float, int]] = []
+        self._arrays: list[Any] = [None, None]
         super().__init__(*data)
 
     def update(self, log_val: float, count: int = 1) -> None:
@@ -113,7 +114,6 @@ class _LazyHistory(HistoryBuffer):
     _count_history = property(lambda self: self._all()[1], lambda self, x: self._set(1, x))
 
     def _set(self, place: int, array: Any) -> None:
-        self._arrays = [*self.__dict__.get('_arrays', [None, None])]
         self._arrays[place] = array
 
     def __reduce_ex__(self, protocol: Any) -> Any:

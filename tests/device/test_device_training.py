@@ -109,8 +109,8 @@ def test_mixed_precision_with_its_scaler(device: str, estimator: str) -> None:
     for scale in (2.0**8, 2.0**16):
         config = dict(
             type='AGVMAmpOptimWrapper', optimizer=SGD, accumulative_counts=2,
-            loss_scale=dict(init_scale=scale), dtype='bfloat16', agvm=dict(estimator=estimator, **EVERY_OTHER),
-            clip_grad=dict(type='agc'),
+            loss_scale=dict(init_scale=scale), dtype='bfloat16', clip_grad=dict(type='agc'),
+            agvm=dict(estimator=estimator, **EVERY_OTHER),
         )  # fmt: skip
         model, wrapper = prepared(device, config)
         train(model, wrapper, range(8))
