@@ -103,6 +103,7 @@ def train(
     fields: int = 8,
     wrapper: str = 'OptimWrapper',
     ranks: bool = False,
+    workers: int = 0,
     **options: Any,
 ) -> Any:
     """Train on the first ``fields`` images, a rank at a time; None for iterations."""
@@ -111,7 +112,7 @@ def train(
         work_dir=str(folder),
         train_dataloader=dict(
             batch_size=1,
-            num_workers=0,
+            num_workers=workers,
             sampler=dict(type='DefaultSampler', shuffle=False)
             if epochs
             else dict(type='InfiniteSampler', shuffle=False),
@@ -218,6 +219,11 @@ def test_micro_batches_share_their_counts(wrapper, epochs, tmp_path):
     assert difference(runner, oracle([shared(0, 1, 2, 3), shared(4, 5, 6, 7)])) < 1e-12
     if wrapper == 'AGVMOptimWrapper':
         assert runner.optim_wrapper.part(AGVMPart).images == 4
+
+
+def test_batches_may_come_from_loader_processes(tmp_path):
+    runner = train(tmp_path, workers=2)
+    assert difference(runner, oracle([shared(0, 1, 2, 3), shared(4, 5, 6, 7)])) < 1e-12
 
 
 def test_without_the_hook_they_do_not(tmp_path):

@@ -8,14 +8,29 @@ import pytest
 import torch._dynamo  # noqa: F401  what ranks would import, before the fork
 from ranks import run_ranks
 
-from lab.architectures.small import CONFIGS
+from agvm_mm.wrappers.normalisers import SharedNormalisers
+from lab.architectures.small import CONFIGS, build_small
 from lab.architectures.updates import Share, Weights, distance, train, trained
+from lab.cost.models import build_model
 
 pytestmark = pytest.mark.lab
 
 
 def _train(rank: int, name: str, weights: Weights, ranks: int, exact: bool) -> Any:
     return train(name, weights, Share(rank, ranks, 8 // ranks, exact))
+
+
+@pytest.mark.parametrize(
+    ('name', 'heads'),
+    [('FCOS', ['FCOSHead']), ('DINO', ['DINOHead']), ('Mask2Former', ['Mask2FormerHead'])],
+)
+def test_the_heads_are_found(name, heads):
+    assert SharedNormalisers(build_small(name)).heads == heads
+
+
+@pytest.mark.parametrize('name', ['retinanet_r50', 'tiny'], ids=['RetinaNet', 'Faster R-CNN'])
+def test_heads_that_count_for_themselves_are_none(name):
+    assert SharedNormalisers(build_model(name)).heads == []
 
 
 @pytest.mark.slow
