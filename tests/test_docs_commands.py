@@ -37,8 +37,11 @@ def options(script: Path) -> frozenset[str]:
         called = re.findall(r'\$(?:TOOLS|ROOT/tools)/([\w/]+\.py)', script.read_text())
         return frozenset().union(*(options(ROOT / 'tools' / name) for name in called))
     tree = ast.parse(script.read_text())
-    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    files = [(ROOT / module.replace('.', '/')).with_suffix('.py') for module in modules if module]
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    files = [
+        (script.parent if node.level else ROOT) / f'{str(node.module).replace(".", "/")}.py'
+        for node in imports
+    ]
     trees = [tree, *(ast.parse(path.read_text()) for path in files if path.is_file())]
     return frozenset(
         str(node.value)
