@@ -90,7 +90,7 @@ class Handle:
 
         Of AGVM: phi with its standard error, noise scale in images, scale, learning rate.
         """
-        return dict(self._log.values)
+        return {name: float(value) for name, value in self._log.values.items()}
 
     def table(self) -> str:
         """The modules, their phi, noise scale, scale and learning rate, as a Markdown table."""

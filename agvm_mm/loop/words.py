@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from torch import Tensor
+
 LOGGER = logging.getLogger('agvm_mm')
 
 WORDS = (
@@ -58,14 +60,14 @@ class LastScalars:
     """
 
     def __init__(self) -> None:
-        self.values: dict[str, float] = {}
+        self.values: dict[str, float | Tensor] = {}
 
     def say(self, text: str, warning: bool = False) -> None:
         """Write ``text`` to the log."""
         LOGGER.log(logging.WARNING if warning else logging.INFO, in_words_of_attach(text))
 
-    def scalars(self, values: Mapping[str, float]) -> None:
-        """Keep values of the present update."""
+    def scalars(self, values: Mapping[str, float | Tensor]) -> None:
+        """Keep values of the present update; those on a device stay there."""
         self.values.update(values)
 
     def drop(self, names: Iterable[str]) -> None:
