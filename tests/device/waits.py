@@ -6,7 +6,7 @@ import linecache
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +66,3 @@ def _only_waits(heard: Callable[[str], None]) -> Any:
             heard('CUDA synchronised')
 
     return show
-
-
-def no_waits(device: str) -> AbstractContextManager[list[str]]:
-    """As :func:`host_waits`, but raises at the first wait on CUDA."""
-    return _strict() if device == 'cuda' else host_waits(device)
-
-
-@contextmanager
-def _strict() -> Iterator[list[str]]:
-    torch.cuda.set_sync_debug_mode('error')
-    try:
-        yield []
-    finally:
-        torch.cuda.set_sync_debug_mode('default')
