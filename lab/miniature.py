@@ -10,9 +10,8 @@ and $AGVM_MM_DATA/camvid (docs/recipes.md says where from), all others the scene
 is there is not repeated, so that the command can be stopped and given again. ``--tune`` searches
 each recipe's learning rate about the one in its file with the given number of runs at most, and a
 seed of its own; the best goes into the file by hand. ``--scale-rule`` takes the recipes to another
-batch by a rule instead; those results go into the folder ``rules``. ``--cfg-options`` changes every
-run and needs ``--results`` of its own. The tables are printed by tools/reproduce.py, that of the
-rules by ``python -m lab.rule_cost``.
+batch by a rule instead. ``--cfg-options`` changes every run and needs ``--results`` of its own. The
+tables are printed by tools/reproduce.py, that of the rules by ``python -m lab.rule_cost``.
 """
 
 from __future__ import annotations
@@ -165,6 +164,7 @@ def plan(args: argparse.Namespace) -> dict[Training, Path]:
     """Trainings whose result is missing, with the result's path."""
     todo = {}
     for path in chosen(args.recipes):
+        folder = args.results
         if args.tune is not None:
             folder = args.results / 'tuning'
             runs = {
@@ -172,12 +172,10 @@ def plan(args: argparse.Namespace) -> dict[Training, Path]:
                 for rate in rates(path, folder, args.tune)
             }
         elif args.scale_rule is not None:
-            folder = args.results / 'rules'
             name = f'{path.stem}_{args.scale_rule}_{args.total_batch_size}'
             options = rescaled(load_config(str(path)), args.scale_rule, args.total_batch_size)
             runs = {f'{name}_seed{seed}': (seed, options) for seed in args.seeds}
         else:
-            folder = args.results
             runs = {f'{path.stem}_seed{seed}': (seed, {}) for seed in args.seeds}
         for name, (seed, options) in runs.items():
             result = folder / f'{name}.json'

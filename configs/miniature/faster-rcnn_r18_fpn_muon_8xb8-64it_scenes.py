@@ -8,4 +8,4 @@ _base_ = './faster-rcnn_r18_fpn_sgd_8xb8-64it_scenes.py'
 optim_wrapper = dict(
     constructor='MuonOptimWrapperConstructor',
     clip_grad=None,
-    optimizer=dict(_delete_=True, type='MuonOptimizer', lr=0.006, weight_decay=0.05))
+    optimizer=dict(_delete_=True, type='MuonOptimizer', lr=0.012, weight_decay=0.05))

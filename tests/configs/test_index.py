@@ -25,6 +25,8 @@ TECHNIQUES = {
     'lars': 'LARS',
     'lamb': 'LAMB',
     'adan': 'Adan',
+    'muon': 'Muon',
+    'soap': 'SOAP',
     'released': 'SGD with Momentum',
 }
 
