@@ -214,9 +214,8 @@ def test_a_rule_makes_the_recipe_of_another_batch(
     no_weights = {'load_from': None}
     cfg = load_config(str(training.config), cfg_options=training.cfg_options | no_weights)
     prepare_training(cfg, TrainOptions(seed=0))
-    leaf = load_config(
-        str(training.config.with_name('faster-rcnn_r18_fpn_sgd-sqrt_8xb8-64it_scenes.py'))
-    )
+    name = 'faster-rcnn_r18_fpn_sgd-sqrt_8xb8-64it_scenes.py'
+    leaf = load_config(str(training.config.with_name(name)), cfg_options=no_weights)
     prepare_training(leaf, TrainOptions(seed=0))
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.08)
     assert leaf.optim_wrapper.optimizer.lr == 0.08
