@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
+import mmcv
 import numpy as np
 import torch
 from mmengine.structures import PixelData
@@ -45,7 +45,7 @@ def load(folder: Path, split: str) -> Scenes:
     """The scenes of ``split``, 'train' or 'val', as the generator has written them."""
     files = sorted((folder / f'{split}2017').glob('*.jpg'))
     maps = folder / 'annotations' / f'semantic_{split}2017'
-    pairs = [(cv2.imread(str(f)), cv2.imread(str(maps / f'{f.stem}.png'), -1)) for f in files]
+    pairs = [(mmcv.imread(f), mmcv.imread(maps / f'{f.stem}.png', 'unchanged')) for f in files]
     images = np.stack([image for image, _ in pairs]).transpose(0, 3, 1, 2)
     return Scenes(
         torch.from_numpy(np.ascontiguousarray(images)),

@@ -22,9 +22,10 @@ def build_model(seed: int) -> nn.Module:
     config.decode_head.num_classes = CLASSES
     config.data_preprocessor.size = (SIZE, SIZE)
     torch.manual_seed(seed)
-    model: nn.Module = MODELS.build(config)
+    model: Any = MODELS.build(config)
     model.init_weights()
-    return model.train()
+    built: nn.Module = model.train()
+    return built
 
 
 @torch.no_grad()
