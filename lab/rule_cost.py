@@ -1,10 +1,11 @@
 """Print what a rule for the learning rate costs beside a searched rate, on the miniature.
 
     python -m lab.rule_cost
-    python -m lab.rule_cost --optimizers sgd --results docs/results/miniature
+    python -m lab.rule_cost --optimizers adamw --results docs/results/miniature/rules
 
 Both kinds of run are made by lab.miniature. A rule without runs of its own has the score of those
-whose rate is the same within 1 %. Nothing is trained.
+whose rate is the same within 1 %; where only the search tried that rate, its one seed is shown, and
+the cost compares it with the same seed at the searched rate. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import math
 import statistics
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ from agvm_mm.launch.runner import load_config
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
 from agvm_runs.reproduce.runs import find_runs
+from agvm_runs.work_dir import read_result, score_of
 
 from .trainings.rules import RULES
 from .trainings.tuning import mean_text
@@ -30,7 +33,7 @@ FOLDER = Path(__file__).resolve().parents[1] / 'configs/miniature'
 RECIPE = 'faster-rcnn_r18_fpn_{}_{}_scenes'
 LENGTHS = {16: '2xb8-256it', 64: '8xb8-64it', 128: '16xb8-32it'}
 BASE = 16
-KEY = 'coco/bbox_mAP'
+KEY, RATE = 'coco/bbox_mAP', 'optim_wrapper.optimizer.lr'
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,7 +47,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--results',
         type=Path,
-        default=Path('docs/results/miniature/rules'),
+        default=Path('docs/results/miniature'),
         help='JSON files; default %(default)s',
     )
     return parser.parse_args()
@@ -55,10 +58,11 @@ class Scores(NamedTuple):
 
     rate: float
     values: tuple[float, ...]
+    tuning: bool = False
 
     def text(self) -> str:
         """Mean ± sample standard deviation (number of runs)."""
-        return mean_text(self.values)
+        return mean_text(self.values) + (', tuning seed' if self.tuning else '')
 
     @property
     def mean(self) -> float:
@@ -72,6 +76,7 @@ def scores_of(name: str, rate: float, folder: Path) -> Scores | None:
     return Scores(rate, values) if values else None
 
 
+@cache
 def searched_rate(method: str, batch: int) -> float:
     """The rate in the file of a recipe.
 
@@ -99,6 +104,16 @@ def runs_at(method: str, batch: int, folder: Path) -> list[Scores]:
     return [one for one in found if one is not None]
 
 
+def tuning_runs(method: str, batch: int, folder: Path) -> list[Scores]:
+    """What the search of a recipe has tried."""
+    pattern = f'{RECIPE.format(method, LENGTHS[batch])}_lr*_seed*.json'
+    results = [read_result(path) for path in sorted((folder / 'tuning').glob(pattern))]
+    return [
+        Scores(one['cfg_options'][RATE], (100 * score_of(one['scores'], KEY),), tuning=True)
+        for one in results
+    ]
+
+
 def rate_by(rule: str, method: str, batch: int) -> float:
     """The rate of the recipe of batch 16, taken to ``batch``."""
     return searched_rate(method, BASE) * ScalingSettings(**RULES[rule]).multiplier(BASE, batch)
@@ -106,11 +121,11 @@ def rate_by(rule: str, method: str, batch: int) -> float:
 
 def rows(method: str, batch: int, folder: Path) -> list[list[str]]:
     """The table's lines of one optimizer and batch: the searched rate, then each rule."""
-    measured = runs_at(method, batch, folder)
-    rate = searched_rate(method, batch)
-    searched = _at(rate, measured)
+    measured, tried = runs_at(method, batch, folder), tuning_runs(method, batch, folder)
+    best = searched_rate(method, batch)
+    searched = _at(best, measured)
     base = RECIPE.format(method, LENGTHS[BASE])
-    lines = [[method, str(batch), 'searched', f'{rate:.3g}', _text(searched), '']]
+    lines = [[method, str(batch), 'searched', f'{best:.3g}', _text(searched), '']]
     for rule, settings in RULES.items():
         rate = rate_by(rule, method, batch)
         if settings.get('adam_sde'):
@@ -118,8 +133,9 @@ def rows(method: str, batch: int, folder: Path) -> list[list[str]]:
             if found is None:
                 continue  # not for this optimizer
         else:
-            found = _at(rate, measured)
-        cost = f'{searched.mean - found.mean:.1f}' if searched and found else ''
+            found = _at(rate, measured) or _at(rate, tried)
+        reference = _at(best, tried) if found and found.tuning else searched
+        cost = f'{reference.mean - found.mean:.1f}' if reference and found else ''
         lines.append([method, str(batch), rule, f'{rate:.3g}', _text(found), cost])
     return lines
 

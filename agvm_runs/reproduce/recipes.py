@@ -43,7 +43,6 @@ METHODS = {
     'agvm-adamw': 'AGVM + AdamW',
     'agvm-sgd-agc': 'AGVM + SGD, AGC',
     'agvm-adan': 'AGVM + Adan',
-    'agvm-muon': 'AGVM + Muon',
     'agvm-adan-agc': 'AGVM + Adan, AGC',
     'kfac-sgd': 'K-FAC + SGD',
     'agvm-kfac-sgd': 'AGVM + K-FAC + SGD',

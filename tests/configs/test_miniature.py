@@ -95,7 +95,7 @@ def test_every_method_is_there_at_every_batch() -> None:
     assert methods.pop(FASTER) == {
         16: all_batches,
         64: all_batches | rules | clipped | geometry,
-        128: all_batches | rules | geometry | {'agvm-muon'},
+        128: all_batches | rules | geometry,
     }
     assert len(methods) == 5
     assert all(one == {16: pair, 128: pair} for one in methods.values())

@@ -30,6 +30,11 @@ def test_a_rule_is_compared_with_the_searched_rate(
     keep(tmp_path, f'{base}_adam-sde_64', 0.13)
     keep(tmp_path, f'{base}_linear_64', 0.0, 0.0)
     keep(tmp_path, NAME.format('lamb_8xb8-64it'), 0.17, 0.17)
+    for rate, score in ((0.0175, 0.16), (0.035, 0.11)):
+        result = dict(cfg_options={tool.RATE: rate}, scores={'coco/bbox_mAP': score}, modules={})
+        path = tmp_path / 'tuning' / f'{NAME.format("lamb_8xb8-64it")}_lr{rate}_seed100.json'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(result))
     parse(tool, monkeypatch, '--optimizers', 'adamw', 'lamb', '--results', tmp_path)
     tool.main()
     lines = capsys.readouterr().out.splitlines()
@@ -40,8 +45,8 @@ def test_a_rule_is_compared_with_the_searched_rate(
         '| adamw | 64 | linear-then-sqrt | 0.012 | 0.0 ± 0.0 (n=2) | 15.0 |',
         '| adamw | 64 | adam-sde | 0.006 | 13.0 (n=1) | 2.0 |',
         '| lamb | 64 | searched | 0.0175 | 17.0 ± 0.0 (n=2) |  |',
-        '| lamb | 64 | linear | 0.035 | not run |  |',
+        '| lamb | 64 | linear | 0.035 | 11.0 (n=1), tuning seed | 5.0 |',
         '| lamb | 64 | sqrt | 0.0175 | 17.0 ± 0.0 (n=2) | 0.0 |',
-        '| lamb | 64 | linear-then-sqrt | 0.035 | not run |  |',
+        '| lamb | 64 | linear-then-sqrt | 0.035 | 11.0 (n=1), tuning seed | 5.0 |',
     ]
     assert sum('not run' in line for line in lines if ' | 128 | ' in line) == 8
