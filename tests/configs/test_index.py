@@ -26,7 +26,6 @@ TECHNIQUES = {
     'lamb': 'LAMB',
     'adan': 'Adan',
     'muon': 'Muon',
-    'soap': 'SOAP',
     'released': 'SGD with Momentum',
 }
 
