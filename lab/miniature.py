@@ -2,13 +2,16 @@
 
     python -m lab.miniature                          # every recipe of configs/miniature, 3 seeds
     python -m lab.miniature --recipes 'faster-rcnn*' --tune 5
+    python -m lab.miniature --recipes '*_sgd_2xb8*' --total-batch-size 64 --scale-rule sqrt
 
 Scenes are drawn first where they are missing, and then the weights are trained from which all runs
 of a detector and dataset start. Recipes whose names end in _bccd or _camvid read $AGVM_MM_DATA/bccd
 and $AGVM_MM_DATA/camvid (docs/recipes.md says where from), all others the scenes. A run whose file
 is there is not repeated, so that the command can be stopped and given again. ``--tune`` searches
 each recipe's learning rate about the one in its file with the given number of runs at most, and a
-seed of its own; the best goes into the file by hand. The tables are printed by tools/reproduce.py.
+seed of its own; the best goes into the file by hand. ``--scale-rule`` takes the recipes to another
+batch by a rule instead. ``--cfg-options`` changes every run and needs ``--results`` of its own. The
+tables are printed by tools/reproduce.py, that of the rules by ``python -m lab.rule_cost``.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from pathlib import Path
 
 import torch
 
-from agvm_mm.launch.command_line import require_at_least
+from agvm_mm.launch.command_line import add_cfg_options, require_at_least
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import load_config
 from agvm_runs.errors import exit_with_sentence
@@ -32,6 +35,7 @@ from agvm_runs.reproduce import TABLES
 from agvm_runs.work_dir import read_literals, read_result, score_of
 
 from .trainings.results import distil, write_result
+from .trainings.rules import RULES, rescaled
 from .trainings.sweep import Training, run_all
 from .trainings.tuning import next_rates
 
@@ -40,6 +44,7 @@ FOLDER = ROOT / 'configs/miniature'
 SCENES = '--train 1024 --val 256 --size 64 64 --objects 1 4 --seed 0'
 RATE = 'optim_wrapper.optimizer.lr'
 START_SEED, TUNING_SEED = 1000, 100
+RESULTS = Path('docs/results/miniature')
 FETCHED = ('bccd', 'camvid')
 """Datasets that are not drawn: folders of the data, and what the names of their recipes end in."""
 
@@ -59,12 +64,19 @@ def parse_args() -> argparse.Namespace:
         '--tune', type=int, metavar='RUNS', help='search the learning rates, with 2 runs or more'
     )
     parser.add_argument(
+        '--total-batch-size', type=int, metavar='B', help='images of an update, with --scale-rule'
+    )
+    parser.add_argument(
+        '--scale-rule', choices=RULES, help='take the recipes to the batch of --total-batch-size'
+    )
+    add_cfg_options(parser)
+    parser.add_argument(
         '--workers', type=int, default=os.cpu_count() or 1, help='runs at a time; default all cores'
     )
     parser.add_argument(
         '--results',
         type=Path,
-        default=Path('docs/results/miniature'),
+        default=RESULTS,
         help='JSON files; default %(default)s',
     )
     parser.add_argument(
@@ -82,7 +94,19 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         LaunchError: an argument is out of range, a pattern fits no recipe, or data are missing.
     """
-    require_at_least(args, {'workers': 1, 'tune': 2})
+    require_at_least(args, {'workers': 1, 'tune': 2, 'total_batch_size': 1})
+    if (args.total_batch_size is None) != (args.scale_rule is None) or (
+        args.scale_rule is not None and args.tune is not None
+    ):
+        raise LaunchError(
+            '--total-batch-size and --scale-rule need each other, and exclude --tune: a rule takes '
+            'the rate that was found at another batch.'
+        )
+    if args.cfg_options and args.results == RESULTS:
+        raise LaunchError(
+            f'--cfg-options changes the recipes, whose own results are in {RESULTS}: name another '
+            'folder with --results.'
+        )
     for pattern in args.recipes:
         if not chosen([pattern]):
             raise LaunchError(
@@ -141,19 +165,24 @@ def plan(args: argparse.Namespace) -> dict[Training, Path]:
     """Trainings whose result is missing, with the result's path."""
     todo = {}
     for path in chosen(args.recipes):
+        folder = args.results
         if args.tune is not None:
             folder = args.results / 'tuning'
             runs = {
                 f'{path.stem}_lr{rate:.3g}_seed{TUNING_SEED}': (TUNING_SEED, {RATE: rate})
                 for rate in rates(path, folder, args.tune)
             }
+        elif args.scale_rule is not None:
+            name = f'{path.stem}_{args.scale_rule}_{args.total_batch_size}'
+            options = rescaled(load_config(str(path)), args.scale_rule, args.total_batch_size)
+            runs = {f'{name}_seed{seed}': (seed, options) for seed in args.seeds}
         else:
-            folder = args.results
             runs = {f'{path.stem}_seed{seed}': (seed, {}) for seed in args.seeds}
         for name, (seed, options) in runs.items():
             result = folder / f'{name}.json'
             if not result.exists():
-                todo[Training(path, args.work_root / name, seed, options)] = result
+                given = {**(args.cfg_options or {}), **options}
+                todo[Training(path, args.work_root / name, seed, given)] = result
     return todo
 
 

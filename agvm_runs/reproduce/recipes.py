@@ -35,6 +35,7 @@ METHODS = {
     'adan-agc': 'Adan, AGC',
     'lars': 'LARS',
     'lamb': 'LAMB',
+    'muon': 'Muon',
     'agvm-sgd': 'AGVM + SGD',
     'agvm-released': 'AGVM + SGD',
     'agvm-adamw': 'AGVM + AdamW',

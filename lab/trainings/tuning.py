@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 
 
 def next_rates(tried: Mapping[float, float], first: float, budget: int) -> list[float]:
@@ -23,7 +24,7 @@ def next_rates(tried: Mapping[float, float], first: float, budget: int) -> list[
     missing = [rate for rate in (first / 2, first) if not _is_tried(rate, tried)]
     if missing:
         return missing
-    best = max(tried, key=lambda rate: (tried[rate], -rate))
+    best = best_of(tried)
     if len(tried) >= budget:
         return []
     if best == min(tried):
@@ -31,6 +32,19 @@ def next_rates(tried: Mapping[float, float], first: float, budget: int) -> list[
     return [best * 2] if best == max(tried) else []
 
 
+def best_of(tried: Mapping[float, float]) -> float:
+    """The rate with the best score; of equal scores the lower one."""
+    return max(tried, key=lambda rate: (tried[rate], -rate))
+
+
 def _is_tried(rate: float, tried: Mapping[float, float]) -> bool:
     """A config holds the best rate of an earlier search rounded to three digits."""
     return any(math.isclose(rate, one, rel_tol=0.01) for one in tried)
+
+
+def mean_text(values: Sequence[float]) -> str:
+    """Mean ± sample standard deviation (number of values); '' of none."""
+    if not values:
+        return ''
+    spread = f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
+    return f'{statistics.fmean(values):.1f}{spread} (n={len(values)})'

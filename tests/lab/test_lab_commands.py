@@ -9,6 +9,8 @@ from tool_modules import load_tool, parser_of, refusal_of
 COMMANDS = sorted(f'lab.{path.stem}' for path in ROOT.glob('lab/*.py') if path.stem[0] != '_')
 REFUSED = {
     'lab.miniature': ['--tune', '0'],
+    'lab.large_batch': ['--batches', '48'],
+    'lab.rule_cost': ['--optimizers', 'none'],
     'lab.curriculum_benchmark': ['detection', 'OUT', '--jobs', '0'],
     'lab.curriculum_statistics': ['OUT', '--counts', '1'],
     'lab.updates_to_target': ['x.py', '--loss', '1', '--score', '1', '--out', 'x.json'],

@@ -12,6 +12,7 @@ import pytest
 from tool_modules import load_tool, parse
 
 from agvm_mm.launch.errors import LaunchError
+from agvm_mm.launch.runner import TrainOptions, load_config, prepare_training
 from lab.trainings.sweep import Training
 
 SGD = 'faster-rcnn_r18_fpn_sgd_2xb8-256it_scenes'
@@ -82,6 +83,11 @@ def log(training: Training) -> int:
         (['--tune', 0], '--tune is 0; allowed is a whole number, at least 2'),
         (['--tune', 1], '--tune is 1; allowed is a whole number, at least 2'),
         (['--workers', 0], '--workers is 0; allowed is a whole number, at least 1'),
+        (['--scale-rule', 'sqrt'], '--total-batch-size and --scale-rule need each other'),
+        (['--total-batch-size', 64], '--total-batch-size and --scale-rule need each other'),
+        (['--total-batch-size', 64, '--scale-rule', 'sqrt', '--tune', 4], 'exclude --tune'),
+        (['--total-batch-size', 0, '--scale-rule', 'sqrt'], '--total-batch-size is 0; allowed is'),
+        (['--cfg-options', 'a=1'], 'name another folder with --results'),
         (['--recipes', '*_scenes', 'typo'], "--recipes holds 'typo', which fits no name in"),
         (['--recipes', '*_bccd'], 'data/bccd, which does not exist: fetch it as docs/recipes.md'),
         (['--recipes', '*_camvid'], 'data/camvid, which does not exist: fetch it as'),
@@ -185,3 +191,34 @@ def test_results_are_kept_and_failures_counted(
     assert result['scores'] == {'coco/bbox_mAP': 0.25} and result['loss'] == [[4, 1.5]]
     kept = [training.work_dir.exists() for training in todo]
     assert kept == [False, True]  # the output of the one that failed is to be read
+
+
+def test_options_change_every_run(
+    tool: ModuleType, recipes: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = ['--recipes', SGD, '--cfg-options', 'optim_wrapper.optimizer.momentum=0.5']
+    for more in ([], ['--tune', 2]):
+        todo = tool.plan(command(tool, monkeypatch, tmp_path, *given, *more))
+        momenta = [one.cfg_options['optim_wrapper.optimizer.momentum'] for one in todo]
+        assert momenta == [0.5] * len(todo) and todo
+        assert all((tool.RATE in one.cfg_options) == bool(more) for one in todo)
+
+
+def test_a_rule_makes_the_recipe_of_another_batch(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Batch 16 to 64: rate, lengths and warm-up are those of the leaf that was written by hand."""
+    rule = ['--total-batch-size', 64, '--scale-rule', 'sqrt', '--recipes', SGD, '--seeds', 0]
+    [(training, path)] = tool.plan(command(tool, monkeypatch, tmp_path, *rule)).items()
+    assert path == tmp_path / 'results' / f'{SGD}_sqrt_64_seed0.json'
+    no_weights = {'load_from': None}
+    cfg = load_config(str(training.config), cfg_options=training.cfg_options | no_weights)
+    prepare_training(cfg, TrainOptions(seed=0))
+    name = 'faster-rcnn_r18_fpn_sgd-sqrt_8xb8-64it_scenes.py'
+    leaf = load_config(str(training.config.with_name(name)), cfg_options=no_weights)
+    prepare_training(leaf, TrainOptions(seed=0))
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.08)
+    assert leaf.optim_wrapper.optimizer.lr == 0.08
+    for key in ('param_scheduler', 'train_cfg', 'total_batch_size', 'default_hooks'):
+        assert cfg[key] == leaf[key], key
+    assert cfg.optim_wrapper.accumulative_counts == leaf.optim_wrapper.accumulative_counts == 8

@@ -1,0 +1,87 @@
+"""The methods of the benchmark as configs of an optimizer wrapper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+BASE = 32
+AGVM = 'agvm-'
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method with the options that are the same at every batch.
+
+    Args:
+        rate: where its search begins at batch 32; others begin at that times sqrt(batch / 32).
+        optimizer: ``optim_wrapper.optimizer`` without ``lr``.
+        wrapper: other keys of ``optim_wrapper``.
+    """
+
+    rate: float
+    optimizer: Mapping[str, Any]
+    wrapper: Mapping[str, Any] = field(default_factory=dict)
+
+
+SGD = dict(type='SGD', momentum=0.9, weight_decay=1e-4)
+CLIP = dict(clip_grad=dict(max_norm=10.0))
+METHODS: Mapping[str, Method] = {
+    'sgd': Method(0.2, SGD, CLIP),
+    'adamw': Method(2e-3, dict(type='AdamW', weight_decay=0.05), CLIP),
+    'lars': Method(0.7, dict(type='LARSOptimizer', trust_coefficient=0.01, weight_decay=1e-4)),
+    'lamb': Method(0.01, dict(type='LAMBOptimizer', weight_decay=0.01)),
+    'adan': Method(3e-3, dict(type='AdanOptimizer', weight_decay=0.02)),
+    'soap': Method(3e-3, dict(type='SOAPOptimizer', weight_decay=0.05)),
+    'muon': Method(
+        3e-3,
+        dict(type='MuonOptimizer', weight_decay=0.05),
+        dict(constructor='MuonOptimWrapperConstructor'),
+    ),
+    'kfac-sgd': Method(0.04, SGD, dict(CLIP, kfac=dict(damping=1e-2, momentum=0.8, kl_clip=1e-3))),
+}
+"""Methods by name; 'agvm-' before one of them adds AGVM."""
+NAMES = (*METHODS, *(AGVM + name for name in METHODS))
+
+
+def first_rate(name: str, batch: int) -> float:
+    """Where a search begins."""
+    return METHODS[name.removeprefix(AGVM)].rate * math.sqrt(batch / BASE)
+
+
+def wrapper_config(
+    name: str, rate: float, batch: int, warmup: int, others: float = 1.0, rest: Sequence[str] = ()
+) -> dict[str, Any]:
+    """``optim_wrapper`` of a method.
+
+    Statistics that cost more than a step are renewed after a number of images, so that their cost
+    does not depend on the batch: K-FAC's factors after 320, its inverses after 1,280, SOAP's
+    eigenvectors after 320, and at least at every update.
+
+    Args:
+        name: of :data:`NAMES`.
+        rate: learning rate of the backbone.
+        batch: images of an update.
+        warmup: updates of warm-up, after which AGVM begins.
+        others: multiplier of the rate of the modules ``rest``.
+        rest: names of all modules but the backbone.
+    """
+    method = METHODS[name.removeprefix(AGVM)]
+    config: dict[str, Any] = dict(
+        type='PartsOptimWrapper', optimizer=dict(method.optimizer, lr=rate), **method.wrapper
+    )
+    often, seldom = max(1, 320 // batch), max(1, 1280 // batch)
+    if 'kfac' in config:
+        config['kfac'] = dict(config['kfac'], statistics_interval=often, inverse_interval=seldom)
+    if config['optimizer']['type'] == 'SOAPOptimizer':
+        config['optimizer']['precondition_frequency'] = often
+    if name.startswith(AGVM):
+        config.update(
+            type='AGVMOptimWrapper', agvm=dict(interval=often, begin=warmup, momentum=0.9)
+        )
+    if others != 1:
+        keys = {module: dict(lr_mult=others) for module in rest}
+        config.update(paramwise_cfg=dict(custom_keys=keys), join_groups=True)
+    return config

@@ -1,0 +1,143 @@
+"""One run of the benchmark: a fixed number of images, warm-up and cosine, scores on the way."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper, build_optim_wrapper
+from torch import nn
+
+import agvm_mm  # noqa: F401  registers the wrappers
+
+from .methods import wrapper_config
+from .scenes import Scenes, as_data, stream
+
+MICRO = 32
+"""Images of a micro-batch, which has its own BN statistics, at every batch."""
+WARMUP = 0.1
+POINTS = 8
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a result depends on.
+
+    Args:
+        method: of :data:`.methods.NAMES`.
+        batch: images of an update, a multiple of :data:`MICRO`.
+        images: of the whole run, a multiple of the batch.
+        rate: learning rate.
+        seed: of weights and order.
+        others: multiplier of the rate of everything but the backbone.
+    """
+
+    method: str
+    batch: int
+    images: int
+    rate: float
+    seed: int
+    others: float = 1.0
+
+    @property
+    def updates(self) -> int:
+        """Optimizer updates."""
+        return self.images // self.batch
+
+    @property
+    def warmup(self) -> int:
+        """Updates of warm-up; the last of them has the full rate."""
+        return max(2, round(WARMUP * self.updates))
+
+
+def train(
+    run: Run,
+    model: nn.Module,
+    scenes: Scenes,
+    score: Callable[[nn.Module], Mapping[str, float]],
+    micro: int = MICRO,
+) -> dict[str, Any]:
+    """Train ``model`` and return what a result file holds.
+
+    A run whose loss is not finite ends there, with a score of 0.
+
+    Args:
+        run: see there.
+        model: in training mode.
+        scenes: to train on.
+        score: of the model; called :data:`POINTS` times.
+        micro: images of a micro-batch.
+    """
+    passes = run.batch // micro
+    wrapper, schedulers = _prepare(run, model, passes)
+    batches = stream(scenes, micro, run.seed)
+    torch.manual_seed(run.seed)
+    marks = {round(run.updates * (i + 1) / POINTS) for i in range(POINTS)}
+    losses: list[list[float]] = []
+    curve: list[list[float]] = []
+    scores: Mapping[str, float] = {'mIoU': 0.0}
+    spent = seconds = 0.0
+    for update in range(1, run.updates + 1):
+        cpu, wall = time.process_time(), time.time()
+        loss = sum(_pass(model, wrapper, next(batches)) for _ in range(passes)) / passes
+        for scheduler in schedulers:
+            scheduler.step()
+        spent += time.process_time() - cpu
+        seconds += time.time() - wall
+        losses.append([update * run.batch, loss])
+        if not math.isfinite(loss):
+            break
+        if update in marks:
+            scores = score(model)
+            curve.append([update * run.batch, round(spent, 2), round(scores['mIoU'], 3)])
+    finite = math.isfinite(losses[-1][1])
+    return dict(
+        method=run.method,
+        batch=run.batch,
+        images=run.images,
+        rate=run.rate,
+        seed=run.seed,
+        others=run.others,
+        torch=torch.__version__,
+        scores=dict(scores) if finite else {'mIoU': 0.0},
+        finite=finite,
+        seconds=round(seconds, 1),
+        cpu_seconds=round(spent, 1),
+        load=round(os.getloadavg()[0], 1),
+        curve=curve,
+        loss=_thin(losses),
+    )
+
+
+def _prepare(run: Run, model: nn.Module, passes: int) -> tuple[OptimWrapper, list[Any]]:
+    rest = [name for name, child in model.named_children() if name != 'backbone']
+    rest = [name for name in rest if any(True for _ in model.get_submodule(name).parameters())]
+    config = wrapper_config(run.method, run.rate, run.batch, run.warmup, run.others, rest)
+    wrapper = build_optim_wrapper(model, dict(config, accumulative_counts=passes))
+    wrapper.initialize_count_status(model, 0, run.updates * passes)
+    begin, end = run.warmup, run.updates
+    schedulers: list[Any] = [LinearLR(wrapper, start_factor=0.05, end=begin, by_epoch=False)]
+    if end > begin:
+        schedulers.append(
+            CosineAnnealingLR(wrapper, T_max=end - begin, begin=begin, end=end, by_epoch=False)
+        )
+    return wrapper, schedulers
+
+
+def _pass(model: Any, wrapper: OptimWrapper, scenes: Scenes) -> float:
+    return float(model.train_step(as_data(scenes), wrapper)['loss'])
+
+
+def _thin(losses: list[list[float]], most: int = 64) -> list[list[float]]:
+    """Means over equal stretches, at most ``most`` points: images, loss."""
+    length = math.ceil(len(losses) / most)
+    stretches = [losses[i : i + length] for i in range(0, len(losses), length)]
+    return [
+        [int(one[-1][0]), float(f'{sum(loss for _, loss in one) / len(one):.5g}')]
+        for one in stretches
+    ]

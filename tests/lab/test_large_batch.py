@@ -1,0 +1,243 @@
+"""The large-batch benchmark: its data, configs, search and table, with trainings of seconds."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from tool_modules import load_tool, parse
+from torch import nn
+
+from agvm_mm.launch.errors import LaunchError
+from lab.batches import segmenter, training
+from lab.batches.cells import Cell, path_of
+from lab.batches.methods import METHODS, first_rate, wrapper_config
+from lab.batches.scenes import Scenes, stream
+from lab.batches.table import to_markdown
+from lab.batches.training import Run
+
+pytest.importorskip('mmcv._ext', reason='mmseg needs the compiled ops of mmcv')
+
+
+def numbered(count: int) -> Scenes:
+    """Scene i is i on the left half and i + 100 on the right, in image and map."""
+    maps = torch.arange(count).view(-1, 1, 1).repeat(1, 2, 4)
+    maps[..., 2:] += 100
+    return Scenes(maps[:, None].repeat(1, 3, 1, 1).to(torch.uint8), maps)
+
+
+def noise(count: int) -> Scenes:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 255, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    return Scenes(images, torch.randint(0, 9, (count, 32, 32), generator=generator))
+
+
+def test_every_scene_comes_once_an_epoch_and_its_map_is_mirrored_with_it() -> None:
+    batches = stream(numbered(12), 4, seed=0)
+    found = [next(batches) for _ in range(6)]
+    epochs = [torch.cat([one.maps for one in found[i : i + 3]]) for i in (0, 3)]
+    for maps in epochs:
+        assert sorted((maps[:, 0, 0] % 100).tolist()) == list(range(12))
+    assert not torch.equal(*epochs)
+    for images, maps in found:
+        assert torch.equal(images[:, 0].long(), maps)
+    assert {int(one) for one in torch.cat(epochs)[:, 0, 0] // 100} == {0, 1}  # both ways round
+    again, other = (next(stream(numbered(12), 4, seed)).maps for seed in (0, 1))
+    assert torch.equal(found[0].maps, again) and not torch.equal(found[0].maps, other)
+
+
+def test_the_score_is_100_for_the_truth_and_counts_a_wrong_half() -> None:
+    """Two classes; a quarter of the pixels of class 0 called 1: IoU 3/4 and 4/5."""
+    truth = torch.zeros(2, 32, 32, dtype=torch.long)
+    truth[:, 16:] = 1
+    wrong = truth.clone()
+    wrong[:, :4] = 1
+
+    def model_of(answer: torch.Tensor) -> Any:
+        samples = [SimpleNamespace(pred_sem_seg=SimpleNamespace(data=one[None])) for one in answer]
+        nothing = SimpleNamespace(eval=lambda: None, train=lambda: None)
+        nothing.test_step = lambda data: samples[: len(data['inputs'])]
+        return nothing
+
+    scenes = Scenes(noise(2).images, truth)
+    assert segmenter.evaluate(model_of(truth), scenes)['mIoU'] == pytest.approx(100)
+    expected = 100 * (3 / 4 + 4 / 5) / 2
+    assert segmenter.evaluate(model_of(wrong), scenes)['mIoU'] == pytest.approx(expected, abs=0.01)
+
+
+def test_statistics_are_renewed_after_the_same_images() -> None:
+    kfac = {b: wrapper_config('kfac-sgd', 0.1, b, 3)['kfac'] for b in (32, 128, 512, 2048)}
+    lengths = {b: (one['statistics_interval'], one['inverse_interval']) for b, one in kfac.items()}
+    assert lengths == {32: (10, 40), 128: (2, 10), 512: (1, 2), 2048: (1, 1)}
+    soap = wrapper_config('soap', 0.1, 32, 3)['optimizer']
+    assert (
+        soap['precondition_frequency'] == 10
+        and 'precondition_frequency' not in METHODS['soap'].optimizer
+    )
+    agvm = wrapper_config('agvm-kfac-sgd', 0.1, 512, 7)
+    assert agvm['agvm']['begin'] == 7 and agvm['kfac'] == kfac[512]
+    assert 'agvm' not in wrapper_config('sgd', 0.1, 512, 7)
+    assert first_rate('agvm-sgd', 512) == pytest.approx(4 * METHODS['sgd'].rate)
+
+
+@pytest.mark.parametrize('method', ['sgd', 'muon'])
+def test_a_multiplier_changes_the_rate_of_everything_but_the_backbone(method: str) -> None:
+    model = segmenter.build_model(0)
+    for others in (1.0, 4.0):
+        config = wrapper_config(method, 0.1, 32, 1, others, ('neck', 'decode_head'))
+        wrapper = build_optim_wrapper(model, config)
+        rates = {id(p): g['lr'] for g in wrapper.optimizer.param_groups for p in g['params']}
+        for name, p in model.named_parameters():
+            expected = 0.1 * (1 if name.startswith('backbone.') else others)
+            assert rates[id(p)] == pytest.approx(expected), name
+
+
+def test_a_run_has_its_updates_warm_up_and_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten updates of two passes: two of warm-up from 1/20 to the peak, then down towards 0."""
+    seen: list[float] = []
+    prepare = training._prepare
+
+    def watched(*args: Any) -> Any:
+        wrapper, schedulers = prepare(*args)
+        step = wrapper.optimizer.step
+
+        def record(*a: Any, **k: Any) -> Any:
+            seen.append(wrapper.optimizer.param_groups[0]['lr'])
+            return step(*a, **k)
+
+        monkeypatch.setattr(wrapper.optimizer, 'step', record)
+        return wrapper, schedulers
+
+    monkeypatch.setattr(training, '_prepare', watched)
+    run = Run('sgd', 8, 80, 0.2, seed=0)
+    model = segmenter.build_model(0)
+    result = training.train(run, model, noise(8), lambda _: {'mIoU': 7.0}, micro=4)
+    assert len(seen) == 10 and seen[0] == pytest.approx(0.01) and seen[1] == pytest.approx(0.2)
+    expected = [0.1 * (1 + math.cos(math.pi * i / 8)) for i in range(8)]
+    assert seen[2:] == pytest.approx(expected)
+    assert [images for images, _ in result['loss']] == [8 * i for i in range(1, 11)]
+    assert result['curve'][-1][0] == 80 and len(result['curve']) == training.POINTS
+    assert result['finite'] and result['scores'] == {'mIoU': 7.0}
+
+
+def test_a_run_that_diverges_ends_and_scores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([1.0, 1.0, math.inf, 1.0])
+    monkeypatch.setattr(training, '_pass', lambda *_: next(losses))
+    monkeypatch.setattr(training, '_prepare', lambda *_: (None, []))
+    result = training.train(
+        Run('sgd', 4, 16, 1.0, 0), nn.Identity(), noise(4), lambda _: {'mIoU': 9.0}, 4
+    )
+    assert not result['finite'] and result['scores'] == {'mIoU': 0.0} and next(losses) == 1.0
+
+
+def test_runs_that_differ_have_files_that_differ(tmp_path: Path) -> None:
+    base = dict(method='sgd', batch=32, images=64, rate=0.1, seed=0, others=1.0)
+    changes = [dict(method='lamb'), dict(batch=64), dict(images=128), dict(rate=0.2), dict(seed=1)]
+    paths = [path_of(tmp_path, Run(**{**base, **c})) for c in ({}, *changes, dict(others=2.0))]
+    assert len(set(paths)) == 7
+
+
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    tool = load_tool('lab.large_batch')
+    monkeypatch.setattr(tool, 'draw', lambda _: None)
+    monkeypatch.setattr(tool, 'load', lambda *_: noise(1))
+    monkeypatch.setattr(tool, 'build_model', lambda _: None)
+    return tool
+
+
+def pretend(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, best: float) -> list[Run]:
+    """Trainings whose score falls with the distance of the rate to ``best``."""
+    made: list[Run] = []
+
+    def train(run: Run, *_: Any) -> dict[str, Any]:
+        made.append(run)
+        score = 50.0 - abs(math.log2(run.rate / best)) + run.seed / 100
+        return dict(vars(run), scores={'mIoU': score}, cpu_seconds=2.0 * run.batch)
+
+    monkeypatch.setattr(tool, 'train', train)
+    return made
+
+
+def test_a_cell_is_searched_then_trained_and_never_again(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    """LAMB begins at 0.01 and 0.005; with the best at 0.02, 0.04 shows that it lies inside."""
+    made = pretend(tool, monkeypatch, best=0.02)
+    args = ['--methods', 'lamb', '--batches', 32, '--images', 64, '--results', tmp_path]
+    parse(tool, monkeypatch, *args, '--seeds', 0, 1)
+    tool.main()
+    assert [(run.rate, run.seed) for run in made] == [
+        (0.005, 100), (0.01, 100), (0.02, 100), (0.04, 100), (0.02, 0), (0.02, 1),
+    ]  # fmt: skip
+    assert (
+        '| lamb | 32 | 0.005 to 0.04 (4) | 0.02 | 51.0 | 50.0 ± 0.0 (n=2) |'
+        in capsys.readouterr().out
+    )
+    tool.main()
+    assert len(made) == 6
+    next(tmp_path.rglob('*lr0.02_seed1.json')).unlink()
+    tool.main()
+    assert [(run.rate, run.seed) for run in made[6:]] == [(0.02, 1)]
+
+
+def test_given_rates_are_trained_without_a_search(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = pretend(tool, monkeypatch, best=0.2)
+    args = ['--methods', 'sgd', '--batches', 32, '--images', 64, '--results', tmp_path]
+    parse(tool, monkeypatch, *args, '--rates', 0.1, '--others', 0.5, 2, '--seeds', 0)
+    tool.main()
+    assert [(run.rate, run.others, run.seed) for run in made] == [
+        (0.1, 0.5, 100), (0.1, 0.5, 0), (0.1, 2.0, 100), (0.1, 2.0, 0),
+    ]  # fmt: skip
+
+
+def test_the_table_compares_with_sgd_at_the_smallest_batch(tmp_path: Path) -> None:
+    """40 and 30 of 50; LAMB takes 1.5 times SGD's time; a best rate at an end is marked."""
+    scores = {('sgd', 32): 50.0, ('sgd', 64): 40.0, ('lamb', 64): 30.0}
+    for (method, batch), score in scores.items():
+        for rate, seed in ((0.1, 100), (0.2, 100), (0.1, 0)):
+            value = score - 10 * (rate > 0.1)
+            run = Run(method, batch, 128, rate, seed)
+            seconds = 3.0 if method == 'lamb' else 2.0
+            result = dict(vars(run), scores={'mIoU': value}, cpu_seconds=seconds)
+            path = path_of(tmp_path, run)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(result))
+    cells = [Cell(method, batch, 128) for method, batch in scores]
+    lines = to_markdown(cells, tmp_path, [0]).splitlines()[2:]
+    ends = [
+        '50.0 (n=1) | 1.00 | 1.00 |',
+        '40.0 (n=1) | 0.80 | 1.00 |',
+        '30.0 (n=1) | 0.60 | 1.50 |',
+    ]
+    assert [line.split(' | ', 5)[5] for line in lines] == ends
+    assert all('| 0.1 (edge) |' in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ('args', 'words'),
+    [
+        (['--batches', 48, '--images', 96], '--batches holds 48; allowed are multiples of 32'),
+        (['--batches', 64, '--images', 96], '--batches holds 64; allowed are'),
+        (['--batches', 64, '--images', 64], 'divide the 64 of --images at least twice'),
+        (['--others', 0], '--others holds 0.0; allowed is above 0'),
+        (['--rates', -1], '--rates holds -1.0; allowed is above 0'),
+        (['--tune', 1], '--tune is 1; allowed is'),
+    ],
+)
+def test_what_cannot_work_is_refused(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, args: list[Any], words: str
+) -> None:
+    monkeypatch.setattr(tool, 'draw', lambda _: pytest.fail('something was started'))
+    parse(tool, monkeypatch, *args)
+    with pytest.raises(LaunchError) as refusal:
+        tool.main()
+    assert words in str(refusal.value)
