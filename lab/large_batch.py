@@ -27,7 +27,6 @@ from mmengine.logging import MMLogger
 from agvm_mm.launch.command_line import require_at_least
 from agvm_mm.launch.errors import LaunchError
 from agvm_runs.errors import exit_with_sentence
-from agvm_runs.work_dir import write_result
 
 from .batches.cells import TUNING_SEED, Cell, path_of
 from .batches.methods import METHODS, NAMES
@@ -35,6 +34,7 @@ from .batches.scenes import Scenes, draw, load
 from .batches.segmenter import build_model, evaluate
 from .batches.table import plot, to_markdown
 from .batches.training import MICRO, Run, train
+from .trainings.results import write_result
 
 
 def parse_args() -> argparse.Namespace:
