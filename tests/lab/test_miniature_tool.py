@@ -204,21 +204,32 @@ def test_options_change_every_run(
         assert all((tool.RATE in one.cfg_options) == bool(more) for one in todo)
 
 
+@pytest.mark.parametrize('rule', ['linear', 'sqrt'])
+@pytest.mark.parametrize(('batch', 'length'), [(64, '8xb8-64it'), (128, '16xb8-32it')])
 def test_a_rule_makes_the_recipe_of_another_batch(
-    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tool: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    rule: str,
+    batch: int,
+    length: str,
 ) -> None:
-    """Batch 16 to 64: rate, lengths and warm-up are those of the leaf that was written by hand."""
-    rule = ['--total-batch-size', 64, '--scale-rule', 'sqrt', '--recipes', SGD, '--seeds', 0]
-    [(training, path)] = tool.plan(command(tool, monkeypatch, tmp_path, *rule)).items()
-    assert path == tmp_path / 'results' / f'{SGD}_sqrt_64_seed0.json'
+    """Rate, lengths and warm-up are those of the leaf that was written by hand."""
+    given = ['--total-batch-size', batch, '--scale-rule', rule, '--recipes', SGD, '--seeds', 0]
+    [(training, path)] = tool.plan(command(tool, monkeypatch, tmp_path, *given)).items()
+    assert path == tmp_path / 'results' / f'{SGD}_{rule}_{batch}_seed0.json'
     no_weights = {'load_from': None}
     cfg = load_config(str(training.config), cfg_options=training.cfg_options | no_weights)
-    prepare_training(cfg, TrainOptions(seed=0))
-    name = 'faster-rcnn_r18_fpn_sgd-sqrt_8xb8-64it_scenes.py'
-    leaf = load_config(str(training.config.with_name(name)), cfg_options=no_weights)
-    prepare_training(leaf, TrainOptions(seed=0))
-    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.08)
-    assert leaf.optim_wrapper.optimizer.lr == 0.08
+    leaf = load_config(
+        str(training.config.with_name(f'faster-rcnn_r18_fpn_sgd-{rule}_{length}_scenes.py')),
+        cfg_options=no_weights,
+    )
+    for one in (cfg, leaf):
+        prepare_training(one, TrainOptions(seed=0))
+    rate = 0.04 * (batch / 16) ** {'linear': 1, 'sqrt': 0.5}[rule]
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
+    assert leaf.optim_wrapper.optimizer.lr == pytest.approx(rate, rel=5e-3)
     for key in ('param_scheduler', 'train_cfg', 'total_batch_size', 'default_hooks'):
         assert cfg[key] == leaf[key], key
-    assert cfg.optim_wrapper.accumulative_counts == leaf.optim_wrapper.accumulative_counts == 8
+    passes = [one.optim_wrapper.accumulative_counts for one in (cfg, leaf)]
+    assert passes == [batch // 8] * 2
