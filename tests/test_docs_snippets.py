@@ -137,7 +137,7 @@ def test_the_second_example_is_five_lines_that_print_a_table(
     rows = capsys.readouterr().out.strip().splitlines()[2:]
     cells = [[cell.strip() for cell in row.strip('|').split('|')] for row in rows]
     assert [row[0] for row in cells] == ['backbone', 'neck', 'head']
-    assert all(0 < float(phi) < 2 and rate != '-' for _, _, phi, _, _, rate in cells)
+    assert all(0 < float(phi) < 2 and rate != '-' for _, _, phi, _, _, _, rate in cells)
 
 
 def test_every_config_in_the_pages_is_marked_as_python() -> None:
