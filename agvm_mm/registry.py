@@ -18,6 +18,7 @@ def _child(parent: Registry) -> Registry:
 
 DATA_SAMPLERS = _child(mmengine_registry.DATA_SAMPLERS)
 HOOKS = _child(mmengine_registry.HOOKS)
+LOG_PROCESSORS = _child(mmengine_registry.LOG_PROCESSORS)
 LOOPS = _child(mmengine_registry.LOOPS)
 METRICS = _child(mmengine_registry.METRICS)
 MODELS = _child(mmengine_registry.MODELS)

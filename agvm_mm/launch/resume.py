@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from pickle import UnpicklingError
 from typing import Any
 from zipfile import is_zipfile
 
@@ -37,7 +38,10 @@ def compare_resumed(launch: Launch) -> list[Note]:
     path = os.path.expanduser(path)
     if not is_zipfile(path):  # a directory of DeepSpeed or FSDP, or torch before 1.6
         return []
-    checkpoint = torch.load(path, map_location='cpu', mmap=True)  # tensors stay on the disk
+    try:  # tensors stay on the disk
+        checkpoint = torch.load(path, map_location='cpu', mmap=True, weights_only=True)
+    except UnpicklingError:  # torch before 2.6 reads no histories so, nor what the user trusts
+        return []
     meta = checkpoint.get('meta')
     if not isinstance(meta, Mapping) or 'iter' not in meta:
         raise LaunchError(

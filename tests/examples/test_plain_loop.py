@@ -23,7 +23,7 @@ def test_one_process_measures_every_module() -> None:
     assert [row[0] for row in rows[2:]] == MODULES
     assert all(0 < phi < 2 for phi in phis(handle).values())
     assert handle.updates == 12
-    scales = [float(row[4]) for row in rows[2:]]
+    scales = [float(row[5]) for row in rows[2:]]
     assert scales[0] == 1 and all(math.sqrt(0.5) - 1e-3 <= s <= math.sqrt(10) for s in scales)
 
 

@@ -81,9 +81,16 @@ def test_the_table_is_logged_every_interval_and_at_the_end(caplog):
     assert caplog.text.count('AGVM after 1 updates') == 1
     hook.after_train(runner)  # the table of this update is there already
     assert caplog.text.count('AGVM after') == 1
-    runner.optim_wrapper = _trained(2)
+    texts: list[tuple[Any, ...]] = []
+    board = SimpleNamespace(experiment=SimpleNamespace(add_text=lambda *text: texts.append(text)))
+    backends = {'TensorboardVisBackend': board}
+    runner.visualizer = SimpleNamespace(_vis_backends=backends, get_backend=backends.get)
+    runner.optim_wrapper, runner.iter = _trained(2), 4
     hook.after_train(runner)
     assert caplog.text.count('AGVM after 2 updates') == 1
+    ((name, verdict, step),) = texts
+    assert (name, step) == ('agvm/verdict', 4) and verdict.startswith('backbone: batch 2 is')
+    assert all(line in caplog.text for line in verdict.split('\n\n'))
     logger.removeHandler(caplog.handler)
 
 

@@ -22,7 +22,7 @@ from agvm_mm.launch.runner import build_runner, prepare_training
 def test_every_number_of_a_recipe_by_iteration() -> None:
     """k = 4; the lengths of the loop are then turned into 32 micro-batches an update."""
     cfg = by_iteration()
-    table, batch = launch(cfg, 64, 'sqrt')
+    table, batch, interval = launch(cfg, 64, 'sqrt')
     wrapper, (warmup, decay) = cfg.optim_wrapper, cfg.param_scheduler
     assert wrapper.optimizer == dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0005)
     # 375 of warm-up; margins of 100 updates stay up to a quarter of it, 93.
@@ -37,6 +37,7 @@ def test_every_number_of_a_recipe_by_iteration() -> None:
     assert cfg.custom_hooks[0].momentum == pytest.approx(1 - 0.999**4)
     assert cfg.custom_hooks[0].begin_iter == 200 * 32
     assert batch.text == 'total batch 64 = 1 rank x 2 images x 32 micro-batches'
+    assert 'every 13 updates, that is 416 iterations' in interval.text  # 50 at batch 16
     lines = [line.split() for line in table.text.splitlines()]
     assert ['optim_wrapper.optimizer.lr', '0.01', '0.02', 'sqrt:', 'x', '2'] == lines[3][:6]
     assert 'arXiv:1404.5997' in lines[3]

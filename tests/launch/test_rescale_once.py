@@ -28,7 +28,8 @@ class TestOnce:
         cfg.dump(str(tmp_path / 'written.py'))
         again = load_config(str(tmp_path / 'written.py'))
         assert [note.text for note in launch(again)] == [
-            'total batch 64 = 1 rank x 2 images x 32 micro-batches'
+            'total batch 64 = 1 rank x 2 images x 32 micro-batches',
+            'A log line is written every 13 updates, that is 416 iterations.',
         ]
         assert {**again.to_dict(), 'work_dir': 'unused'} == cfg.to_dict()
         # Asked for again, it knows that it is written for 64 by now.
@@ -79,6 +80,8 @@ class TestAsBefore:
     def test_nothing_at_all(self) -> None:
         cfg = by_iteration()
         before = copy.deepcopy(cfg.to_dict())
+        before['log_processor'] = dict(type='AGVMLogProcessor')
+        before['custom_hooks'].append(dict(type='VarianceTableHook', interval=1))
         assert prepare_training(cfg, TrainOptions()) == []
         assert cfg.to_dict() == before
 

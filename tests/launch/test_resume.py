@@ -24,7 +24,8 @@ from agvm_mm.launch.runner import TrainOptions, build_runner, prepare_training
 
 
 def save(path: Path) -> Path:
-    torch.save(dict(state_dict=dict(weight=torch.randn(5000)), meta=dict(iter=3)), path)
+    rest = dict(meta=dict(iter=3), optimizer={}, param_schedulers=[])
+    torch.save(dict(state_dict=dict(weight=torch.randn(5000)), **rest), path)
     return path
 
 

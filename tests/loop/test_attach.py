@@ -164,6 +164,8 @@ def test_figures_of_the_last_update_can_be_read() -> None:
         'phi',
     ]
     assert [row.split('|')[1].strip() for row in rows] == ['backbone', 'neck', 'bbox_head']
-    numbers = [float(cell) for cell in rows[2].strip('|').split('|')[2:]]
-    assert numbers[0] == pytest.approx(scalars['agvm/phi/bbox_head'], rel=1e-2)
-    assert numbers[2] == pytest.approx(scales[2], rel=1e-2)
+    phi, ends, _, scale, _ = rows[2].strip('|').split('|')[2:]
+    assert float(phi) == pytest.approx(scalars['agvm/phi/bbox_head'], rel=1e-2)
+    low, high = map(float, ends.split(' to '))
+    assert low < float(phi) < high
+    assert float(scale) == pytest.approx(scales[2], rel=1e-2)

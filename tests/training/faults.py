@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +67,15 @@ def make_late(model: nn.Module, wrapper: PartsMixin, update: int, seconds: float
     """Sleep twice in one update: before its backward pass and before its estimate is reduced."""
     part = wrapper.part(AGVMPart)
     assert part is not None and part.settings.estimates_at(update)
-    around_step = part.around_step
+    after_backward = part.after_backward
 
     def sleep() -> None:
         if wrapper.updates == update:
             time.sleep(seconds)
 
-    def late_step(this: Pass) -> AbstractContextManager[None]:
+    def late_estimate(this: Pass) -> None:
         sleep()
-        return around_step(this)
+        after_backward(this)
 
     model.register_forward_hook(lambda *_: sleep())
-    part.around_step = late_step  # type: ignore[method-assign]
+    part.after_backward = late_estimate  # type: ignore[method-assign]

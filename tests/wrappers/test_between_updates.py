@@ -236,9 +236,9 @@ def test_the_kl_clip_bounds_the_step_that_is_made() -> None:
         0.1 * scales[name.split('.')[0]] * float(((old - p.detach()) * g).sum())
         for (name, p), old, g in zip(model.named_parameters(), before, gradients)
     )
-    scale = wrapper.part(KFACPart).preconditioner.scale
-    assert scale < 1
-    assert size * scale == pytest.approx(limit, rel=1e-3)
+    multiplier = wrapper.part(KFACPart).preconditioner.kl_multiplier
+    assert multiplier < 1
+    assert size * multiplier == pytest.approx(limit, rel=1e-3)
 
 
 def _mean_gradients(model: ThreePartNet, steps: range) -> list[torch.Tensor]:
