@@ -16,7 +16,7 @@ RUN := $(or $(PYTHON),$(CURDIR)/$(VENV)/bin/python)
 TEST_PYTHON := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" OMP_NUM_THREADS=1 "$(RUN)"
 PYTEST := $(TEST_PYTHON) -m pytest
 
-.PHONY: help setup demo test test-slow test-all coverage lint
+.PHONY: help setup demo test test-slow test-all coverage lint docs wheel
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,3 +51,23 @@ lint: setup ## ruff and mypy
 	"$(RUN)" -m ruff check .
 	"$(RUN)" -m ruff format --check .
 	"$(RUN)" -m mypy
+
+docs: .venv-docs/bin/mkdocs ## the pages and the API reference as a site in site/; a broken link fails
+	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/.venv-docs/bin:$$PATH" mkdocs build --quiet
+
+.venv-docs/bin/mkdocs: docs/site/requirements.txt
+	"$(BASE_PYTHON)" -m venv .venv-docs
+	.venv-docs/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	touch $@
+
+wheel: ## sdist and wheel in dist/, each tried in an environment of its own, without MMEngine
+	rm -rf dist
+	"$(BASE_PYTHON)" -m venv --clear .venv-wheel
+	.venv-wheel/bin/python -m pip install -qq --disable-pip-version-check build
+	.venv-wheel/bin/python -m build --outdir dist >.venv-wheel.log
+	for archive in dist/*; do \
+		"$(BASE_PYTHON)" -m venv --clear .venv-wheel && \
+		.venv-wheel/bin/python -m pip install -qq --disable-pip-version-check "$$archive" && \
+		echo "examples/plain_loop.py with $$archive" && \
+		.venv-wheel/bin/python examples/plain_loop.py || exit 1; \
+	done

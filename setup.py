@@ -83,6 +83,7 @@ setup(
         'optimizers': ['pytorch_optimizer>=4.1'],
         # What the examples besides the plain loop train with.
         'examples': ['accelerate', 'lightning', 'transformers'],
+        'docs': (ROOT / 'docs' / 'site' / 'requirements.txt').read_text().split(),
         'dev': [
             'coverage>=7.10',
             'hypothesis',
