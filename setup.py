@@ -63,7 +63,7 @@ setup(
     python_requires='>=3.10',
     # MMEngine comes under two sets of distribution names that install the same packages, so the
     # user chooses one by an extra; asking for either here would pull it in beside the other.
-    install_requires=['torch>=2.1'],
+    install_requires=['numpy>=1.26', 'torch>=2.1'],
     # agvm_mm.attach needs neither.
     extras_require={
         'mmengine': ['mmengine>=0.10.4'],
