@@ -52,8 +52,9 @@ lint: setup ## ruff and mypy
 	"$(RUN)" -m ruff format --check .
 	"$(RUN)" -m mypy
 
+# Without --quiet, which hides the warnings that its strict mode counts.
 docs: .venv-docs/bin/mkdocs ## the pages and the API reference as a site in site/; a broken link fails
-	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/.venv-docs/bin:$$PATH" mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/.venv-docs/bin:$$PATH" mkdocs build
 
 .venv-docs/bin/mkdocs: docs/site/requirements.txt
 	"$(BASE_PYTHON)" -m venv .venv-docs

@@ -5,7 +5,7 @@ from typing import Any
 
 import griffe
 
-ROLE = re.compile(r':\w+:`~?([^`]+)`')
+ROLE = re.compile(r':\w+:`[~.]*([^`]+)`')
 LITERAL_BLOCK = re.compile(r'::(?=\n\s*\n)')
 
 
