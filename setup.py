@@ -63,7 +63,7 @@ setup(
     python_requires='>=3.10',
     # MMEngine comes under two sets of distribution names that install the same packages, so the
     # user chooses one by an extra; asking for either here would pull it in beside the other.
-    install_requires=['torch>=2.1'],
+    install_requires=['numpy>=1.26', 'torch>=2.1'],
     # agvm_mm.attach needs neither.
     extras_require={
         'mmengine': ['mmengine>=0.10.4'],
@@ -83,6 +83,7 @@ setup(
         'optimizers': ['pytorch_optimizer>=4.1'],
         # What the examples besides the plain loop train with.
         'examples': ['accelerate', 'lightning', 'transformers'],
+        'docs': (ROOT / 'docs' / 'site' / 'requirements.txt').read_text().split(),
         'dev': [
             'coverage>=7.10',
             'hypothesis',

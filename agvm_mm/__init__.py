@@ -6,7 +6,7 @@ registries::
     custom_imports = dict(imports=['agvm_mm'], allow_failed_imports=False)
     optim_wrapper = dict(type='AGVMOptimWrapper', ...)
 
-Any other loop calls :func:`attach`, which needs torch alone.
+Any other loop calls :func:`attach`, which needs torch and NumPy alone.
 """
 
 from typing import Any

@@ -14,6 +14,8 @@ PAGES = [
     ROOT / 'CONTRIBUTING.md',
     *(page for folder in FOLDERS for page in sorted(ROOT.glob(f'{folder}/*.md'))),
 ]
+# Only on the site, where mkdocstrings makes their content of the docstrings.
+REFERENCE = sorted(ROOT.glob('docs/site/pages/reference/*.md'))
 
 
 class Block(NamedTuple):

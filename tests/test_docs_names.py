@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, get_origin
 
 import pytest
-from docs_pages import PAGES
+from docs_pages import PAGES, REFERENCE
 from mmengine import registry as registries
 
 import agvm_mm
@@ -71,6 +71,16 @@ def test_a_component_is_described(name: str) -> None:
     if name in INTERNAL:
         pytest.skip('chosen by the tools')
     assert any(re.search(rf'\b{name}\b', page.read_text()) for page in PAGES)
+
+
+@pytest.mark.parametrize('name', [*COMPONENTS, *agvm_mm.__all__])
+def test_a_public_name_is_in_the_reference(name: str) -> None:
+    value = SYMBOLS.get(name) or getattr(agvm_mm, name)
+    if inspect.ismodule(value) or isinstance(value, str):
+        pytest.skip('has no entry of its own')
+    builder = value.__name__  # of an optimizer that has no class here
+    text = '\n'.join(page.read_text() for page in REFERENCE)
+    assert re.search(rf'^::: agvm_(mm|runs)\b.*\.({name}|{builder})$', text, re.MULTILINE)
 
 
 def test_there_are_symbols() -> None:

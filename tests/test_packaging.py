@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import importlib.util
 import json
 import os
@@ -122,12 +123,30 @@ def test_the_wheel_is_the_package_with_configs_and_tools_and_nothing_else(built:
 
 def test_the_sdist_is_the_checkout(built: Built) -> None:
     expected = names_below(*(built.source / name for name in FOLDERS), base=built.source)
-    top = {'CHANGELOG.md', 'LICENSE', 'Makefile', 'README.md', 'model-index.yml', 'pyproject.toml'}
+    top = {'CHANGELOG.md', 'LICENSE', 'Makefile', 'README.md', 'mkdocs.yml', 'model-index.yml',
+           'pyproject.toml'}  # fmt: skip
     assert expected | top <= built.sdist
     assert {name.split('/')[0] for name in built.sdist - expected - top} <= {
         'CITATION.cff', 'CONTRIBUTING.md', 'MANIFEST.in', 'PKG-INFO', 'agvm_mm.egg-info',
         'setup.cfg', 'setup.py',
     }  # fmt: skip
+
+
+def test_the_wheel_requires_no_mmengine_and_has_the_stacks_as_extras(built: Built) -> None:
+    with zipfile.ZipFile(built.wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith('.dist-info/METADATA'))
+        metadata = email.message_from_bytes(archive.read(name))
+    required = metadata.get_all('Requires-Dist')
+    assert [entry for entry in required if 'extra ==' not in entry] == ['numpy>=1.26', 'torch>=2.1']
+    for extra, package in (
+        ('mmengine', 'mmengine'),
+        ('onedl', 'onedl-mmdetection'),
+        ('openmmlab', 'mmdet'),
+        ('optimizers', 'pytorch_optimizer'),
+        ('docs', 'mkdocs-material'),
+    ):
+        wanted = rf"{package}[\d.,<>=]+ ?; extra == ['\"]{extra}['\"]"
+        assert any(re.fullmatch(wanted, entry) for entry in required), extra
 
 
 def test_a_build_leaves_only_what_git_ignores(built: Built) -> None:

@@ -22,10 +22,8 @@ class ComputeParamSchedulerHook(UpdateParamSchedulerHook):
     size, unless samples are replayed, so that a schedule makes at most one step after it.
 
     The number of steps made is in the state of the schedules, which a checkpoint holds; a resumed
-    run goes on from there.
-
-    Args:
-        **kwargs: of :class:`agvm_mm.hooks.UpdateParamSchedulerHook`.
+    run goes on from there. The arguments are those of
+    :class:`agvm_mm.hooks.UpdateParamSchedulerHook`.
     """
 
     schedule: Schedule | None = None

@@ -1,4 +1,4 @@
-"""The maths of AGVM: modules, moments, normalised variance, scales. Needs torch alone."""
+"""The maths of AGVM: modules, moments, normalised variance, scales. Needs no MMEngine."""
 
 from .estimate import VarianceEstimate
 from .moments import cosine_estimate, moment_estimate, noise_scale
