@@ -87,6 +87,8 @@ setup(
         'dev': [
             'coverage>=7.10',
             'hypothesis',
+            'markdown',
+            'markdown-it-py',
             'matplotlib',
             'mypy',
             'pytest',

@@ -47,6 +47,12 @@ def test_every_page_and_image_is_reached_from_the_readme() -> None:
     assert [path.name for path in files if path not in reached] == []
 
 
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_the_site_lists_the_page(page: Path) -> None:
+    entry = f': {page.relative_to(ROOT)}\n'
+    assert (ROOT / 'mkdocs.yml').read_text().count(entry) == 1
+
+
 def test_there_are_links() -> None:
     assert len(links(README)) > 10
     assert sum('#' in target for page in PAGES for target in links(page)) > 0
