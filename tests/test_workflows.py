@@ -38,8 +38,9 @@ def test_every_command_is_a_make_target() -> None:
 
 def test_what_every_change_must_pass_is_run_in_public_too() -> None:
     wanted = targets((ROOT / '.ci' / 'run').read_text())
-    assert {'test', 'lint', 'docs', 'wheel'} <= wanted
-    assert targets('\n'.join(commands('ci.yml'))) == wanted
+    assert {'test', 'lint', 'test-slow'} <= wanted
+    # The pages and the archives need environments of their own from a package index.
+    assert targets('\n'.join(commands('ci.yml'))) == wanted | {'docs', 'wheel'}
 
 
 def test_the_suite_runs_on_every_stack() -> None:
