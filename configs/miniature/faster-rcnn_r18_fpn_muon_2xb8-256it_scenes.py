@@ -1,0 +1,11 @@
+# Purpose:  Tiny Faster R-CNN on generated scenes with Muon at batch 16.
+# Hardware: one CPU core; micro-batches of 8 images.
+# Batch:    16 images per optimizer update.
+# Expected: docs/results/miniature; the table is in docs/contributing/muon_and_rules.md.
+# Command:  python -m lab.miniature --recipes faster-rcnn_r18_fpn_muon_2xb8-256it_scenes
+_base_ = './faster-rcnn_r18_fpn_sgd_2xb8-256it_scenes.py'
+
+optim_wrapper = dict(
+    constructor='MuonOptimWrapperConstructor',
+    clip_grad=None,
+    optimizer=dict(_delete_=True, type='MuonOptimizer', lr=0.006, weight_decay=0.05))
