@@ -104,7 +104,7 @@ def render(title: str, rows: Sequence[ModuleRow]) -> str:
             f'{row.learning_rate:.3g}',
         )
     text = io.StringIO()
-    Console(file=text, width=100).print(table)
+    Console(file=text, width=110).print(table)
     return text.getvalue()
 
 
