@@ -36,6 +36,7 @@ METHODS = {
     'lars': 'LARS',
     'lamb': 'LAMB',
     'muon': 'Muon',
+    'soap': 'SOAP',
     'agvm-sgd': 'AGVM + SGD',
     'agvm-released': 'AGVM + SGD',
     'agvm-adamw': 'AGVM + AdamW',
