@@ -1,0 +1,15 @@
+# Purpose:  Tiny Faster R-CNN on generated scenes with SOAP at batch 128.
+# Hardware: one CPU core; micro-batches of 8 images.
+# Batch:    128 images per optimizer update.
+# Expected: docs/results/miniature; the table is in docs/contributing/muon_and_rules.md.
+# Command:  python -m lab.miniature --recipes faster-rcnn_r18_fpn_soap_16xb8-32it_scenes
+_base_ = './faster-rcnn_r18_fpn_sgd_16xb8-32it_scenes.py'
+
+optim_wrapper = dict(
+    clip_grad=None,
+    optimizer=dict(
+        _delete_=True,
+        type='SOAPOptimizer',
+        lr=0.0085,
+        weight_decay=0.05,
+        precondition_frequency=1))

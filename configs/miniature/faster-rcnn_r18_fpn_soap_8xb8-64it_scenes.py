@@ -1,0 +1,15 @@
+# Purpose:  Tiny Faster R-CNN on generated scenes with SOAP at batch 64.
+# Hardware: one CPU core; micro-batches of 8 images.
+# Batch:    64 images per optimizer update.
+# Expected: docs/results/miniature; the table is in docs/contributing/muon_and_rules.md.
+# Command:  python -m lab.miniature --recipes faster-rcnn_r18_fpn_soap_8xb8-64it_scenes
+_base_ = './faster-rcnn_r18_fpn_sgd_8xb8-64it_scenes.py'
+
+optim_wrapper = dict(
+    clip_grad=None,
+    optimizer=dict(
+        _delete_=True,
+        type='SOAPOptimizer',
+        lr=0.012,
+        weight_decay=0.05,
+        precondition_frequency=1))
