@@ -129,6 +129,20 @@ class AGVMSettings:
         """The order of averaging in force."""
         return self.average or ('moments' if self.estimator == 'all_pairs' else 'scale')
 
+    @property
+    def memories(self) -> int:
+        """Multiples of 1 / (1 - momentum) estimates after which the averages have settled.
+
+        An average of momentum m weighs the last 1 / (1 - m) estimates. With 'scale' it starts at 1,
+        which still weighs 5 % after three times as many.
+        """
+        return 3 if self.averaging == 'scale' else 1
+
+    def estimation_steps(self, updates: int) -> range:
+        """The estimation steps among the first ``updates``."""
+        first = -(-self.begin // self.interval) * self.interval
+        return range(first, updates if self.end is None else min(updates, self.end), self.interval)
+
     def estimates_at(self, update: int) -> bool:
         """Whether ``update`` is an estimation step."""
         return (

@@ -14,9 +14,6 @@ from .errors import Note
 def plan_of_estimates(settings: AGVMSettings, updates: int, warmup: int | None) -> Note | None:
     """When AGVM measures, in one sentence; a warning where the averages do not settle.
 
-    An average of momentum m weighs the last 1 / (1 - m) estimates. With ``average='scale'`` it
-    starts at 1, which still weighs 5 % after three times as many.
-
     Args:
         settings: of AGVM.
         updates: of the whole run.
@@ -25,11 +22,10 @@ def plan_of_estimates(settings: AGVMSettings, updates: int, warmup: int | None) 
     Returns:
         The sentence; None for a run without an estimate.
     """
-    made = [update for update in range(updates) if settings.estimates_at(update)]
+    made = settings.estimation_steps(updates)
     if not made:
         return None
-    memories = 3 if settings.averaging == 'scale' else 1
-    needed = math.ceil(round(memories / (1 - settings.momentum), 6))
+    needed = math.ceil(round(settings.memories / (1 - settings.momentum), 6))
     plan = (
         f'AGVM makes {counted(len(made), "estimate")}, every {settings.interval} updates from '
         f'{made[0]} to {made[-1]} of {updates}'
@@ -41,15 +37,15 @@ def plan_of_estimates(settings: AGVMSettings, updates: int, warmup: int | None) 
         return Note(f'{plan}; the averages settle at update {settled}.')
     return Note(
         f'{plan}. Momentum {settings.momentum} needs {needed} to settle: set '
-        f'{_remedy(settings, updates, needed, memories)}.',
+        f'{_remedy(settings, updates, needed)}.',
         logging.WARNING,
     )
 
 
-def _remedy(settings: AGVMSettings, updates: int, needed: int, memories: int) -> str:
+def _remedy(settings: AGVMSettings, updates: int, needed: int) -> str:
     last = updates if settings.end is None else min(updates, settings.end)
     room = last - settings.begin
     if room >= needed:
         return f'{WHERE}.interval={room // needed}'
-    momentum = max(math.floor((1 - memories / room) * 100) / 100, 0.0)
+    momentum = max(math.floor((1 - settings.memories / room) * 100) / 100, 0.0)
     return f'{WHERE}.interval=1 and momentum={momentum:g}'

@@ -120,7 +120,7 @@ def _late_begins(runner: Any, counts: int) -> Iterator[str]:
     agvm = wrapper.part(AGVMPart)
     # The last update may be a single sample gradient, of which there is no variance.
     measurable = updates - (runner.max_iters % counts * get_world_size() == 1)
-    if agvm is not None and not any(map(agvm.settings.estimates_at, range(measurable))):
+    if agvm is not None and not agvm.settings.estimation_steps(measurable):
         begin, interval = agvm.settings.begin, agvm.settings.interval
         yield (
             f'AGVM never measures: it begins at update {begin} (optim_wrapper.agvm.begin) and '

@@ -12,7 +12,6 @@ from .run import Run
 
 NEAR = 1e-3  # relative distance from the clamp
 OFTEN = 0.05  # share of logged scales at the clamp that is worth a word
-MEMORIES = 3.0  # estimates, in 1 / (1 - momentum), after which the start weighs 5 %
 
 
 def findings(run: Run) -> list[str]:
@@ -37,21 +36,19 @@ def _losses(run: Run) -> Iterator[str]:
 
 def estimates_made(run: Run, settings: AGVMSettings) -> int:
     """Estimation steps among the updates so far."""
-    stop = run.updates if settings.end is None else min(run.updates, settings.end)
-    first = -(-settings.begin // settings.interval) * settings.interval
-    return len(range(first, stop, settings.interval))
+    return len(settings.estimation_steps(run.updates))
 
 
 def _few_estimates(run: Run, settings: AGVMSettings) -> Iterator[str]:
     made, memory = estimates_made(run, settings), 1 / (1 - settings.momentum)
-    if made >= MEMORIES * memory:
+    if made >= settings.memories * memory:
         return
     if settings.averaging == 'scale':
         yield (
             f'{made} estimates are few for momentum {settings.momentum}: the scales are averages '
             f'that start at 1, and 1 still weighs {settings.momentum**made:.0%}.'
         )
-    elif made < memory:
+    else:
         yield (
             f'{made} estimates are fewer than the {memory:.0f} that momentum {settings.momentum} '
             'averages: phi and the scales are less certain than they would be later.'
