@@ -14,13 +14,12 @@ import torch
 from mmengine.optim import build_optim_wrapper
 
 import agvm_mm  # noqa: F401  registers the wrappers
-from agvm_mm.launch.command_line import require_at_least
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
-from agvm_runs.work_dir import require_own, write_own
+from agvm_runs.work_dir import write_own
 
 from .cost.host_reads import count_host_reads
-from .cost.models import add_model, build_batch, build_model
+from .cost.models import add_model, build_batch, build_model, check_model_and_rounds
 
 FORMAT = 'agvm_mm device cost 1'
 PLAIN = 'SGD'
@@ -57,9 +56,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    if args.out is not None:
-        require_own(args.out, FORMAT)
-    require_at_least(args, {'images': 1, 'size': 32, 'rounds': 1})
+    check_model_and_rounds(args, FORMAT)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     updates = {
         (arm, number): update

@@ -17,12 +17,11 @@ import torch
 
 from agvm_mm.distributed import SingleProcess
 from agvm_mm.kfac import KFAC, KFACSettings
-from agvm_mm.launch.command_line import require_at_least
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
-from agvm_runs.work_dir import require_own, write_own
+from agvm_runs.work_dir import write_own
 
-from .cost.models import add_model, build_batch, build_model
+from .cost.models import add_model, build_batch, build_model, check_model_and_rounds
 
 FORMAT = 'agvm_mm K-FAC cost 1'
 KINDS = ('other', 'measuring', 'inverting')
@@ -48,9 +47,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    if args.out is not None:
-        require_own(args.out, FORMAT)
-    require_at_least(args, {'images': 1, 'size': 32, 'rounds': 1})
+    check_model_and_rounds(args, FORMAT)
     plain, *arms = _arms(args)
     for arm in arms:
         arm('inverting')  # the momentum's buffers, the first factors and inverses

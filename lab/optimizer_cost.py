@@ -19,12 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import agvm_mm  # noqa: F401  registers the optimizers
-from agvm_mm.launch.command_line import require_at_least
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
-from agvm_runs.work_dir import require_own, write_own
+from agvm_runs.work_dir import write_own
 
-from .cost.models import add_model, build_batch, build_model
+from .cost.models import add_model, build_batch, build_model, check_model_and_rounds
 
 FORMAT = 'agvm_mm optimizer cost 1'
 
@@ -82,9 +81,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    if args.out is not None:
-        require_own(args.out, FORMAT)
-    require_at_least(args, {'images': 1, 'size': 32, 'rounds': 1})
+    check_model_and_rounds(args, FORMAT)
     model = build_model(args.model)
     batch = build_batch((0,), args.images, args.size, args.model)
     names = ['SGD', *(name for name in args.optimizers if name != 'SGD')]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -12,6 +12,9 @@ import torch
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
+
+from agvm_mm.launch.command_line import require_at_least
+from agvm_runs.work_dir import require_own
 
 CLASSES = 3
 
@@ -119,6 +122,22 @@ def add_model(parser: ArgumentParser, default: str = 'faster-rcnn_r50') -> None:
     )
     parser.add_argument('--images', type=int, default=2, help='in the batch')
     parser.add_argument('--size', type=int, default=320, help="pixels of an image's side")
+
+
+def check_model_and_rounds(args: Namespace, mark: str) -> None:
+    """Stop before anything is built: the numbers of :func:`add_model`, --rounds and --out.
+
+    Args:
+        args: the command line.
+        mark: of the command's JSON file, see :func:`agvm_runs.work_dir.require_own`.
+
+    Raises:
+        LaunchError: names the option.
+        FileError: the file would overwrite something else.
+    """
+    if args.out is not None:
+        require_own(args.out, mark)
+    require_at_least(args, {'images': 1, 'size': 32, 'rounds': 1})
 
 
 def build_batch(
