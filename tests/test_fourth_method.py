@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,3 +51,26 @@ def test_a_wrong_value_is_one_sentence(kind: Any) -> None:
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
     with pytest.raises(ValueError, match=r'optim_wrapper\.centralize is 2; allowed is a number in'):
         PartsOptimWrapper(optimizer, centralize=2)
+
+
+def test_the_file_of_the_page_works_in_its_place(tmp_path: Path) -> None:
+    """As ``parts/centralized.py``, which ``parts/__init__.py`` imports before most others."""
+    for package in ('agvm_mm', 'agvm_runs'):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns('.mim'))
+    parts = tmp_path / 'agvm_mm' / 'parts'
+    (block,) = blocks_of([PAGE], 'python')
+    (parts / 'centralized.py').write_text(block.text)
+    face = parts / '__init__.py'
+    before = 'from .agvm import AGVMPart\n'
+    assert before in face.read_text()
+    added = f'{before}from .centralized import CentralizedPart\n'
+    face.write_text(face.read_text().replace(before, added))
+    code = 'from agvm_mm.parts import CentralizedPart; print(CentralizedPart.__module__)'
+    found = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+    )
+    assert found.stdout.strip() == 'agvm_mm.parts.centralized', found.stderr
