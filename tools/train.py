@@ -27,8 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate linearly from auto_scale_lr.base_batch_size to the batch of '
-        'an optimizer update, gradient accumulation included',
+        help='scale the learning rate from auto_scale_lr.base_batch_size to the batch of an '
+        'optimizer update, gradient accumulation included: by auto_scale_lr.rule, which rescales '
+        'the whole recipe, or linearly without one',
     )
     parser.add_argument(
         '--resume',

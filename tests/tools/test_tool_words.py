@@ -19,6 +19,13 @@ def test_every_option_has_a_help_text(tool: str, monkeypatch: pytest.MonkeyPatch
     assert parser.format_help()  # the defaults that the texts name are there
 
 
+def test_the_help_of_auto_scale_lr_names_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the option would seem to scale every recipe linearly."""
+    parser = parser_of(load_tool('train.py'), monkeypatch)
+    (option,) = (action for action in parser._actions if '--auto-scale-lr' in action.option_strings)
+    assert 'auto_scale_lr.rule' in str(option.help)
+
+
 @pytest.mark.usefixtures('empty_folder')
 def test_a_refusal_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
