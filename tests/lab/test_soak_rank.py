@@ -82,6 +82,7 @@ def test_faults_happen_where_they_are_planned_and_are_written_down(tmp_path: Pat
         assert last['skipped'] == plan.skipped
         assert last['estimates'] == 10 - plan.skipped
         assert list(last['scales']) == list(SIZES) and last['scales']['backbone'] == 1.0
+        assert last['kfac'] is None and len(last['buffers']) == 64
         assert last['memory'] is None or last['memory'] > 2**20
 
 
