@@ -96,3 +96,6 @@ def test_the_tool(runs: list[Path], tmp_path: Path) -> None:
     out = tmp_path / 'figure'
     text = run_tool('analysis_tools/compare.py', *runs, '--out', out)
     assert '| a | 16 | 3 |' in str(text) and out.with_suffix('.svg').is_file()
+    assert '| setting |' in text
+    text = run_tool('analysis_tools/compare.py', *runs, '--out', out, '--results-only')
+    assert text.startswith('| run | batch | updates |') and '| a | 16 | 3 |' in text

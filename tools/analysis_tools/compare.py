@@ -24,6 +24,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--over', choices=list(CLOCKS), default='updates', help='the horizontal axis'
     )
+    parser.add_argument(
+        '--results-only', action='store_true', help='leave out the table of settings that differ'
+    )
     return parser.parse_args()
 
 
@@ -32,8 +35,9 @@ def main() -> None:
     args = parse_args()
     paths_of(args.out, MARK)
     courses = [read_course(run) for run in args.runs]
-    differences = difference_table(courses)
-    print(differences or 'The settings of these runs do not differ.', end='\n\n')
+    if not args.results_only:
+        differences = difference_table(courses)
+        print(differences or 'The settings of these runs do not differ.', end='\n\n')
     print(result_table(courses), end='\n\n')
     for path in save(compare_figure(courses, args.over), args.out, MARK):
         print(path)
