@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cpu_amp import needs_loss_scaler
-from launcher import run_tool
+from launcher import ROOT, run_tool
 from tool_modules import load_tool
 
 from agvm_runs.work_dir.files import FileError
@@ -71,6 +71,11 @@ def test_the_plan_is_a_function_of_the_seed():
 def test_numbers_that_do_not_fit(options, words):
     with pytest.raises(ValueError, match=words):
         Options(**options)
+
+
+def test_the_night_runs_every_method():
+    text = (ROOT / '.ci' / 'nightly').read_text()
+    assert f'for method in {" ".join(METHODS)}; do' in text
 
 
 def test_a_run_without_a_flaw():
