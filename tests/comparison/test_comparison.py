@@ -92,6 +92,13 @@ def test_a_run_without_a_line_is_named(tmp_path: Path) -> None:
         read_course(tmp_path / 'none')
 
 
+def test_chosen_scores(runs: list[Path]) -> None:
+    course = with_scores(read_course(runs[0]), ['coco/bbox_mAP_s'])
+    assert result_table([course]).splitlines()[2] == '| a | 16 | 3 | 1 | 0.1 min | 0.100 (0.100) |'
+    with pytest.raises(FileError, match="'mIoU', which a has not logged; allowed are coco/bbox_m"):
+        with_scores(read_course(runs[0]), ['coco/bbox_mAP', 'mIoU'])
+
+
 def test_the_tool(runs: list[Path], tmp_path: Path) -> None:
     out = tmp_path / 'figure'
     text = run_tool('analysis_tools/compare.py', *runs, '--out', out)
@@ -99,3 +106,7 @@ def test_the_tool(runs: list[Path], tmp_path: Path) -> None:
     assert '| setting |' in text
     text = run_tool('analysis_tools/compare.py', *runs, '--out', out, '--results-only')
     assert text.startswith('| run | batch | updates |') and '| a | 16 | 3 |' in text
+    text = run_tool(
+        'analysis_tools/compare.py', runs[0], '--out', out, '--scores', 'coco/bbox_mAP_s'
+    )
+    assert 'coco/bbox_mAP_s, last (best)' in text and 'coco/bbox_mAP, ' not in text
