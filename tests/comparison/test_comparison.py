@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from launcher import run_tool
 
-from agvm_runs.comparison import compare_figure, difference_table, read_course, result_table
+from agvm_runs.comparison import (
+    compare_figure,
+    difference_table,
+    read_course,
+    result_table,
+    with_scores,
+)
 from agvm_runs.work_dir import FileError
 
 LOG = '-' * 60 + '\nSystem environment:\n    Python: 3.11\nRuntime environment:\n'
