@@ -30,7 +30,7 @@ else
 	@"$(BASE_PYTHON)" tools/setup_env.py --stack "$(STACK)" --venv "$(VENV)"
 endif
 
-demo: setup ## a first run on the CPU
+demo: setup ## a small batch, a large one and a large one with Muon, on the CPU
 	@PYTHON="$(RUN)" bash tools/demo.sh
 
 test: setup ## the default suite

@@ -4,7 +4,8 @@
 
 Losses become NaN on one rank, batches lose their objects, and all ranks are killed and started
 again from the last checkpoint, as the seed wants it. The exit code is 1 if the ranks' weights
-differ, memory grows, or scales and counters are not what they should be.
+differ, memory grows, or scales and counters are not what they should be. ``--method kfac`` puts
+K-FAC before SGD, ``--method muon`` puts Muon in its place.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from agvm_runs.errors import exit_with_sentence
 from agvm_runs.work_dir import require_own, write_own
 
 from .faults.launch import SoakError, run
-from .faults.plan import Options
+from .faults.plan import METHODS, Options
 from .faults.summary import judge, markdown
 
 FORMAT = 'agvm_mm soak 1'
@@ -46,6 +47,9 @@ def parse_args() -> argparse.Namespace:
     for option, text in HELP.items():
         default = getattr(Options, option[2:])
         parser.add_argument(option, type=type(default), default=default, help=text)
+    parser.add_argument(
+        '--method', choices=METHODS, default=Options.method, help='what AGVM trains with'
+    )
     parser.add_argument('--compare', action='store_true', help='run again without the kills')
     parser.add_argument('--growth', type=float, default=5.0, help='percent memory may grow')
     parser.add_argument('--work-dir', type=Path, help='new folder that is kept; default: none is')

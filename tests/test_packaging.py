@@ -25,7 +25,7 @@ FOLDERS = (*PACKAGES, 'configs', 'docs', 'examples', 'lab', 'tests', 'tools')
 MIM = ('configs', 'tools', 'model-index.yml')
 LEFT_OVER = ('__pycache__', '.mim', '*.egg-info')
 STALE = 'configs/faster_rcnn/stale.py'
-DEMO = 'configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb4-10e_scenes.py'
+RECIPE = 'configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb4-10e_scenes.py'
 
 pytestmark = [
     pytest.mark.slow,
@@ -115,7 +115,7 @@ def names_in(wheel: Path) -> set[str]:
 def test_the_wheel_is_the_package_with_configs_and_tools_and_nothing_else(built: Built) -> None:
     package = names_below(*(built.source / name for name in PACKAGES), base=built.source)
     extra = names_below(*(built.source / name for name in MIM), base=built.source)
-    assert 'agvm_mm/py.typed' in package and {DEMO, 'tools/train.py'} < extra
+    assert 'agvm_mm/py.typed' in package and {RECIPE, 'tools/train.py'} < extra
     expected = package | {f'agvm_mm/.mim/{name}' for name in extra}
     assert names_in(built.wheel) == expected
     assert names_in(built.wheel_of_sdist) == expected
@@ -166,7 +166,7 @@ def test_an_editable_installation_links_to_the_checkout(built: Built, tmp_path: 
             assert not [name for name in tar.getnames() if '/.mim' in name]
     finally:
         shutil.rmtree(links)
-    assert (built.source / DEMO).exists()
+    assert (built.source / RECIPE).exists()
 
 
 def documented_names() -> set[str]:
@@ -194,8 +194,8 @@ def test_the_installed_package_imports_and_loads_its_configs(
 
 
 @pytest.mark.skipif(not has_compiled_ops(), reason="needs mmcv's compiled operators")
-def test_the_installed_tools_train_the_demo(installed: Path, tmp_path: Path) -> None:
-    """tools/demo.sh with two updates."""
+def test_the_installed_tools_train_a_recipe(installed: Path, tmp_path: Path) -> None:
+    """Two updates on drawn scenes."""
     mim = installed / 'agvm_mm' / '.mim'
     variables = dict(PYTHON=sys.executable, AGVM_MM_DATA=str(tmp_path / 'data'))
 
@@ -207,7 +207,7 @@ def test_the_installed_tools_train_the_demo(installed: Path, tmp_path: Path) -> 
     tool(sys.executable, draw, 'data/scenes', *scenes)
     short = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'optim_wrapper.agvm.begin=0']
     tool(
-        'bash', mim / 'tools' / 'dist_train.sh', mim / DEMO, 2, '--work-dir', 'run',
+        'bash', mim / 'tools' / 'dist_train.sh', mim / RECIPE, 2, '--work-dir', 'run',
         '--cfg-options', *short, 'default_hooks.logger.interval=1',
     )  # fmt: skip
     (log,) = (tmp_path / 'run').glob('*/vis_data/scalars.json')
@@ -216,4 +216,4 @@ def test_the_installed_tools_train_the_demo(installed: Path, tmp_path: Path) -> 
     assert 'agvm/phi/backbone' in lines[0] and 'coco/bbox_mAP' in lines[-1]
 
     commands = ['--table', 'faster_rcnn', '--show', 'commands']
-    assert DEMO.split('/')[1] in tool(sys.executable, mim / 'tools' / 'reproduce.py', *commands)
+    assert RECIPE.split('/')[1] in tool(sys.executable, mim / 'tools' / 'reproduce.py', *commands)

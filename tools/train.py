@@ -7,6 +7,7 @@ import argparse
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from agvm_mm.launch.command_line import add_shared_arguments, parse
+from agvm_mm.launch.quiet import Quiet
 from agvm_mm.launch.record import TrainOptions
 from agvm_mm.launch.rescale.recipe import RULES
 from agvm_mm.launch.runner import (
@@ -55,6 +56,12 @@ def parse_args() -> argparse.Namespace:
         '--dry-run', action='store_true', help='print the batch and what is rescaled, and exit'
     )
     parser.add_argument('--seed', type=int, help='random seed, randomness.seed')
+    parser.add_argument(
+        '--quiet',
+        action='store_true',
+        help='show progress, scores, errors and what agvm_mm says; all that is printed goes to '
+        'output.txt in the work directory',
+    )
     add_shared_arguments(parser)
     return parse(parser)
 
@@ -71,13 +78,14 @@ def main() -> None:
         total_batch_size=args.total_batch_size,
         scale_rule=args.scale_rule,
     )
+    quiet = Quiet() if args.quiet and not args.dry_run else None
     with exit_with_sentence():
         cfg = load_config(args.config, args.launcher, args.work_dir, args.cfg_options)
         notes = prepare_training(cfg, options)
     if args.dry_run:
         print_notes(cfg, notes)
         return
-    build_runner(cfg, notes).train()
+    build_runner(cfg, notes, quiet).train()
     leave_process_group()
 
 

@@ -21,6 +21,7 @@ from .checkpoint import check_checkpoint, choose_checkpoint
 from .devices import prepare_devices
 from .errors import LaunchError, Note
 from .machine import count_ranks, enable_amp, prepare_cpu, rank_of, require_gpu_for_amp
+from .quiet import Quiet
 from .record import Launch, Step
 from .record import TrainOptions as TrainOptions
 from .resume import compare_resumed
@@ -118,16 +119,21 @@ def print_notes(cfg: Config, notes: list[Note]) -> None:
         print(*lines, *([] if batch in lines else [batch]), sep='\n')
 
 
-def build_runner(cfg: Config, notes: list[Note]) -> Any:
+def build_runner(cfg: Config, notes: list[Note], quiet: Quiet | None = None) -> Any:
     """Build the Runner that ``cfg`` asks for and log the notes (on rank 0, as any log line).
 
     A :class:`.run_length.RunLengthHook` compares its lengths with the config's, and an
-    :class:`OwnConfigHook` keeps the config where the wrapper looks for its total batch.
+    :class:`OwnConfigHook` keeps the config where the wrapper looks for its total batch. ``quiet``
+    is what has taken the place of stdout.
     """
+    if quiet is not None:
+        quiet.keep_in(cfg.work_dir)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.register_hook(OwnConfigHook())
     runner.register_hook(RunLengthHook())
+    if quiet is not None:
+        quiet.watch(runner)
     for note in notes:
         print_log(note.text, logger='current', level=note.level)
     return runner

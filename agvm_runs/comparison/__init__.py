@@ -1,6 +1,6 @@
 """Runs side by side: settings that differ, results, curves."""
 
-from .courses import Course, read_course
+from .courses import Course, read_course, with_scores
 from .render import CLOCKS, MARK, compare_figure, difference_table, result_table
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     'difference_table',
     'read_course',
     'result_table',
+    'with_scores',
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,21 @@ def read_course(work_dir: str | Path) -> Course:
     loss = found.pop('loss', Series([], []))
     scores = {key[1]: curve for key, curve in found.items()}
     return Course(run.name, run.settings, run.batch, loss, scores, seconds)
+
+
+def with_scores(course: Course, keys: Sequence[str]) -> Course:
+    """The run with these scores alone.
+
+    Raises:
+        FileError: it has none of a name.
+    """
+    for key in keys:
+        if key not in course.scores:
+            raise FileError(
+                f'--scores holds {key!r}, which {course.name} has not logged; allowed are '
+                f'{", ".join(course.scores) or "none"}.'
+            )
+    return replace(course, scores={key: course.scores[key] for key in keys})
 
 
 class _Clock:

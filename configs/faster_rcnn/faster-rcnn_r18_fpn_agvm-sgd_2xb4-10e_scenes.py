@@ -1,9 +1,10 @@
-# Purpose:  the demo: a small Faster R-CNN from scratch on generated scenes, trained by AGVM on a
-#           CPU in a few minutes.
+# Purpose:  a small Faster R-CNN from scratch on generated scenes, trained by AGVM on a CPU in a few
+#           minutes.
 # Hardware: 2 CPU processes x 4 images.
 # Batch:    8 images per optimizer update.
 # Expected: box AP_50 0.25 to 0.28, AP 0.13 to 0.14 (seed 0, two kinds of CPU; 2 to 5 minutes).
-# Command:  make demo
+# Command:  bash tools/dist_train.sh \
+#           configs/faster_rcnn/faster-rcnn_r18_fpn_agvm-sgd_2xb4-10e_scenes.py 2
 _base_ = [
     '../_base_/models/faster-rcnn_r18_fpn_small.py',
     '../_base_/datasets/scenes_detection.py',

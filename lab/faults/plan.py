@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 CLAMP = (0.5, 10.0)  # of the ratio of normalised variances, AGVM's default
-INTERVAL = 2  # updates between two estimates
+INTERVAL = 2  # updates between two estimates, and between two measurements of K-FAC
+METHODS = ('agvm', 'kfac', 'muon')
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Options:
         nan: share of the updates in which the loss of one rank is not a number.
         empty: share of the updates in which some ranks, or all, see no object.
         seed: of the faults, the data and the weights.
+        method: 'agvm' steps with SGD, 'kfac' with SGD after K-FAC, 'muon' with Muon; AGVM is on in
+            all three.
 
     Raises:
         ValueError: the numbers do not fit together.
@@ -40,10 +43,13 @@ class Options:
     nan: float = 0.01
     empty: float = 0.02
     seed: int = 0
+    method: str = METHODS[0]
 
     def __post_init__(self) -> None:
         if self.ranks < 2 or self.images < 1 or self.kills < 0:
             raise ValueError('needed are at least 2 ranks with 1 image, and no kills below 0.')
+        if self.method not in METHODS:
+            raise ValueError(f'method is {self.method!r}; allowed is one of {", ".join(METHODS)}.')
         for name in ('save', 'check'):
             step = getattr(self, name)
             if step < 1 or self.updates % step:
@@ -73,7 +79,7 @@ class Plan:
 
     @property
     def skipped(self) -> int:
-        """Estimates that cannot be finite."""
+        """Estimates, and K-FAC's measurements, that cannot be finite."""
         return sum(update % INTERVAL == 0 for update in self.nan)
 
 

@@ -25,9 +25,11 @@ from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
 from agvm_mm.launch.runner import TrainOptions, build_runner, leave_process_group, prepare_training
+from agvm_mm.parts import KFACPart
 
 from ..cost.models import build_batch, model_config
 from .plan import CLAMP, INTERVAL, Options, Plan, draw_plan
@@ -35,6 +37,22 @@ from .plan import CLAMP, INTERVAL, Options, Plan, draw_plan
 SIZE = 64  # pixels of an image's side
 STATUS = Path('/proc/self/status')
 AMP = 'mmengine.optim.optimizer.amp_optimizer_wrapper'
+SGD = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)
+STEPS: dict[str, dict[str, Any]] = {
+    'agvm': dict(optimizer=SGD),
+    # The inversion is older than the factors at every other checkpoint.
+    'kfac': dict(
+        optimizer=SGD,
+        kfac=dict(
+            statistics_interval=INTERVAL, inverse_interval=2 * INTERVAL, damping=0.01, kl_clip=1e-3
+        ),
+    ),
+    'muon': dict(
+        constructor='MuonOptimWrapperConstructor',
+        optimizer=dict(type='MuonOptimizer', lr=0.001, weight_decay=0.05),
+    ),
+}
+"""By method, what the optimizer wrapper steps with."""
 
 
 @DATASETS.register_module()
@@ -104,16 +122,32 @@ class SoakHook(Hook):
 
 def observe(runner: Runner, life: int) -> dict[str, Any]:
     """Weights as a checksum, memory, scales and counters after an update."""
-    state = runner.optim_wrapper.state_dict()['agvm']
+    wrapper = runner.optim_wrapper
+    state, kfac = wrapper.state_dict()['agvm'], wrapper.part(KFACPart)
     return {
         'update': runner.iter + 1,
         'life': life,
         'weights': checksum(list(_network(runner.model).parameters())),
+        'buffers': checksum(_state(wrapper.optimizer)),
         'memory': resident_memory(),
         'skipped': state['skipped'],
         'estimates': max(int(module['estimates']) for module in state['modules'].values()),
         'scales': {name: module['scale'] for name, module in state['modules'].items()},
+        'kfac': None if kfac is None else _counters(kfac),
     }
+
+
+def _state(optimizer: Optimizer) -> list[Tensor]:
+    values = [value for state in optimizer.state.values() for value in state.values()]
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+def _counters(part: KFACPart) -> dict[str, int]:
+    kfac = part.preconditioner
+    measured = sum(layer.measured for layer in kfac.layers)
+    return dict(
+        skipped=kfac.skipped, unmeasured=len(kfac.layers) - measured, unsolved=len(kfac.unsolved)
+    )
 
 
 def checksum(weights: list[Tensor]) -> str:
@@ -139,7 +173,7 @@ def build_config(work_dir: Path, life: int, options: Options) -> Config:
     wrapper = dict(
         type='AGVMAmpOptimWrapper',
         loss_scale='dynamic',
-        optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
+        **STEPS[options.method],
         agvm=dict(interval=INTERVAL, momentum=0.9, clamp=CLAMP),
         clip_grad=dict(max_norm=5.0),
     )
@@ -172,6 +206,7 @@ def build_config(work_dir: Path, life: int, options: Options) -> Config:
             ),
             custom_hooks=[
                 dict(type='SeedEpochHook'),
+                dict(type='KFACStateHook'),
                 dict(type='SoakHook', options=vars(options), life=life),
             ],
             randomness=dict(seed=options.seed),

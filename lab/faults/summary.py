@@ -14,6 +14,7 @@ from .plan import CLAMP, Options, draw_plan
 
 SETTLED = 200  # updates after a start from which on memory should stay what it is
 ROUNDING = 1e-9  # of the bounds of a scale
+TENSORS = ('weights', 'buffers')
 
 Record = dict[str, Any]
 
@@ -63,6 +64,7 @@ def judge(
         *_memory(records, growth),
         _skipped(records, plan.skipped),
         _scales(records),
+        *(_kfac(records, plan.skipped) if options.method == 'kfac' else []),
         *([] if reference is None else [_as_without_kills(records, reference)]),
     ]
 
@@ -75,20 +77,24 @@ def markdown(findings: Sequence[Finding]) -> str:
 
 def _equal_weights(options: Options, records: Records) -> Finding:
     """Over the ranks, and over the lives in which an update was made more than once."""
-    seen: dict[int, set[str]] = {}
+    seen: dict[int, set[tuple[str, ...]]] = {}
     counts: dict[int, int] = {}
     for rank in records:
         for record in rank:
-            seen.setdefault(record['update'], set()).add(record['weights'])
+            found = tuple(record[key] for key in TENSORS)
+            seen.setdefault(record['update'], set()).add(found)
         for update in {record['update'] for record in rank}:
             counts[update] = counts.get(update, 0) + 1
     wanted = range(options.check, options.updates + 1, options.check)
     complete = [update for update in wanted if counts.get(update) == len(records)]
-    equal = [update for update in complete if len(seen[update]) == 1 and 'NaN' not in seen[update]]
+    finite = {update for update in complete if not any('NaN' in found for found in seen[update])}
+    equal = [update for update in complete if len(seen[update]) == 1 and update in finite]
     text = f'at {len(equal)} of {len(wanted)} looks'
     if len(equal) < len(wanted):
         text += f', not at update {next(u for u in wanted if u not in equal)}'
-    return Finding('weights finite and bit for bit equal', text, len(equal) == len(wanted))
+    return Finding(
+        'weights and buffers finite and bit for bit equal', text, len(equal) == len(wanted)
+    )
 
 
 def _memory(records: Records, growth: float) -> list[Finding]:
@@ -129,9 +135,21 @@ def _scales(records: Records) -> Finding:
     return Finding('scales', text, inside)
 
 
+def _kfac(records: Records, expected: int) -> list[Finding]:
+    """Factors are skipped as estimates are; every layer has some, and they can be inverted."""
+    skipped = {rank[-1]['kfac']['skipped'] for rank in records}
+    entries = [entry['kfac'] for rank in records for entry in rank]
+    without = max(max(entry['unmeasured'], entry['unsolved']) for entry in entries)
+    text = f'{", ".join(map(str, sorted(skipped)))}, of {expected} with a NaN loss'
+    return [
+        Finding("K-FAC's measurements skipped", text, skipped == {expected}),
+        Finding('layers without factors, or whose inversion failed', f'{without}', without == 0),
+    ]
+
+
 def _as_without_kills(records: Records, reference: Records) -> Finding:
     last, other = records[0][-1], reference[0][-1]
-    keys = ('update', 'weights', 'scales', 'skipped', 'estimates')
+    keys = ('update', *TENSORS, 'scales', 'skipped', 'estimates', 'kfac')
     different = [key for key in keys if last[key] != other[key]]
     text = f'other {", ".join(different)}' if different else 'bit for bit the same'
     return Finding('the end without the kills', text, not different)

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from launcher import run_tool
 
-from agvm_runs.comparison import compare_figure, difference_table, read_course, result_table
+from agvm_runs.comparison import (
+    compare_figure,
+    difference_table,
+    read_course,
+    result_table,
+    with_scores,
+)
 from agvm_runs.work_dir import FileError
 
 LOG = '-' * 60 + '\nSystem environment:\n    Python: 3.11\nRuntime environment:\n'
@@ -92,7 +98,21 @@ def test_a_run_without_a_line_is_named(tmp_path: Path) -> None:
         read_course(tmp_path / 'none')
 
 
+def test_chosen_scores(runs: list[Path]) -> None:
+    course = with_scores(read_course(runs[0]), ['coco/bbox_mAP_s'])
+    assert result_table([course]).splitlines()[2] == '| a | 16 | 3 | 1 | 0.1 min | 0.100 (0.100) |'
+    with pytest.raises(FileError, match="'mIoU', which a has not logged; allowed are coco/bbox_m"):
+        with_scores(read_course(runs[0]), ['coco/bbox_mAP', 'mIoU'])
+
+
 def test_the_tool(runs: list[Path], tmp_path: Path) -> None:
     out = tmp_path / 'figure'
     text = run_tool('analysis_tools/compare.py', *runs, '--out', out)
     assert '| a | 16 | 3 |' in str(text) and out.with_suffix('.svg').is_file()
+    assert '| setting |' in text
+    text = run_tool('analysis_tools/compare.py', *runs, '--out', out, '--results-only')
+    assert text.startswith('| run | batch | updates |') and '| a | 16 | 3 |' in text
+    text = run_tool(
+        'analysis_tools/compare.py', runs[0], '--out', out, '--scores', 'coco/bbox_mAP_s'
+    )
+    assert 'coco/bbox_mAP_s, last (best)' in text and 'coco/bbox_mAP, ' not in text

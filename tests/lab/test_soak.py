@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cpu_amp import needs_loss_scaler
-from launcher import run_tool
+from launcher import ROOT, run_tool
 from tool_modules import load_tool
 
 from agvm_runs.work_dir.files import FileError
 from lab.faults import launch
-from lab.faults.plan import Options, draw_plan
+from lab.faults.plan import METHODS, Options, draw_plan
 from lab.faults.summary import judge, markdown
 
 OPTIONS = Options(updates=600, ranks=2, save=50, check=100)
+EQUAL = 'weights and buffers finite and bit for bit equal'
+SKIPPED = "K-FAC's measurements skipped"
 
 
 def _records(**changes: Any) -> list[list[dict[str, Any]]]:
@@ -26,8 +29,10 @@ def _records(**changes: Any) -> list[list[dict[str, Any]]]:
 
     def record(update: int, life: int) -> dict[str, Any]:
         return dict(
-            update=update, life=life, weights=f'w{update}', memory=2**20 * 500,
-            skipped=plan.skipped, estimates=update // 2, scales={'backbone': 1.0, 'neck': 3.0},
+            update=update, life=life, weights=f'w{update}', buffers=f'b{update}',
+            memory=2**20 * 500, skipped=plan.skipped, estimates=update // 2,
+            scales={'backbone': 1.0, 'neck': 3.0},
+            kfac=dict(skipped=plan.skipped, unmeasured=0, unsolved=0),
         )  # fmt: skip
 
     ranks = [
@@ -37,8 +42,10 @@ def _records(**changes: Any) -> list[list[dict[str, Any]]]:
     return ranks
 
 
-def _failed(records: Any, reference: Any = None, killed: int = 3) -> list[str]:
-    found = judge(OPTIONS, records, [150] * killed, reference)
+def _failed(
+    records: Any, reference: Any = None, killed: int = 3, method: str = 'agvm'
+) -> list[str]:
+    found = judge(replace(OPTIONS, method=method), records, [150] * killed, reference)
     assert markdown(found).count('**no**') == sum(not f.holds for f in found)
     return [f.point for f in found if not f.holds]
 
@@ -58,11 +65,17 @@ def test_the_plan_is_a_function_of_the_seed():
         (dict(ranks=1), 'at least 2 ranks'),
         (dict(updates=125), 'save=50 must divide the number of updates, 125'),
         (dict(updates=100), 'needs at least 102 updates'),
+        (dict(method='lion'), "method is 'lion'; allowed is one of agvm, kfac, muon"),
     ],
 )
 def test_numbers_that_do_not_fit(options, words):
     with pytest.raises(ValueError, match=words):
         Options(**options)
+
+
+def test_the_night_runs_every_method():
+    text = (ROOT / '.ci' / 'nightly').read_text()
+    assert f'for method in {" ".join(METHODS)}; do' in text
 
 
 def test_a_run_without_a_flaw():
@@ -73,8 +86,10 @@ def test_a_run_without_a_flaw():
 @pytest.mark.parametrize(
     ('changes', 'point'),
     [
-        (dict(weights='other'), 'weights finite and bit for bit equal'),
-        (dict(weights='NaN'), 'weights finite and bit for bit equal'),
+        (dict(weights='other'), EQUAL),
+        (dict(weights='NaN'), EQUAL),
+        (dict(buffers='other'), EQUAL),
+        (dict(buffers='NaN'), EQUAL),
         (dict(memory=2**20 * 530), 'resident memory of rank 1'),
         (dict(skipped=0), 'estimates skipped'),
         (dict(scales={'neck': 3.2}), 'scales'),
@@ -85,16 +100,36 @@ def test_a_flaw_is_found(changes, point):
     assert _failed(_records(**changes)) == [point]
 
 
+@pytest.mark.parametrize(
+    ('changes', 'points'),
+    [
+        (dict(), []),
+        (dict(skipped=0), [SKIPPED]),
+        (dict(unmeasured=1), ['layers without factors, or whose inversion failed']),
+        (dict(unsolved=1), ['layers without factors, or whose inversion failed']),
+    ],
+)
+def test_a_flaw_of_kfac_is_found_where_kfac_runs(changes: dict[str, int], points: list[str]):
+    records = _records()
+    records[1][-1]['kfac'] = records[1][-1]['kfac'] | changes
+    assert _failed(records, method='kfac') == points
+    assert _failed(records) == _failed(records, method='muon') == []
+
+
+@pytest.mark.parametrize('key', ['weights', 'buffers', 'scales', 'skipped', 'estimates', 'kfac'])
+def test_another_end_than_without_the_kills_is_found(key: str):
+    other = _records()
+    other[0][-1][key] = 'other'
+    assert _failed(_records(), reference=other) == ['the end without the kills']
+
+
 def test_flaws_that_only_time_shows():
     records = _records()
     records[0][0]['weights'] = 'before the kill'
-    assert _failed(records) == ['weights finite and bit for bit equal']
+    assert _failed(records) == [EQUAL]
     records = _records()
     del records[1][3]
-    assert _failed(records) == ['weights finite and bit for bit equal']
-    other = _records()
-    other[0][-1]['weights'] = 'other'
-    assert _failed(_records(), reference=other) == ['the end without the kills']
+    assert _failed(records) == [EQUAL]
     assert _failed(_records(), killed=2) == ['faults']
 
 
@@ -122,18 +157,26 @@ def test_a_folder_with_another_run_is_refused(tmp_path: Path):
 
 @needs_loss_scaler
 @pytest.mark.slow
-def test_sixty_updates_with_a_kill(tmp_path: Path):
+@pytest.mark.parametrize('method', METHODS)
+def test_sixty_updates_with_a_kill(method: str, tmp_path: Path):
     pytest.importorskip('mmcv._ext', reason='mmdet needs the compiled ops of mmcv')
     out = tmp_path / 'soak.json'
     arguments = dict(updates=60, ranks=3, save=10, check=10, kills=1, nan=0.06, empty=0.1)
+    points = 11 if method == 'kfac' else 9
     printed = run_tool(
         'lab.soak',
         *(f'--{key}={value}' for key, value in arguments.items()),
-        *('--compare', '--growth=50', f'--out={out}', f'--work-dir={tmp_path / "work"}'),
+        *(
+            f'--method={method}',
+            '--compare',
+            '--growth=50',
+            f'--out={out}',
+            f'--work-dir={tmp_path / "work"}',
+        ),
     )
     content = json.loads(out.read_text())
     assert printed.startswith('| point | found |') and '**no**' not in printed
-    assert len(content['findings']) == 9 and all(f['holds'] for f in content['findings'])
+    assert len(content['findings']) == points and all(f['holds'] for f in content['findings'])
     lives = [record['life'] for record in content['records'][0]]
     assert lives == sorted(lives) and set(lives) == {0, 1}
     assert content['records'][0][-1]['skipped'] > 0

@@ -82,6 +82,7 @@ def test_faults_happen_where_they_are_planned_and_are_written_down(tmp_path: Pat
         assert last['skipped'] == plan.skipped
         assert last['estimates'] == 10 - plan.skipped
         assert list(last['scales']) == list(SIZES) and last['scales']['backbone'] == 1.0
+        assert last['kfac'] is None and len(last['buffers']) == 64
         assert last['memory'] is None or last['memory'] > 2**20
 
 
@@ -91,7 +92,11 @@ def test_the_record_after_a_line_that_was_cut_off_is_whole(tmp_path: Path) -> No
     (tmp_path / 'rank0.jsonl').write_text('{"update": 5, "li')
     model = ReplayNet(SIZES, torch.zeros(10))
     state = dict(skipped=0, modules=dict(backbone=dict(estimates=2.0, scale=1.0)))
-    wrapper = SimpleNamespace(state_dict=lambda: dict(agvm=state))
+    wrapper = SimpleNamespace(
+        state_dict=lambda: dict(agvm=state),
+        part=lambda kind: None,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+    )
     runner: Any = SimpleNamespace(model=model, optim_wrapper=wrapper, iter=9)
     hook.after_train_iter(runner)
     _, last = (tmp_path / 'rank0.jsonl').read_text().split('\n')[:2]
@@ -141,10 +146,24 @@ def test_the_config_is_that_of_the_options(tmp_path: Path, monkeypatch: pytest.M
     assert cfg.optim_wrapper.type == 'AGVMAmpOptimWrapper'
     assert cfg.optim_wrapper.agvm.interval == INTERVAL
     assert cfg.randomness.seed == cfg.train_dataloader.dataset.seed == 4
-    seeds, hook = cfg.custom_hooks
-    assert seeds.type == 'SeedEpochHook'
+    seeds, factors, hook = cfg.custom_hooks
+    assert (seeds.type, factors.type) == ('SeedEpochHook', 'KFACStateHook')
     assert (hook.type, hook.life) == ('SoakHook', 2)
     assert Options(**hook.options) == options
+
+
+@pytest.mark.parametrize(
+    ('method', 'optimizer', 'kfac'),
+    [('agvm', 'SGD', False), ('kfac', 'SGD', True), ('muon', 'MuonOptimizer', False)],
+)
+def test_the_method_is_that_of_the_options(
+    method: str, optimizer: str, kfac: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soak, 'model_config', lambda name: dict(type=name))
+    wrapper = soak.build_config(tmp_path, 0, Options(method=method)).optim_wrapper
+    assert (wrapper.optimizer.type, 'kfac' in wrapper) == (optimizer, kfac)
+    assert wrapper.agvm.interval == INTERVAL
+    assert not kfac or wrapper.kfac.statistics_interval == INTERVAL  # judged by the same plan
 
 
 def test_images_are_a_function_of_seed_and_index() -> None:

@@ -11,6 +11,7 @@ from agvm_runs.comparison import (
     difference_table,
     read_course,
     result_table,
+    with_scores,
 )
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.style import paths_of, save
@@ -24,6 +25,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--over', choices=list(CLOCKS), default='updates', help='the horizontal axis'
     )
+    parser.add_argument(
+        '--scores', nargs='+', metavar='KEY', help='as in the log; default the main ones'
+    )
+    parser.add_argument(
+        '--results-only', action='store_true', help='leave out the table of settings that differ'
+    )
     return parser.parse_args()
 
 
@@ -32,8 +39,11 @@ def main() -> None:
     args = parse_args()
     paths_of(args.out, MARK)
     courses = [read_course(run) for run in args.runs]
-    differences = difference_table(courses)
-    print(differences or 'The settings of these runs do not differ.', end='\n\n')
+    if args.scores is not None:
+        courses = [with_scores(course, args.scores) for course in courses]
+    if not args.results_only:
+        differences = difference_table(courses)
+        print(differences or 'The settings of these runs do not differ.', end='\n\n')
     print(result_table(courses), end='\n\n')
     for path in save(compare_figure(courses, args.over), args.out, MARK):
         print(path)

@@ -1,5 +1,5 @@
 # Generated scenes in COCO's layout, six shapes as things, read from $AGVM_MM_DATA/scenes/ or
-# data/scenes/. The demo draws them with
+# data/scenes/. They are drawn with
 #   python tools/dataset_converters/generate_scenes.py data/scenes \
 #       --train 400 --val 100 --size 96 96
 dataset_type = 'CocoDataset'
