@@ -34,6 +34,8 @@ class KFACSettings:
         max_size: a factor of more rows is approximated by its diagonal.
         max_block: a factor of more rows is cut between channels into blocks of at most as many,
             see :mod:`agvm_mm.kfac.blocks`; None for whole factors.
+        measured_passes: how many micro-batches of an update are measured, its last ones; None for
+            all. With few of many, a measurement at a large batch costs little.
         max_positions: about the most positions of an image at which a convolution's inputs are
             measured, a drawn grid of them; None for all.
         norms: precondition norm layers too.
@@ -57,6 +59,7 @@ class KFACSettings:
     precision: str = 'float32'
     max_size: int = 5000
     max_block: int | None = None
+    measured_passes: int | None = None
     max_positions: int | None = None
     norms: bool = True
     grouped: bool = True
@@ -85,7 +88,7 @@ class KFACSettings:
             f'a multiple of statistics_interval ({self.statistics_interval})',
         )
         self._require(is_count(self.max_size, 1), 'max_size', 'a whole number, at least 1')
-        for key in ('max_block', 'max_positions'):
+        for key in ('max_block', 'measured_passes', 'max_positions'):
             none = getattr(self, key) is None
             whole = none or is_count(getattr(self, key), 1)
             self._require(whole, key, 'None or a whole number, at least 1')

@@ -81,8 +81,8 @@ def wrapper_config(
     """``optim_wrapper`` of a method.
 
     Statistics that cost more than a step are renewed after a number of images, so that their cost
-    does not depend on the batch: K-FAC's factors after 320, its inverses after 1,280, SOAP's
-    eigenvectors after 320, and at least at every update.
+    does not depend on the batch: K-FAC's factors after 320, measured on one micro-batch of them,
+    its inverses after 1,280, SOAP's eigenvectors after 320, and at least at every update.
 
     Args:
         name: see :func:`split_name`; its options go to K-FAC where the method has it, else to
@@ -100,6 +100,7 @@ def wrapper_config(
     often, seldom = max(1, 320 // batch), max(1, 1280 // batch)
     if 'kfac' in config:
         lengths = dict(statistics_interval=often, inverse_interval=seldom)
+        lengths['measured_passes'] = max(1, batch // 320)
         config['kfac'] = {**config['kfac'], **lengths, **options}
     else:
         config['optimizer'].update(options)

@@ -75,6 +75,7 @@ def test_statistics_are_renewed_after_the_same_images() -> None:
     kfac = {b: wrapper_config('kfac-sgd', 0.1, b, 3)['kfac'] for b in (32, 128, 512, 2048)}
     lengths = {b: (one['statistics_interval'], one['inverse_interval']) for b, one in kfac.items()}
     assert lengths == {32: (10, 40), 128: (2, 10), 512: (1, 2), 2048: (1, 1)}
+    assert [one['measured_passes'] for one in kfac.values()] == [1, 1, 1, 6]
     soap = wrapper_config('soap', 0.1, 32, 3)['optimizer']
     assert (
         soap['precondition_frequency'] == 10
