@@ -43,7 +43,11 @@ METHODS: Mapping[str, Method] = {
         dict(type='MuonOptimizer', weight_decay=0.05),
         dict(constructor='MuonOptimWrapperConstructor'),
     ),
-    'kfac-sgd': Method(0.04, SGD, dict(CLIP, kfac=dict(damping=1e-2, momentum=0.8, kl_clip=1e-3))),
+    'kfac-sgd': Method(
+        0.04,
+        SGD,
+        dict(CLIP, kfac=dict(damping=1e-5, momentum=0.8, kl_clip=1e-3, max_block=256)),
+    ),
 }
 """Methods by name; 'agvm-' before one of them adds AGVM, ':key=value' after it sets an option."""
 
