@@ -21,6 +21,8 @@ PRECISIONS = {'float32': torch.float32, 'float64': torch.float64}
 class KFACSettings:
     """Keys of ``kfac``; lengths are counted in optimizer updates, from 0.
 
+    The defaults are those of the laboratory's comparison at batches 32 to 512, docs/kfac.md.
+
     Args:
         damping: lambda, added to the Fisher matrix.
         norm_damping: multiple of the damping that the 2 x 2 blocks of norm layers get.
@@ -49,22 +51,22 @@ class KFACSettings:
             update; or 'solutions', after an inversion, with which every rank then preconditions.
     """
 
-    damping: float = 1e-3
+    damping: float = 1e-5
     norm_damping: float = 16.0
-    momentum: float = 0.95
+    momentum: float = 0.8
     statistics_interval: int = 10
     inverse_interval: int = 10
     stale_threshold: float | None = None
     solver: str = 'cholesky'
     precision: str = 'float32'
     max_size: int = 5000
-    max_block: int | None = None
+    max_block: int | None = 256
     measured_passes: int | None = None
     max_positions: int | None = None
     norms: bool = True
     grouped: bool = True
     exclude: Sequence[str] = ()
-    kl_clip: float | None = None
+    kl_clip: float | None = 1e-3
     rescale_weights: bool = False
     half: bool = False
     overlap: bool = True

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from kfac_nets import (
+    PLAIN,
     MixedNet,
     distance,
     factors_of,
@@ -149,7 +150,7 @@ class TestReport:
         batch = mixed_batch(0, range(8), DOUBLE)
         twin(**twin.data_preprocessor(batch, True), mode='loss')['loss'].backward()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-        wrapper = AGVMOptimWrapper(optimizer, agvm=None, kfac=dict(damping=0.1))
+        wrapper = AGVMOptimWrapper(optimizer, agvm=None, kfac=dict(PLAIN, damping=0.1))
         wrapper.initialize_count_status(network, 0, 1)
         stepped = {}
         optimizer.register_step_pre_hook(
