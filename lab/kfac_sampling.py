@@ -82,7 +82,8 @@ def _loss(model: Any, batch: dict[str, Any]) -> Tensor:
 
 def _measured(model: Any, batch: dict[str, Any], update: int, **options: int) -> Measured:
     """A and the preconditioned gradient of every layer that has both."""
-    settings = KFACSettings(statistics_interval=1, inverse_interval=1, **options)  # type: ignore[arg-type]
+    plain: dict[str, Any] = dict(damping=1e-3, max_block=None, kl_clip=None)
+    settings = KFACSettings(statistics_interval=1, inverse_interval=1, **{**plain, **options})
     kfac = KFAC(model, settings, SingleProcess())
     kfac.before_update(update)
     model.zero_grad()

@@ -29,7 +29,7 @@ from agvm_mm.launch.errors import LaunchError
 from agvm_runs.errors import exit_with_sentence
 
 from .batches.cells import TUNING_SEED, Cell, path_of
-from .batches.methods import METHODS, NAMES
+from .batches.methods import METHODS, split_name
 from .batches.scenes import Scenes, draw, load
 from .batches.segmenter import build_model, evaluate
 from .batches.table import plot, to_markdown
@@ -43,8 +43,9 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        '--methods', nargs='+', choices=NAMES, default=list(METHODS), metavar='METHOD',
-        help=f'of {", ".join(METHODS)}, with agvm- in front for AGVM; default all without AGVM',
+        '--methods', nargs='+', default=list(METHODS), metavar='METHOD',
+        help=f'of {", ".join(METHODS)}, with agvm- in front for AGVM and options behind, as in '
+        'kfac-sgd:damping=0.1; default all without AGVM or options',
     )  # fmt: skip
     parser.add_argument(
         '--batches', nargs='+', type=int, default=[32, 128, 512, 2048], help='images of an update'
@@ -80,6 +81,8 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         LaunchError: an argument is out of range.
     """
+    for method in args.methods:
+        split_name(method)
     require_at_least(args, {'images': 1, 'tune': 2, 'batches': MICRO})
     for batch in args.batches:
         if batch % MICRO or args.images % batch or args.images < 2 * batch:

@@ -40,7 +40,7 @@ class Capture:
 
     @property
     def whole(self) -> bool:
-        """Whether all passes of the update were seen: not after a resume in mid-update."""
+        """Whether all measured passes were seen: not after a resume in mid-update."""
         return self._passes == self._count > 0
 
     def reset(self) -> None:
@@ -58,13 +58,13 @@ class Capture:
         loss_scale: float | Tensor,
         send: Callable[[KFACLayer], None] | None,
     ) -> Iterator[None]:
-        """Around backward pass ``index`` of the ``count`` of this update, over ``images`` images.
+        """Around the measured pass ``index`` of ``count`` in this update, over ``images`` images.
 
         Args:
             index: from 0.
-            count: passes in the update; each one's loss is divided by it.
+            count: measured passes in the update.
             images: of this rank in this pass; a mean over them is the loss.
-            loss_scale: what the loss was multiplied by for mixed precision.
+            loss_scale: what the loss was multiplied by, for mixed precision and accumulation.
             send: called in the last pass with every layer whose sums are complete.
         """
         if index == 0:
@@ -82,7 +82,7 @@ class Capture:
                 for layer in self._layers
                 if layer.due and layer.parameters[0].requires_grad
             ]
-        self._gain = images * count / loss_scale
+        self._gain = images / loss_scale
         try:
             yield
         finally:

@@ -128,13 +128,16 @@ class KFAC:
         self, index: int, count: int, images: int, loss_scale: float | Tensor = 1.0
     ) -> AbstractContextManager[None]:
         """Around backward pass ``index`` of ``count``, see :meth:`Capture.around_backward`."""
-        if not self.due:
+        first = max(0, count - (self.settings.measured_passes or count))
+        if not self.due or index < first:
             return nullcontext()
         last = index + 1 == count
         if last:
             self._measurement.begin()
         send = self._measurement.send if last and self.overlaps else None
-        return self._capture.around_backward(index, count, images, loss_scale, send)
+        return self._capture.around_backward(
+            index - first, count - first, images, loss_scale / count, send
+        )
 
     @torch.no_grad()
     @whole_float32()

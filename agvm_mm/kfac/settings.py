@@ -21,6 +21,8 @@ PRECISIONS = {'float32': torch.float32, 'float64': torch.float64}
 class KFACSettings:
     """Keys of ``kfac``; lengths are counted in optimizer updates, from 0.
 
+    The defaults are those of the laboratory's comparison at batches 32 to 512, docs/kfac.md.
+
     Args:
         damping: lambda, added to the Fisher matrix.
         norm_damping: multiple of the damping that the 2 x 2 blocks of norm layers get.
@@ -34,6 +36,8 @@ class KFACSettings:
         max_size: a factor of more rows is approximated by its diagonal.
         max_block: a factor of more rows is cut between channels into blocks of at most as many,
             see :mod:`agvm_mm.kfac.blocks`; None for whole factors.
+        measured_passes: how many micro-batches of an update are measured, its last ones; None for
+            all. With few of many, a measurement at a large batch costs little.
         max_positions: about the most positions of an image at which a convolution's inputs are
             measured, a drawn grid of them; None for all.
         norms: precondition norm layers too.
@@ -47,21 +51,22 @@ class KFACSettings:
             update; or 'solutions', after an inversion, with which every rank then preconditions.
     """
 
-    damping: float = 1e-3
+    damping: float = 1e-5
     norm_damping: float = 16.0
-    momentum: float = 0.95
+    momentum: float = 0.8
     statistics_interval: int = 10
     inverse_interval: int = 10
     stale_threshold: float | None = None
     solver: str = 'cholesky'
     precision: str = 'float32'
     max_size: int = 5000
-    max_block: int | None = None
+    max_block: int | None = 256
+    measured_passes: int | None = None
     max_positions: int | None = None
     norms: bool = True
     grouped: bool = True
     exclude: Sequence[str] = ()
-    kl_clip: float | None = None
+    kl_clip: float | None = 1e-3
     rescale_weights: bool = False
     half: bool = False
     overlap: bool = True
@@ -85,7 +90,7 @@ class KFACSettings:
             f'a multiple of statistics_interval ({self.statistics_interval})',
         )
         self._require(is_count(self.max_size, 1), 'max_size', 'a whole number, at least 1')
-        for key in ('max_block', 'max_positions'):
+        for key in ('max_block', 'measured_passes', 'max_positions'):
             none = getattr(self, key) is None
             whole = none or is_count(getattr(self, key), 1)
             self._require(whole, key, 'None or a whole number, at least 1')

@@ -66,5 +66,6 @@ class Cell:
 def path_of(folder: Path, run: Run) -> Path:
     """The file of a run."""
     others = '' if run.others == 1 else f'_others{run.others:g}'
-    name = f'{run.method}_b{run.batch}{others}_lr{run.rate:.4g}_seed{run.seed}.json'
+    method = run.method.replace(':', '_')
+    name = f'{method}_b{run.batch}{others}_lr{run.rate:.4g}_seed{run.seed}.json'
     return folder / str(run.images) / name

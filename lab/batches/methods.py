@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from agvm_mm.launch.errors import LaunchError
 
 BASE = 32
 AGVM = 'agvm-'
@@ -40,15 +43,40 @@ METHODS: Mapping[str, Method] = {
         dict(type='MuonOptimizer', weight_decay=0.05),
         dict(constructor='MuonOptimWrapperConstructor'),
     ),
-    'kfac-sgd': Method(0.04, SGD, dict(CLIP, kfac=dict(damping=1e-2, momentum=0.8, kl_clip=1e-3))),
+    'kfac-sgd': Method(
+        0.04,
+        SGD,
+        dict(CLIP, kfac=dict(damping=1e-5, momentum=0.8, kl_clip=1e-3, max_block=256)),
+    ),
 }
-"""Methods by name; 'agvm-' before one of them adds AGVM."""
-NAMES = (*METHODS, *(AGVM + name for name in METHODS))
+"""Methods by name; 'agvm-' before one of them adds AGVM, ':key=value' after it sets an option."""
+
+
+def split_name(name: str) -> tuple[Method, dict[str, Any]]:
+    """The method of 'agvm-kfac-sgd:damping=0.1,max_block=256' and the options it sets.
+
+    Raises:
+        LaunchError: there is no such method, or the options are not of this form.
+    """
+    base, _, text = name.removeprefix(AGVM).partition(':')
+    if base not in METHODS:
+        raise LaunchError(
+            f'--methods holds {name!r}; allowed are {", ".join(METHODS)}, each with agvm- in front '
+            'for AGVM and options behind, as in kfac-sgd:damping=0.1,max_block=256.'
+        )
+    try:
+        pairs = (one.split('=') for one in text.split(',') if text)
+        return METHODS[base], {key: ast.literal_eval(value) for key, value in pairs}
+    except (ValueError, SyntaxError):
+        raise LaunchError(
+            f'--methods holds {name!r}; the options are key=value, with numbers as values, '
+            'separated by commas.'
+        ) from None
 
 
 def first_rate(name: str, batch: int) -> float:
     """Where a search begins."""
-    return METHODS[name.removeprefix(AGVM)].rate * math.sqrt(batch / BASE)
+    return split_name(name)[0].rate * math.sqrt(batch / BASE)
 
 
 def wrapper_config(
@@ -57,26 +85,31 @@ def wrapper_config(
     """``optim_wrapper`` of a method.
 
     Statistics that cost more than a step are renewed after a number of images, so that their cost
-    does not depend on the batch: K-FAC's factors after 320, its inverses after 1,280, SOAP's
-    eigenvectors after 320, and at least at every update.
+    does not depend on the batch: K-FAC's factors after 320, measured on one micro-batch of them,
+    its inverses after 1,280, SOAP's eigenvectors after 320, and at least at every update.
 
     Args:
-        name: of :data:`NAMES`.
+        name: see :func:`split_name`; its options go to K-FAC where the method has it, else to
+            the optimizer.
         rate: learning rate of the backbone.
         batch: images of an update.
         warmup: updates of warm-up, after which AGVM begins.
         others: multiplier of the rate of the modules ``rest``.
         rest: names of all modules but the backbone.
     """
-    method = METHODS[name.removeprefix(AGVM)]
+    method, options = split_name(name)
     config: dict[str, Any] = dict(
         type='PartsOptimWrapper', optimizer=dict(method.optimizer, lr=rate), **method.wrapper
     )
     often, seldom = max(1, 320 // batch), max(1, 1280 // batch)
     if 'kfac' in config:
-        config['kfac'] = dict(config['kfac'], statistics_interval=often, inverse_interval=seldom)
+        lengths = dict(statistics_interval=often, inverse_interval=seldom)
+        lengths['measured_passes'] = max(1, batch // 320)
+        config['kfac'] = {**config['kfac'], **lengths, **options}
+    else:
+        config['optimizer'].update(options)
     if config['optimizer']['type'] == 'SOAPOptimizer':
-        config['optimizer']['precondition_frequency'] = often
+        config['optimizer'].setdefault('precondition_frequency', often)
     if name.startswith(AGVM):
         config.update(
             type='AGVMOptimWrapper', agvm=dict(interval=often, begin=warmup, momentum=0.9)

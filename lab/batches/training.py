@@ -29,7 +29,7 @@ class Run:
     """What a result depends on.
 
     Args:
-        method: of :data:`.methods.NAMES`.
+        method: see :func:`.methods.split_name`.
         batch: images of an update, a multiple of :data:`MICRO`.
         images: of the whole run, a multiple of the batch.
         rate: learning rate.

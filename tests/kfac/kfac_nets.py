@@ -15,9 +15,12 @@ from agvm_mm.distributed import SingleProcess
 from agvm_mm.kfac import KFAC, KFACSettings
 from agvm_mm.parts import KFACPart
 
+PLAIN: dict[str, Any] = dict(max_block=None, kl_clip=None)
+"""Whole factors and no bound on the step, for numbers worked out by hand."""
+
 
 def kfac_of(network: nn.Module, **settings: Any) -> KFAC:
-    options = dict(momentum=0.0, statistics_interval=1, inverse_interval=1, damping=0.1)
+    options = dict(momentum=0.0, statistics_interval=1, inverse_interval=1, damping=0.1, **PLAIN)
     return KFAC(network, KFACSettings(**{**options, **settings}), SingleProcess())
 
 
@@ -99,7 +102,7 @@ def train_mixed(
     torch.manual_seed(0)
     network = build().to(dtype).train()
     model = MMDistributedDataParallel(network) if ranks > 1 else network
-    kfac = dict(momentum=0.5, statistics_interval=1, inverse_interval=1, damping=0.1)
+    kfac = dict(momentum=0.5, statistics_interval=1, inverse_interval=1, damping=0.1, **PLAIN)
     wrapper = AGVMOptimWrapper(
         torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9),
         accumulative_counts=counts,

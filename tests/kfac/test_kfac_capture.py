@@ -10,6 +10,7 @@ import pytest
 import torch
 from cpu_amp import on_cpu
 from kfac_nets import (
+    PLAIN,
     MixedNet,
     distance,
     factors_of,
@@ -318,7 +319,9 @@ class TestMixedPrecision:
                 optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
                 dtype='bfloat16' if cast else None,
                 agvm=None,
-                kfac=dict(damping=0.1, statistics_interval=1, inverse_interval=1),
+                kfac=dict(
+                    PLAIN, momentum=0.95, damping=0.1, statistics_interval=1, inverse_interval=1
+                ),
             )
         wrapper.loss_scaler = torch.amp.GradScaler('cpu', init_scale=scale)
         wrapper.cast_dtype = torch.bfloat16 if cast else torch.float32

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from kfac_nets import MixedNet, kfac_of, measured_factors, mixed_batch
+from kfac_nets import (
+    PLAIN,
+    MixedNet,
+    distance,
+    factors_of,
+    kfac_of,
+    measured_factors,
+    mixed_batch,
+    train_mixed,
+)
 from torch import Tensor, nn
 
 from agvm_mm import AGVMOptimWrapper
@@ -141,7 +150,7 @@ class TestReport:
         batch = mixed_batch(0, range(8), DOUBLE)
         twin(**twin.data_preprocessor(batch, True), mode='loss')['loss'].backward()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-        wrapper = AGVMOptimWrapper(optimizer, agvm=None, kfac=dict(damping=0.1))
+        wrapper = AGVMOptimWrapper(optimizer, agvm=None, kfac=dict(PLAIN, damping=0.1))
         wrapper.initialize_count_status(network, 0, 1)
         stepped = {}
         optimizer.register_step_pre_hook(
@@ -202,3 +211,27 @@ def test_reasons_of_norm_layers() -> None:
         'scale': 'scale without shift',
         'plane': 'a scale of several dimensions',
     }
+
+
+@pytest.mark.parametrize(('passes', 'measured'), [(1, [3]), (2, [2, 3]), (9, [0, 1, 2, 3])])
+def test_the_last_passes_of_an_update_are_measured(passes: int, measured: list[int]) -> None:
+    """One update of four passes of two images, against one pass over the measured images alone."""
+    network = MixedNet().double()
+    few = train_mixed(0, 1, counts=4, updates=1, dtype=DOUBLE, measured_passes=passes)
+    every = train_mixed(0, 1, counts=4, updates=1, dtype=DOUBLE)
+    torch.manual_seed(0)
+    network = MixedNet().double().train()
+    kfac = kfac_of(network)
+    for i, index in enumerate(measured):
+        data = mixed_batch(0, range(2 * index, 2 * index + 2), DOUBLE)
+        loss = network(**data, mode='loss')['loss'] / len(measured)
+        with kfac.around_backward(i, len(measured), 2):
+            loss.backward()
+    assert kfac._measure(0)
+    expected = kfac.state_dict()['layers']
+    for name, found in factors_of(few).items():
+        assert distance(found, expected[name]['factors']) < 1e-12, name
+    differs = [
+        distance(a, b) > 1e-3 for a, b in zip(*(factors_of(r).values() for r in (few, every)))
+    ]
+    assert any(differs) == (len(measured) < 4)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from kfac_nets import MixedNet, distance, factors_of, train_mixed
+from kfac_nets import PLAIN, MixedNet, distance, factors_of, train_mixed
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from ranks import run_ranks
 from torch import nn
@@ -89,7 +89,7 @@ class _Noting(ProcessGroupCommunicator):
 def _when_sent(rank: int, **settings: Any) -> tuple[list[int | None], int]:
     torch.manual_seed(0)
     network, noting = MixedNet().train(), _Noting()
-    kfac = KFAC(network, KFACSettings(**settings), noting)
+    kfac = KFAC(network, KFACSettings(**{**PLAIN, **settings}), noting)
     for index in range(2):
         loss = network(torch.randn(2, 3, 9, 9), torch.tensor([0, rank]))['loss']
         with kfac.around_backward(index, 2, 2):
@@ -124,7 +124,7 @@ def test_half_precision_communication() -> None:
 def _tiny_factors(rank: int, half: bool) -> dict[str, list[torch.Tensor]]:
     torch.manual_seed(0)
     network = MixedNet().train()
-    settings = KFACSettings(half=half, momentum=0.0)
+    settings = KFACSettings(half=half, momentum=0.0, **PLAIN)
     kfac = KFAC(network, settings, ProcessGroupCommunicator(dist.group.WORLD))
     inputs = torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(rank))
     loss = 1e-5 * network(inputs, torch.tensor([0, rank]))['loss']
@@ -171,7 +171,9 @@ class _Counting(ProcessGroupCommunicator):
 def _count(rank: int, half: bool, max_size: int) -> tuple[dict[str, int], Any]:
     torch.manual_seed(0)
     network, counting = MixedNet().train(), _Counting()
-    settings = KFACSettings(statistics_interval=2, inverse_interval=2, half=half, max_size=max_size)
+    settings = KFACSettings(
+        statistics_interval=2, inverse_interval=2, half=half, max_size=max_size, **PLAIN
+    )
     kfac = KFAC(network, settings, counting)
     for update in range(2):  # the second measures nothing
         kfac.before_update(update)

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kfac_nets import MixedNet, distance, train_mixed
+from kfac_nets import PLAIN, MixedNet, distance, train_mixed
 from ranks import run_ranks
 
 from agvm_mm.distributed import ProcessGroupCommunicator, SingleProcess
@@ -110,7 +110,7 @@ def _count(rank: int, send: str, solver: str, half: bool) -> tuple[list[dict[str
     torch.manual_seed(0)
     network, counting, calls = MixedNet().train(), _Counting(), []
     options = dict(statistics_interval=2, inverse_interval=4, send=send, solver=solver, half=half)
-    kfac = KFAC(network, KFACSettings(**options), counting)
+    kfac = KFAC(network, KFACSettings(**{**PLAIN, **options}), counting)
     for update in range(3):  # measures and inverts; neither; measures
         counting.calls = {}
         kfac.before_update(update)

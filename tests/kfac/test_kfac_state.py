@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from kfac_nets import (
+    PLAIN,
     MixedNet,
     factors_of,
     kfac_of,
@@ -27,7 +28,12 @@ from agvm_mm.parts import KFACPart
 
 # Factors move between two inversions, and gaps grow: the hardest state to restore.
 HARD = dict(
-    momentum=0.7, statistics_interval=1, inverse_interval=3, stale_threshold=0.8, damping=0.1
+    momentum=0.7,
+    statistics_interval=1,
+    inverse_interval=3,
+    stale_threshold=0.8,
+    damping=0.1,
+    **PLAIN,
 )
 
 

@@ -75,6 +75,7 @@ def test_statistics_are_renewed_after_the_same_images() -> None:
     kfac = {b: wrapper_config('kfac-sgd', 0.1, b, 3)['kfac'] for b in (32, 128, 512, 2048)}
     lengths = {b: (one['statistics_interval'], one['inverse_interval']) for b, one in kfac.items()}
     assert lengths == {32: (10, 40), 128: (2, 10), 512: (1, 2), 2048: (1, 1)}
+    assert [one['measured_passes'] for one in kfac.values()] == [1, 1, 1, 6]
     soap = wrapper_config('soap', 0.1, 32, 3)['optimizer']
     assert (
         soap['precondition_frequency'] == 10
@@ -84,6 +85,21 @@ def test_statistics_are_renewed_after_the_same_images() -> None:
     assert agvm['agvm']['begin'] == 7 and agvm['kfac'] == kfac[512]
     assert 'agvm' not in wrapper_config('sgd', 0.1, 512, 7)
     assert first_rate('agvm-sgd', 512) == pytest.approx(4 * METHODS['sgd'].rate)
+
+
+def test_options_of_a_name_go_to_kfac_or_to_the_optimizer() -> None:
+    plain, changed = (
+        wrapper_config(name, 0.1, 512, 7)
+        for name in ('agvm-kfac-sgd', 'agvm-kfac-sgd:damping=0.1,kl_clip=None,inverse_interval=4')
+    )
+    assert changed['kfac'] == {
+        **plain['kfac'],
+        **dict(damping=0.1, kl_clip=None, inverse_interval=4),
+    }
+    assert changed['optimizer'] == plain['optimizer']
+    assert wrapper_config('muon:weight_decay=0.1', 0.1, 32, 3)['optimizer']['weight_decay'] == 0.1
+    assert METHODS['muon'].optimizer['weight_decay'] == 0.05
+    assert first_rate('kfac-sgd:damping=0.1', 32) == METHODS['kfac-sgd'].rate
 
 
 @pytest.mark.parametrize('method', ['sgd', 'muon'])
@@ -138,9 +154,16 @@ def test_a_run_that_diverges_ends_and_scores_nothing(monkeypatch: pytest.MonkeyP
 
 def test_runs_that_differ_have_files_that_differ(tmp_path: Path) -> None:
     base = dict(method='sgd', batch=32, images=64, rate=0.1, seed=0, others=1.0)
-    changes = [dict(method='lamb'), dict(batch=64), dict(images=128), dict(rate=0.2), dict(seed=1)]
+    changes = [
+        dict(method='lamb'),
+        dict(method='sgd:momentum=0.8'),
+        dict(batch=64),
+        dict(images=128),
+        dict(rate=0.2),
+        dict(seed=1),
+    ]
     paths = [path_of(tmp_path, Run(**{**base, **c})) for c in ({}, *changes, dict(others=2.0))]
-    assert len(set(paths)) == 7
+    assert len(set(paths)) == 8 and not any(':' in path.name for path in paths)
 
 
 @pytest.fixture
@@ -231,6 +254,9 @@ def test_the_table_compares_with_sgd_at_the_smallest_batch(tmp_path: Path) -> No
         (['--others', 0], '--others holds 0.0; allowed is above 0'),
         (['--rates', -1], '--rates holds -1.0; allowed is above 0'),
         (['--tune', 1], '--tune is 1; allowed is'),
+        (['--methods', 'sdg'], "--methods holds 'sdg'; allowed are sgd, adamw"),
+        (['--methods', 'sgd:momentum'], "'sgd:momentum'; the options are key=value"),
+        (['--methods', 'sgd:momentum=high'], "'sgd:momentum=high'; the options are key=value"),
     ],
 )
 def test_what_cannot_work_is_refused(

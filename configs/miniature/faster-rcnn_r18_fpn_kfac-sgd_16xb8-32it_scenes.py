@@ -1,0 +1,13 @@
+# Purpose:  Tiny Faster R-CNN on generated scenes with K-FAC and SGD at batch 128.
+# Hardware: one CPU core; micro-batches of 8 images.
+# Batch:    128 images per optimizer update.
+# Expected: docs/results/miniature; the table is in docs/contributing/miniature.md.
+# Command:  python -m lab.miniature --recipes faster-rcnn_r18_fpn_kfac-sgd_16xb8-32it_scenes
+_base_ = './faster-rcnn_r18_fpn_sgd_16xb8-32it_scenes.py'
+
+optim_wrapper = dict(
+    optimizer=dict(lr=0.0565),
+    kfac=dict(
+        damping=1e-5, momentum=0.8, kl_clip=1e-3, max_block=256,
+        statistics_interval=2, inverse_interval=10))
+custom_hooks = [dict(type='KFACStateHook')]
