@@ -26,8 +26,7 @@ CURRICULUM = 'CurriculumHook'
 WITHOUT = ('EMAHook', 'VarianceTableHook')  # which change nothing in the loss of a training
 LINEAR = ('SGD',)
 UPDATES, WINDOW = 32, 4
-"""Default length: updates of the largest batch; and the share of it over which the loss is averaged
-is 1 / WINDOW."""
+"""Defaults: updates of the largest batch, and windows in a branch; a loss is the mean of one."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,15 @@ def make_plan(
     """A plan with its defaults, checked.
 
     Args:
-        config, checkpoint, options: see :class:`Plan`.
+        config: path of a training config.
+        checkpoint: local file of a run of it.
         factors: multiples of the recipe's batch.
         images: None for 32 updates of the largest batch.
-        window: None for a quarter of the images.
+        window: None for a quarter of the images, in whole updates.
         rule: None for 'linear' with SGD and 'sqrt' with every other optimizer, as in Merrill et
             al. 2025.
         rate: None for the config's.
+        options: as ``--cfg-options``.
 
     Raises:
         LaunchError: the config has a curriculum or no batch, or a length does not divide.
@@ -92,14 +93,14 @@ def make_plan(
     base = base_batch(Launch(cfg, written_batch=cfg.get(TOTAL_BATCH)), effective_batch(cfg, 1))
     batches = sorted(base * factor for factor in factors)
     images = UPDATES * batches[-1] if images is None else images
-    window = images // WINDOW if window is None else window
-    for batch in batches:
-        for name, length in (('images', images), ('window', window)):
-            if length % batch:
-                raise LaunchError(
-                    f'--{name} is {length}; allowed is a multiple of every batch, of which '
-                    f'{batch} is one.'
-                )
+    if window is None:
+        window = max(1, images // WINDOW // batches[-1]) * batches[-1]
+    for name, length in (('images', images), ('window', window)):
+        for batch in (one for one in batches if length % one):
+            raise LaunchError(
+                f'--{name} is {length}; allowed is a multiple of every batch, of which {batch} is '
+                'one.'
+            )
     if images < 2 * window:
         raise LaunchError(f'--window is {window}; allowed is at most half of --images ({images}).')
     if rule is None:

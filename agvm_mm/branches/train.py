@@ -105,7 +105,7 @@ class BranchHook(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Note the loss."""
-        self.losses.append(float(outputs['loss']))
+        self.losses.append(float(outputs['loss'].detach()))
         if not math.isfinite(self.losses[-1]):
             runner.train_loop.stop_training = True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,10 +116,10 @@ def to_json(
     critical: Critical,
     noise: Sequence[Noise],
     tolerance: float,
-    settings: Any,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """All of it as plain values."""
-    return finite(
+    result: dict[str, Any] = finite(
         {
             'format': FORMAT,
             'settings': dict(settings),
@@ -129,6 +129,7 @@ def to_json(
             'noise_scales': [asdict(one) for one in noise],
         }
     )
+    return result
 
 
 def _mean(losses: Sequence[float]) -> str:

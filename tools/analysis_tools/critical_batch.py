@@ -78,6 +78,7 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         LaunchError: names the option.
         FileError: the file of --json holds something else.
+        FileNotFoundError: the folder of --run has no log with AGVM's curves.
     """
     require_at_least(args, {'factors': 1, 'images': 1, 'window': 1, 'seeds': 0})
     for name in ('factors', 'seeds'):
@@ -92,6 +93,8 @@ def check(args: argparse.Namespace) -> None:
             raise LaunchError(f'--{name} is {value}; allowed is a number above 0.')
     if args.json is not None:
         require_own(args.json, FORMAT)
+    if args.run is not None:
+        noise_scales(args.run, None)
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Plan, Path]:
@@ -150,9 +153,9 @@ def noise_of(args: argparse.Namespace, iteration: int | None) -> list[Noise]:
 def main() -> None:
     """Train what is missing, print the tables, write the JSON."""
     args = parse_args()
-    check(args)
     is_folder = Path(args.config).is_dir()
     try:
+        check(args)
         branches = read_all(Path(args.config) if is_folder else train(args))
         if not is_folder:
             branches = [

@@ -1,5 +1,5 @@
 # The experiment of docs/large_batch.md on the critical batch: a tiny Semantic FPN on scenes of 32
-# pixels from random weights, written for updates of one micro-batch of 16 images. The run itself has
+# pixels from random weights, written for updates of one micro-batch of 16 images. The run has
 # --total-batch-size 32, two sample gradients: every update measures, and none is modulated. A short
 # warm-up, then a constant rate.
 _base_ = [
