@@ -14,6 +14,7 @@ from agvm_runs.work_dir import type_name
 
 from ..launch.batch import effective_batch, images_per_rank
 from ..launch.batch_steps import base_batch
+from ..launch.checkpoint import require_plain
 from ..launch.errors import LaunchError, Note
 from ..launch.learning_rate import learning_rate
 from ..launch.lengths import STOCK_HOOK, hooks_of
@@ -22,6 +23,7 @@ from ..launch.runner import TrainOptions, load_config, prepare_training
 from ..wrappers.total_batch import TOTAL_BATCH
 
 CHUNK = 1 << 20
+WHERE = 'the second argument of critical_batch.py'
 CURRICULUM = 'CurriculumHook'
 WITHOUT = ('EMAHook', 'VarianceTableHook')  # which change nothing in the loss of a training
 LINEAR = ('SGD',)
@@ -80,11 +82,13 @@ def make_plan(
         options: as ``--cfg-options``.
 
     Raises:
-        LaunchError: the config has a curriculum or no batch, or a length does not divide.
+        LaunchError: the checkpoint cannot be loaded, the config has a curriculum or no batch, or a
+            length does not divide.
     """
     cfg = load_config(config, cfg_options=dict(options or {}))
+    require_plain(checkpoint, WHERE)
     if not Path(checkpoint).is_file():
-        raise LaunchError(f'the checkpoint {checkpoint} is no local file.')
+        raise LaunchError(f'{WHERE} is {checkpoint}; allowed is a local file.')
     if any(type_name(hook) == CURRICULUM for hook, _ in hooks_of(cfg)):
         raise LaunchError(
             f'{config} has a {CURRICULUM}, whose stages a branch would begin anew; give a copy of '

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +16,9 @@ from quality_toy import QualityToyData, QualityToyModel, write_config
 from tool_modules import load_tool, parse
 
 from agvm_mm.branches.plan import branch_config, make_plan
-from agvm_mm.branches.train import train_branch
+from agvm_mm.branches.train import BranchHook, train_branch
 from agvm_mm.launch.errors import LaunchError
+from agvm_mm.wrappers import PartsOptimWrapper
 from agvm_runs.branches.kept import read
 from agvm_runs.errors import UserError
 
@@ -89,6 +90,20 @@ def test_without_the_optimizers_state_a_branch_says_that_it_starts_it(tmp_path: 
     plan = make_plan(*toy(tmp_path, dict(optimizer=None)), factors=[1], images=16, window=8)
     branch, (note,) = train_branch(plan, 1, seed=0)
     assert 'holds no state of the optimizer' in note.text and math.isfinite(branch.loss)
+
+
+def test_the_clock_of_the_parts_counts_updates_of_the_branch(tmp_path: Path) -> None:
+    """120 updates of batch 4 are 30 of batch 16, which is where windows of updates are by then."""
+    model = QualityToyModel()
+    wrapper = PartsOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.8))
+    run = PartsOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.05))
+    run.updates = 120
+    hook = BranchHook(make_plan(*toy(tmp_path), factors=[4]), 4)
+    runner = SimpleNamespace(model=model, optim_wrapper=wrapper)
+    saved = dict(state_dict=model.state_dict(), optimizer=run.state_dict())
+    hook.after_load_checkpoint(runner, saved)
+    assert wrapper.updates == 30 and wrapper.optimizer.param_groups[0]['lr'] == 0.8
+    assert run.state_dict() == saved['optimizer']  # the checkpoint is left as it is
 
 
 def test_a_branch_that_diverges_ends_there(tmp_path: Path) -> None:
@@ -222,15 +237,15 @@ def test_a_curriculum_is_refused(tmp_path: Path) -> None:
         make_plan(*files, factors=[1, 2])
 
 
-def test_a_checkpoint_is_needed_and_must_be_there(
+def test_a_local_checkpoint_is_needed(
     tool: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config, _ = toy(tmp_path)
     parse(tool, monkeypatch, config)
     with pytest.raises(LaunchError, match='needs a checkpoint to branch from'):
         tool.main()
-    parse(tool, monkeypatch, config, tmp_path / 'no.pth')
-    with pytest.raises(LaunchError, match=r'no\.pth is no local file'):
+    parse(tool, monkeypatch, config, 'https://host/a.pth')
+    with pytest.raises(LaunchError, match='is https://host/a.pth; allowed is a local file'):
         tool.main()
 
 
