@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,10 +16,12 @@ from ..curves.bands import band
 from ..curves.history import read_history
 from ..curves.series import Series
 from ..markdown import markdown_table
-from ..work_dir import finite
+from ..work_dir import FileError, finite, read_json, write_own
 from .critical import Critical, Level
 
 FORMAT = 'agvm_mm critical batch 1'
+NOISE_FORMAT = 'agvm_mm noise scales 1'
+NOISE_FILE = 'noise_scales.json'
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,42 @@ def noise_scales(run: Path, iteration: int | None) -> list[Noise]:
         ends = _last(band(history, 'noise_scale', module), iteration)
         found.append(Noise(module, *(value or (math.nan,)), *(ends or (math.nan, math.nan))))
     return found
+
+
+def keep_noise(folder: Path, noise: Sequence[Noise]) -> None:
+    """Write the noise scales beside the branches, so that the folder says all.
+
+    Raises:
+        FileError: something else lies there.
+    """
+    modules = [asdict(one) for one in noise]
+    text = json.dumps(finite({'format': NOISE_FORMAT, 'modules': modules}), indent=1)
+    write_own(folder / NOISE_FILE, text + '\n', NOISE_FORMAT)
+
+
+def kept_noise(folder: Path) -> list[Noise]:
+    """The noise scales of a folder of branches; none where it holds none.
+
+    Raises:
+        FileError: the file holds something else.
+    """
+    path = folder / NOISE_FILE
+    if not path.exists():
+        return []
+    value = read_json(path)
+    try:
+        if value['format'] != NOISE_FORMAT:
+            raise ValueError
+        return [_noise(**entry) for entry in value['modules']]
+    except (KeyError, TypeError, ValueError):
+        raise FileError(f'{path} holds no noise scales of critical_batch.py.') from None
+
+
+def _noise(module: str, value: float | None, low: float | None, high: float | None) -> Noise:
+    """JSON's null is an end that is infinite beside one that is known, and else no number."""
+    least, middle = (math.nan if one is None else float(one) for one in (low, value))
+    most = math.nan if low is None else math.inf
+    return Noise(str(module), middle, least, most if high is None else float(high))
 
 
 def _last(curve: Series | None, iteration: int | None) -> tuple[float, ...] | None:

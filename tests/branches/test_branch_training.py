@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from launcher import ROOT, run_tool
+from logs import train_line, write_run
 from mmengine.config import Config
 from quality_toy import QualityToyData, QualityToyModel, write_config
 from tool_modules import load_tool, parse
@@ -178,6 +179,7 @@ def test_the_tool_makes_what_is_missing_and_shows_a_folder(
     tool: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
 ) -> None:
     out, summary = tmp_path / 'out', tmp_path / 'summary.json'
+    write_run(tmp_path, [{**train_line(1, 120, loss=1.0), 'agvm/noise_scale/head': 2.0}])
     lengths = ['--factors', 1, 2, '--images', 16, '--window', 8, '--out', out]
     args = [*toy(tmp_path), *lengths, '--seeds', 0, 1, '--json', summary]
     parse(tool, monkeypatch, *args)
@@ -185,6 +187,7 @@ def test_the_tool_makes_what_is_missing_and_shows_a_folder(
     printed = capsys.readouterr().out
     assert tool.made == [(1, 0), (2, 0), (1, 1), (2, 1)]
     assert printed.count('The run had a learning rate') == 1
+    assert '| head | 2 |  | ' in printed
     assert '| 8 (x2) | 2 | 0.8 |' in printed and 'Critical batch: ' in printed
     kept = json.loads(summary.read_text())
     assert kept['batches'][0]['losses'] == [
@@ -258,14 +261,15 @@ def test_the_tool_on_a_detector(tmp_path: Path) -> None:
     config, work = ROOT / 'tests' / 'training' / 'tiny_faster_rcnn.py', tmp_path / 'work'
     options = ['total_batch_size=4', 'custom_hooks=[]', 'val_cfg=None', 'val_dataloader=None',
                'val_evaluator=None']  # fmt: skip
-    run_tool('train.py', config, '--work-dir', work, '--cfg-options', *options, data=tmp_path)
+    short = [*options, 'train_cfg.max_epochs=1']
+    run_tool('train.py', config, '--work-dir', work, '--cfg-options', *short, data=tmp_path)
     printed = run_tool(
-        TOOL, config, work / 'epoch_2.pth', '--factors', 1, 2, '--images', 32, '--window', 8,
+        TOOL, config, work / 'epoch_1.pth', '--factors', 1, 2, '--images', 16, '--window', 8,
         '--seeds', 0, '--out', tmp_path / 'out', '--cfg-options', *options, data=tmp_path,
     )  # fmt: skip
     small, large = (read(tmp_path / 'out' / f'x{factor}_seed0.json') for factor in (1, 2))
-    assert (small.batch, large.batch, small.updates, large.updates) == (4, 8, 8, 4)
-    assert small.iteration == 12 and large.rate == pytest.approx(2 * small.rate)
+    assert (small.batch, large.batch, small.updates, large.updates) == (4, 8, 4, 2)
+    assert small.iteration == 6 and large.rate == pytest.approx(2 * small.rate)
     assert math.isfinite(small.loss) and small.loss != large.loss
     modules = [line.split(' | ')[0][2:] for line in printed.splitlines()[-4:]]
     assert modules == ['backbone', 'neck', 'rpn_head', 'roi_head.bbox_head']

@@ -11,7 +11,15 @@ from logs import train_line, write_run
 
 from agvm_runs.branches.critical import Critical, critical_batch, levels
 from agvm_runs.branches.kept import FORMAT, Branch, keep, path_of, read, read_all
-from agvm_runs.branches.summary import Noise, noise_scales, sentence, to_json, to_markdown
+from agvm_runs.branches.summary import (
+    Noise,
+    keep_noise,
+    kept_noise,
+    noise_scales,
+    sentence,
+    to_json,
+    to_markdown,
+)
 from agvm_runs.work_dir import FileError
 
 INFINITE = math.inf
@@ -149,6 +157,23 @@ def test_noise_scales_are_those_before_the_checkpoint(tmp_path: Path) -> None:
     assert last.value == 36.0
     (none,) = noise_scales(tmp_path, 10)
     assert math.isnan(none.value) and math.isnan(none.low)
+
+
+def test_noise_scales_are_read_as_they_were_kept(tmp_path: Path) -> None:
+    known, open_end = Noise('a', 8.0, 4.0, 16.0), Noise('b', 8.0, 4.0, INFINITE)
+    assert kept_noise(tmp_path) == []
+    keep_noise(tmp_path, [known, open_end, Noise('c', math.nan, math.nan, math.nan)])
+    *two, none = kept_noise(tmp_path)
+    assert two == [known, open_end]
+    assert none.module == 'c' and all(map(math.isnan, (none.value, none.low, none.high)))
+    for content in (
+        '{}',
+        '[1]',
+        '{"format": "agvm_mm noise scales 1", "modules": [{"module": 1}]}',
+    ):
+        (tmp_path / 'noise_scales.json').write_text(content)
+        with pytest.raises(FileError, match='holds no noise scales of critical_batch'):
+            kept_noise(tmp_path)
 
 
 def test_the_table_has_the_module_beside_the_batch() -> None:

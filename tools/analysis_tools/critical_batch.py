@@ -22,7 +22,14 @@ from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.rescale.recipe import SOURCES
 from agvm_runs.branches.critical import critical_batch, levels
 from agvm_runs.branches.kept import keep, path_of, read, read_all, require_same
-from agvm_runs.branches.summary import FORMAT, Noise, noise_scales, to_json, to_markdown
+from agvm_runs.branches.summary import (
+    FORMAT,
+    keep_noise,
+    kept_noise,
+    noise_scales,
+    to_json,
+    to_markdown,
+)
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.work_dir import require_own, write_own
 
@@ -138,16 +145,13 @@ def train(args: argparse.Namespace) -> Path:
     return folder
 
 
-def noise_of(args: argparse.Namespace, iteration: int | None) -> list[Noise]:
-    """The noise scales of the run; none where nothing was named and nothing lies there."""
-    if args.run is not None:
-        return noise_scales(args.run, iteration)
-    if args.checkpoint is None:
-        return []
+def note_noise(args: argparse.Namespace, folder: Path, iteration: int | None) -> None:
+    """Keep the noise scales that the run logged, where its log is."""
     try:
-        return noise_scales(Path(args.checkpoint).parent, iteration)
+        keep_noise(folder, noise_scales(args.run or Path(args.checkpoint).parent, iteration))
     except FileNotFoundError:
-        return []
+        if args.run is not None:
+            raise
 
 
 def main() -> None:
@@ -156,12 +160,15 @@ def main() -> None:
     is_folder = Path(args.config).is_dir()
     try:
         check(args)
-        branches = read_all(Path(args.config) if is_folder else train(args))
+        folder = Path(args.config) if is_folder else train(args)
+        branches = read_all(folder)
         if not is_folder:
             branches = [
                 one for one in branches if one.factor in args.factors and one.seed in args.seeds
             ]
-        noise = noise_of(args, branches[0].iteration)
+        if args.run is not None or args.checkpoint is not None:
+            note_noise(args, folder, branches[0].iteration)
+        noise = kept_noise(folder)
     except (OSError, ValueError) as error:
         raise LaunchError(str(error)) from error
     found = levels(branches)
