@@ -113,7 +113,7 @@ def to_markdown(
             f'{level.rate:.3g}',
             _mean(level.losses),
             f'{100 * level.difference / found[0].loss:+.1f} %' if level is not found[0] else '',
-            _interval(100 * level.low / found[0].loss, 100 * level.high / found[0].loss)
+            f'{100 * level.low / found[0].loss:+.1f} to {100 * level.high / found[0].loss:+.1f} %'
             if level is not found[0] and math.isfinite(level.low)
             else '',
         ]

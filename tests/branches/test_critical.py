@@ -182,7 +182,7 @@ def test_the_table_has_the_module_beside_the_batch() -> None:
     noise = [Noise('neck', 8.0, 4.0, INFINITE), Noise('head', math.nan, math.nan, math.nan)]
     lines = to_markdown(found, critical, noise, 0.1).splitlines()
     assert '| 16 (x1) | 32 | 0.1 | 2.0000 ± 0.0000 |  |  |' in lines
-    assert '| 64 (x4) | 8 | 0.4 | 3.0000 ± 0.0000 | +50.0 % | 50 to 50 |' in lines
+    assert '| 64 (x4) | 8 | 0.4 | 3.0000 ± 0.0000 | +50.0 % | +50.0 to +50.0 % |' in lines
     assert '| neck | 8 | 4 to ∞ | 4 |' in lines and '| head | - |  | - |' in lines
     result = json.loads(json.dumps(to_json(found, critical, noise, 0.1, dict(images=512))))
     assert result['critical'] == dict(batch=32, low=32, high=32, largest=64)
