@@ -32,7 +32,7 @@ from .batches.cells import TUNING_SEED, Cell, path_of
 from .batches.methods import METHODS, split_name
 from .batches.scenes import Scenes, draw, load
 from .batches.segmenter import build_model, evaluate
-from .batches.table import plot, to_markdown
+from .batches.table import SHARE, plot, to_markdown
 from .batches.training import MICRO, Run, train
 from .trainings.results import write_result
 
@@ -67,6 +67,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='print the table and train nothing')
     parser.add_argument('--figure', type=Path, help='path without suffix; PNG and SVG')
     parser.add_argument(
+        '--share', type=float, default=SHARE,
+        help='of the score of SGD at the smallest batch, to which updates and CPU time are '
+        'counted; default %(default)s',
+    )  # fmt: skip
+    parser.add_argument(
         '--results',
         type=Path,
         default=Path('docs/results/large_batch'),
@@ -93,6 +98,8 @@ def check(args: argparse.Namespace) -> None:
     for name in ('others', 'rates'):
         if min(getattr(args, name) or [1]) <= 0:
             raise LaunchError(f'--{name} holds {min(getattr(args, name))}; allowed is above 0.')
+    if not args.share > 0:
+        raise LaunchError(f'--share is {args.share}; allowed is above 0.')
 
 
 def cells_of(args: argparse.Namespace) -> list[Cell]:
@@ -142,9 +149,9 @@ def main() -> None:
         scenes, val = load(folder, 'train'), load(folder, 'val')
         for cell in cells:
             train_cell(cell, args, scenes, val)
-    print(to_markdown(cells, args.results, args.seeds))
+    print(to_markdown(cells, args.results, args.seeds, args.share))
     if args.figure:
-        print(*plot(cells, args.results, args.seeds, args.figure))
+        print(*plot(cells, args.results, args.seeds, args.figure, args.share))
 
 
 if __name__ == '__main__':

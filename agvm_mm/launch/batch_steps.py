@@ -41,7 +41,7 @@ def _rescale(launch: Launch) -> list[Note]:
         return []
     if rule is not None:
         batch = batch_of(launch)
-        return rescale(cfg, rule, _base(launch, batch), batch)
+        return rescale(cfg, rule, base_batch(launch, batch), batch)
     if launch.options.auto_scale_lr or wants_scaling(cfg):
         return []
     return _left_as_written(launch)
@@ -75,7 +75,7 @@ def _rule(launch: Launch) -> str | None:
     return rule
 
 
-def _base(launch: Launch, batch: int) -> int:
+def base_batch(launch: Launch, batch: int) -> int:
     """The batch for which the recipe is written."""
     settings, written = launch.cfg.get(WHERE) or {}, launch.written_batch
     base: int | None = settings.get('base_batch_size')

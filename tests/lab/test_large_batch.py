@@ -15,11 +15,12 @@ from tool_modules import load_tool, parse
 from torch import nn
 
 from agvm_mm.launch.errors import LaunchError
-from lab.batches import segmenter, training
+from lab.batches import segmenter, table, training
 from lab.batches.cells import Cell, path_of
 from lab.batches.methods import METHODS, first_rate, wrapper_config
 from lab.batches.scenes import Scenes, stream
-from lab.batches.table import to_markdown
+from lab.batches.table import relative_costs, to_markdown
+from lab.batches.target import cost_of, costs
 from lab.batches.training import Run
 
 pytest.importorskip('mmcv._ext', reason='mmseg needs the compiled ops of mmcv')
@@ -182,7 +183,7 @@ def pretend(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, best: float) -> l
     def train(run: Run, *_: Any) -> dict[str, Any]:
         made.append(run)
         score = 50.0 - abs(math.log2(run.rate / best)) + run.seed / 100
-        return dict(vars(run), scores={'mIoU': score}, cpu_seconds=2.0 * run.batch)
+        return dict(vars(run), scores={'mIoU': score}, cpu_seconds=2.0 * run.batch, curve=[])
 
     monkeypatch.setattr(tool, 'train', train)
     return made
@@ -222,27 +223,86 @@ def test_given_rates_are_trained_without_a_search(
     ]  # fmt: skip
 
 
-def test_the_table_compares_with_sgd_at_the_smallest_batch(tmp_path: Path) -> None:
-    """40 and 30 of 50; LAMB takes 1.5 times SGD's time; a best rate at an end is marked."""
+def keep_results(folder: Path) -> list[Cell]:
+    """SGD ends at 50 and 40, LAMB at 30 of batch 64 after 1.5 times SGD's CPU time.
+
+    A curve has 4/5 of the score at half of the images and is straight before and after.
+    """
     scores = {('sgd', 32): 50.0, ('sgd', 64): 40.0, ('lamb', 64): 30.0}
     for (method, batch), score in scores.items():
         for rate, seed in ((0.1, 100), (0.2, 100), (0.1, 0)):
             value = score - 10 * (rate > 0.1)
             run = Run(method, batch, 128, rate, seed)
             seconds = 3.0 if method == 'lamb' else 2.0
-            result = dict(vars(run), scores={'mIoU': value}, cpu_seconds=seconds)
-            path = path_of(tmp_path, run)
+            curve = [[64, seconds / 4, 0.8 * value], [128, seconds, value]]
+            result = dict(vars(run), scores={'mIoU': value}, cpu_seconds=seconds, curve=curve)
+            path = path_of(folder, run)
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps(result))
-    cells = [Cell(method, batch, 128) for method, batch in scores]
-    lines = to_markdown(cells, tmp_path, [0]).splitlines()[2:]
+    return [Cell(method, batch, 128) for method, batch in scores]
+
+
+def test_the_table_compares_with_sgd_at_the_smallest_batch(tmp_path: Path) -> None:
+    """40 and 30 of 50; LAMB takes 1.5 times SGD's time; a best rate at an end is marked.
+
+    The target is 36: the baseline reaches it at 0.9 of its first 64 images (1.8 updates, 0.45 s).
+    SGD at 64 has 32 after one update and 0.5 s, and half of the way to 40 is 1.5 updates, 1.25 s.
+    """
+    cells = keep_results(tmp_path)
+    head, _, *lines = to_markdown(cells, tmp_path, [0], share=0.72).splitlines()
+    assert head.endswith('| updates to mIoU 36.0 | CPU time to mIoU 36.0 |')
     ends = [
-        '50.0 (n=1) | 1.00 | 1.00 |',
-        '40.0 (n=1) | 0.80 | 1.00 |',
-        '30.0 (n=1) | 0.60 | 1.50 |',
+        '50.0 (n=1) | 1.00 | 1.00 | 1 | 1.00 |',
+        f'40.0 (n=1) | 0.80 | 1.00 | {1.5 / 1.8:.3g} | {1.25 / 0.45:.2f} |',
+        '30.0 (n=1) | 0.60 | 1.50 | not reached | not reached |',
     ]
     assert [line.split(' | ', 5)[5] for line in lines] == ends
     assert all('| 0.1 (edge) |' in line for line in lines)
+
+
+def test_the_cost_is_that_of_the_first_crossing() -> None:
+    curve = [[100, 1.0, 10.0], [200, 3.0, 30.0], [300, 4.0, 20.0], [400, 5.0, 40.0]]
+    assert cost_of(curve, 50, 25.0) == pytest.approx((3.5, 2.5))
+    assert cost_of(curve, 50, 5.0) == pytest.approx((1.0, 0.5))
+    assert cost_of(curve, 50, 40.0) == pytest.approx((8.0, 5.0))
+    assert cost_of(curve, 50, 40.1) is None and cost_of([], 50, 1.0) is None
+
+
+def test_a_cell_reaches_a_score_with_every_seed_or_not_at_all(tmp_path: Path) -> None:
+    (cell, *_) = keep_results(tmp_path)
+    run = cell.run(0.1, 1)
+    curve = [[64, 0.5, 20.0], [128, 2.0, 45.0]]
+    result = dict(vars(run), scores={'mIoU': 45.0}, cpu_seconds=2.0, curve=curve)
+    path_of(tmp_path, run).write_text(json.dumps(result))
+    assert costs([cell], tmp_path, [0, 1], 46.0) == {cell: None}
+    assert costs([cell], tmp_path, [5], 46.0) == {}
+    (both,) = costs([cell], tmp_path, [0, 1], 20.0).values()
+    assert both == pytest.approx(((1 + 2) / 2, (0.25 + 0.5) / 2))
+
+
+def test_without_the_baseline_there_are_no_costs(tmp_path: Path) -> None:
+    cells = keep_results(tmp_path)
+    assert relative_costs(cells[2:], tmp_path, [0], 0.9) == {}
+    assert relative_costs(cells, tmp_path, [0], 1.1) == {}  # it misses 55 itself
+    assert '|  |  |' in to_markdown(cells[2:], tmp_path, [0]).splitlines()[2]
+
+
+def test_the_figure_shows_the_costs_below_the_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(table, 'save', lambda figure, out: figures.append(figure) or [out])
+    cells = keep_results(tmp_path)
+    for shown in (cells, cells[2:]):
+        table.plot(shown, tmp_path, [0], tmp_path / 'figure', share=0.72)
+    scores, below = figures[0].axes
+    assert scores.get_ylabel() == 'mIoU'
+    assert below.get_ylabel() == 'to mIoU 36.0, relative to the baseline'
+    drawn = [line.get_ydata().tolist() for line in below.get_lines()[:2]]
+    expected = [[1.0, 1.5 / 1.8], [1.0, 1.25 / 0.45]]
+    assert [pytest.approx(line) for line in expected] == drawn
+    assert below.get_title(loc='left') == 'not reached: lamb at 64'
+    assert len(figures[1].axes) == 1
 
 
 @pytest.mark.parametrize(
@@ -257,6 +317,7 @@ def test_the_table_compares_with_sgd_at_the_smallest_batch(tmp_path: Path) -> No
         (['--methods', 'sdg'], "--methods holds 'sdg'; allowed are sgd, adamw"),
         (['--methods', 'sgd:momentum'], "'sgd:momentum'; the options are key=value"),
         (['--methods', 'sgd:momentum=high'], "'sgd:momentum=high'; the options are key=value"),
+        (['--share', 0], '--share is 0.0; allowed is above 0'),
     ],
 )
 def test_what_cannot_work_is_refused(

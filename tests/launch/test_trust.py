@@ -206,11 +206,12 @@ def test_the_user_may_trust_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def _sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, path: Path | str) -> str:
     """What a tool says as it exits."""
     name, *flags = tool.split()
-    options = [] if flags or name == 'test.py' else ['--cfg-options', f'load_from={path}']
+    second = name in ('test.py', BRANCH)
+    options = [] if flags or second else ['--cfg-options', f'load_from={path}']
     config = launch_toy.write_config(tmp_path)
-    positional = [config, path] if name == 'test.py' else [config]
+    positional = [config, path] if second else [config]
     arguments = [name, *positional, *([*flags, path] if flags else options)]
-    if name not in ('train.py', 'test.py'):
+    if name == PREDICT.split()[0]:
         arguments += ['--images', 1, '--samples', 64]
     monkeypatch.setenv('LOCAL_RANK', '0')
     monkeypatch.setattr(sys, 'argv', list(map(str, arguments)))
@@ -220,11 +221,12 @@ def _sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, path: 
 
 
 PREDICT = 'analysis_tools/predict_batch_size.py --checkpoint'
+BRANCH = 'analysis_tools/critical_batch.py'
 
 
 @pytest.mark.usefixtures('quick_start')
 @pytest.mark.parametrize('name', PAYLOADS)
-@pytest.mark.parametrize('tool', ['train.py', 'train.py --resume', 'test.py', PREDICT])
+@pytest.mark.parametrize('tool', ['train.py', 'train.py --resume', 'test.py', PREDICT, BRANCH])
 def test_the_tools_refuse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, name: str
 ) -> None:
@@ -242,6 +244,7 @@ def test_the_tools_refuse(
         ('train.py', 'set in load_from.'),
         ('test.py', 'set in the second argument of tools/test.py.'),
         (PREDICT, 'set in --checkpoint.'),
+        (BRANCH, 'set in the second argument of critical_batch.py.'),
     ],
 )
 def test_the_tools_name_a_file_that_cannot_be_loaded(
@@ -259,7 +262,7 @@ def test_the_tools_name_a_file_that_cannot_be_loaded(
 
 
 @pytest.mark.usefixtures('quick_start')
-@pytest.mark.parametrize('tool', ['train.py', 'train.py --resume', 'test.py', PREDICT])
+@pytest.mark.parametrize('tool', ['train.py', 'train.py --resume', 'test.py', PREDICT, BRANCH])
 @pytest.mark.parametrize('name', ['', 'file://a.pth', '~nobody-of-that-name/a.pth', 'a' * 5000])
 def test_the_tools_name_a_path_that_leads_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, name: str

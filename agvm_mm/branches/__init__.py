@@ -1,0 +1,1 @@
+"""Short trainings from one checkpoint at several batches."""
