@@ -24,13 +24,13 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from agvm_runs.errors import exit_with_sentence
-from agvm_runs.markdown import markdown_table
 from agvm_runs.work_dir import finite, read_json, write_own
 
 from .architectures.facts import classes_of, facts
 from .architectures.families import ZOOS, build_network, family_configs
-from .architectures.methods import METHODS, NO_METHOD, SIDE, SIDES, train_network
-from .architectures.table import HEAD, rows
+from .architectures.methods import METHODS, NO_METHOD, SIDES, train_network
+from .architectures.small import SIDE
+from .architectures.table import outcome, tables
 
 TRIED = 3  # configs of a family
 MARK = '"zoo": 1'
@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--again', action='store_true', help='train what was trained too')
     parser.add_argument('--untrained', action='store_true', help='only what needs no training')
-    parser.add_argument('--show', action='store_true', help='print the table of the file')
+    parser.add_argument('--show', action='store_true', help='print the tables of the file')
     return parser.parse_args()
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     args = parse_args()
     kept = read_json(args.out)['families'] if args.out.exists() else {}
     if args.show:
-        print(markdown_table(HEAD, rows(kept)))
+        print(tables(kept))
         return
     warnings.simplefilter('ignore')
     MMLogger.get_current_instance().setLevel(logging.ERROR)
@@ -87,7 +87,8 @@ def main() -> None:
                 side = SIDES.get(family, SIDE)
                 kept[name]['trained'] = trained(zoo, why, side, args.seconds)
         write(args.out, kept)
-        print(f'{name}: {summary(kept[name])}', file=sys.stderr, flush=True)
+        end = kept[name].get('fault') or outcome(kept[name])
+        print(f'{name}: {end}', file=sys.stderr, flush=True)
 
 
 def networks(only: str) -> Iterator[tuple[str, str, nn.Module | None, Any]]:
@@ -149,16 +150,6 @@ def _train(pipe: Connection, seconds: int, *args: Any) -> None:
 def sentence(error: Exception) -> str:
     """The first line of an error."""
     return f'{type(error).__name__}: {(str(error).splitlines() or [""])[0].strip()}'
-
-
-def summary(record: Mapping[str, Any]) -> str:
-    """A record in one line."""
-    result = record.get('trained', record)
-    if 'as' in record:
-        return f'as {record["as"]}'
-    if 'fault' in result:
-        return str(result['fault'])
-    return 'finite' if result.get('finite') else 'not trained or not finite'
 
 
 def write(path: Path, families: Mapping[str, Any]) -> None:

@@ -1,24 +1,69 @@
-"""The zoo's JSON file as a table."""
+"""The zoo's JSON file as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-HEAD = ['families', 'modules and %', 'K-FAC %', 'clipped %', 'trained']
+from agvm_runs.markdown import markdown_table
+
+KNOWN = 0.999  # families of which K-FAC covers less are listed
+
+Record = Mapping[str, Any]
 
 
-def rows(families: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
-    """One row a kind of network, with the families that have it."""
-    kinds: dict[str, list[str]] = {}
-    for name, record in families.items():
-        if 'network' in record:
-            kinds.setdefault(record.get('as', name), []).append(name)
-    for first, names in kinds.items():
-        record = families[first]
-        modules = ', '.join(f'{key} {100 * share:.3g}' for key, share in record['modules'].items())
-        clipped = ', '.join(_percent(record['clip'][exclude]) for exclude in ('cls', 'pred'))
-        yield [_joined(names), modules, _covered(record['kfac']), clipped, _trained(record)]
+def tables(families: Mapping[str, Record]) -> str:
+    """Modules and clipping by division, what K-FAC leaves, and how the trainings ended."""
+    built = {name: record for name, record in families.items() if 'network' in record}
+    divisions: dict[tuple[str, ...], list[str]] = {}
+    for name, record in built.items():
+        divisions.setdefault(tuple(record['modules']), []).append(name)
+    shares = [_division(names, built) for names in divisions.values()]
+    left = [
+        [_joined([name]), _percent(record['kfac']['share']), _left(record['kfac']['left'])]
+        for name, record in built.items()
+        if record['kfac']['share'] < KNOWN
+    ]
+    outcomes: dict[str, list[str]] = {}
+    for name, record in built.items():
+        outcomes.setdefault(outcome(record), []).append(name)
+    ends = [[end, _joined(names)] for end, names in outcomes.items()]
+    return '\n\n'.join(
+        [
+            markdown_table(['modules and %', 'clipped %: cls, pred', 'families'], shares),
+            markdown_table(['family', 'K-FAC %', 'left %'], left),
+            markdown_table(['trained', 'families'], ends),
+        ]
+    )
+
+
+def outcome(record: Record) -> str:
+    """How the training of a family ended."""
+    if 'as' in record:
+        return 'has the layers of another'
+    if 'trained' not in record:
+        return 'not yet'
+    result = record['trained']
+    end, without = _end(result), result.get('without')
+    if without is None:
+        return end
+    other = _end(without)
+    return f'{end}; without the methods too' if other == end else f'{end}; without {other}'
+
+
+def _division(names: Sequence[str], families: Mapping[str, Record]) -> list[str]:
+    modules = [families[name]['modules'] for name in names]
+    shares = [f'{key} {_range(found[key] for found in modules)}' for key in modules[0]]
+    clipped = [
+        _range(families[name]['clip'][exclude] for name in names) for exclude in ('cls', 'pred')
+    ]
+    return [', '.join(shares), ', '.join(clipped), _joined(names)]
+
+
+def _range(shares: Iterable[float]) -> str:
+    ends = sorted(shares)
+    low, high = (f'{100 * share:.3g}' for share in (ends[0], ends[-1]))
+    return low if low == high else f'{low}-{high}'
 
 
 def _joined(names: Sequence[str]) -> str:
@@ -30,30 +75,18 @@ def _joined(names: Sequence[str]) -> str:
     return '; '.join(f'{zoo} {", ".join(found)}' for zoo, found in zoos.items())
 
 
-def _covered(record: Mapping[str, Any]) -> str:
-    left = [
-        f'{reason.removesuffix(" is not known")} {100 * share:.2g}'
-        for reason, share in record['left'].items()
-    ]
-    return _percent(record['share']) + (f'; left: {", ".join(left)}' if left else '')
+def _left(reasons: Mapping[str, float]) -> str:
+    return ', '.join(
+        f'{reason.removesuffix(" is not known")} {_percent(share)}'
+        for reason, share in reasons.items()
+    )
 
 
 def _percent(share: float) -> str:
-    return f'{100 * share:.4g}'
+    return f'{100 * share:.3g}'
 
 
-def _trained(record: Mapping[str, Any]) -> str:
-    if 'trained' not in record:
-        return ''
-    result = record['trained']
-    without = result.get('without')
-    if without is None or without.get('finite'):
-        return _outcome(result) + (f'; without {_outcome(without)}' if without else '')
-    same = without.get('fault') == result.get('fault')
-    return f'{_outcome(result)}; ' + ('nor without' if same else f'without {_outcome(without)}')
-
-
-def _outcome(result: Mapping[str, Any]) -> str:
+def _end(result: Record) -> str:
     if 'fault' in result:
         return str(result['fault'])
     return 'finite' if result['finite'] else 'not finite'
