@@ -202,9 +202,7 @@ def test_the_table(
     run(tool, monkeypatch, '--out', str(out), '--show')
     shares, left, ends = capsys.readouterr().out.strip().split('\n\n')
     # 15 of 61 numbers are the backbone's, 25 the head's, 20 and 1 those of table and slope.
-    row = (
-        '| backbone 24.6, bbox_head 41, table 32.8, slope 1.64 | 80.3, 75.4 | mmdet a, again, b |'
-    )
+    row = '| backbone 24.6, bbox_head 41, table 32.8, slope 1.64 | 80.3, 75.4 | mmdet a, again, b |'
     assert shares.splitlines()[2:] == [row]
     assert left.splitlines()[2] == '| mmdet a | 65.6 | Embedding 32.8, PReLU 1.64 |'
     assert len(left.splitlines()) == 2 + 3
