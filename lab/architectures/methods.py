@@ -26,7 +26,9 @@ from .small import SIDE, picture
 UPDATES = 4
 COUNTS = 2  # micro-batches of an update
 IMAGES = 2  # of a micro-batch
-SIDES = {'centripetalnet': 128, 'cornernet': 128, 'ssd': 300}  # of families that need more pixels
+# Of families that need more pixels: SSD300, and hourglasses, whose innermost maps have 1/128 of the
+# side, where batch norm over two images of one pixel lets gradients grow beyond float32.
+SIDES = {'centripetalnet': 256, 'cornernet': 256, 'ssd': 300}
 REGIONS = 32  # of an image, with which a second stage trains
 METHODS: dict[str, Any] = {
     'agvm': dict(interval=1, momentum=0.5),
@@ -97,6 +99,10 @@ def build_trainable(zoo: str, path: Path, side: int = SIDE) -> Any:
     with DefaultScope.overwrite_default_scope(zoo):
         network = revert_sync_batchnorm(registry.build(_fitted(family_model(path), side)))
     network.init_weights()
+    for module in network.modules():
+        # MMDetection leaves this weight as the memory was, for a checkpoint to fill.
+        if type(module).__name__ == 'TridentConv':
+            nn.init.kaiming_normal_(module.weight)
     return network.train()
 
 
