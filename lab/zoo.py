@@ -125,7 +125,7 @@ def in_a_process(seconds: int, *args: Any) -> dict[str, Any]:
     """What ``train_network(*args)`` returns, or its fault; ended after ``seconds`` of CPU time."""
     context = multiprocessing.get_context('fork')
     mine, its = context.Pipe(duplex=False)
-    process = context.Process(target=_train, args=(its, seconds, *args))
+    process = context.Process(target=_train, args=(its, seconds, *args), daemon=True)
     process.start()
     its.close()
     try:
