@@ -25,6 +25,7 @@ from .replay import ReplayBuffer
 from .scheduler import ComputeParamSchedulerHook
 from .settings import WHERE, read_stages
 from .stages import Schedule, real_length
+from .trial import try_ratio
 
 STATISTICS = ('carry', 'restart')
 
@@ -128,6 +129,10 @@ class CurriculumHook(Hook):
         assert self.schedule is not None
         index = self.schedule.stage_at(runner.iter)
         stage = self.stages[index]
+        if self._stage is None:
+            smallest = min(stage.ratio for stage in self.stages)
+            if smallest < 1:
+                try_ratio(runner, self._preprocessors, smallest, data_batch)
         if index != self._stage:
             self._enter(runner, index)
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):

@@ -39,7 +39,9 @@ def move_sample(sample: Any, grid: Grid, min_box_size: float) -> Any:
             moved.set_data({key: move_instances(sample.get(key), grid, min_box_size)})
     for key in MAPS:
         if key in sample:
-            maps = {name: resample_labels(value, grid) for name, value in sample.get(key).items()}
+            maps = dict(sample.get(key).items())
+            _require_image_size(key, maps, grid)
+            maps = {name: resample_labels(value, grid) for name, value in maps.items()}
             moved.set_data({key: PixelData(**maps)})
     moved.set_metainfo(_meta(sample, grid))
     return moved
@@ -106,6 +108,18 @@ def _meta(sample: Any, grid: Grid) -> dict[str, Any]:
     if 'pad_shape' in sample.metainfo:
         meta['pad_shape'] = grid.after
     return meta
+
+
+def _require_image_size(key: str, maps: dict[str, Tensor], grid: Grid) -> None:
+    for value in maps.values():
+        size = tuple(value.shape[-2:])
+        if size != grid.before:
+            raise ValueError(
+                f'a data sample holds {key!r} of {size[0]} x {size[1]} pixels for an image of '
+                f'{grid.before[0]} x {grid.before[1]}; low-frequency cropping takes maps of the '
+                "image's size: leave SegRescale out of the pipeline, or train without "
+                'CurriculumHook.'
+            )
 
 
 def _unsupported(key: str) -> ValueError:

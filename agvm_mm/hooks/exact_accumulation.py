@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,13 +14,12 @@ from mmengine.logging import MessageHub, print_log
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import Tensor, nn
 
 from ..loop.binding import unwrapped
 from ..wrappers.accumulate import place
 from ..wrappers.normalisers import SharedNormalisers
 from .lookahead import look_ahead
-from .undo import RandomState, undone
+from .undo import NoStep, RandomState, undone
 
 
 @HOOKS.register_module()
@@ -85,7 +84,7 @@ class ExactAccumulationHook(Hook):
     def _record(self, runner: Runner, batches: list[Any]) -> None:
         """Go through ``batches`` without gradients and without a trace."""
         device = next(self._network.parameters()).device
-        before, stand_in = RandomState.now(device), _NoStep(runner.optim_wrapper, runner.model)
+        before, stand_in = RandomState.now(device), NoStep(runner.optim_wrapper, runner.model)
         with torch.no_grad(), undone(self._network):
             for offset, batch in enumerate(batches):
                 self._states.append(RandomState.now(device))
@@ -94,21 +93,6 @@ class ExactAccumulationHook(Hook):
                     self._network.train_step(copy.deepcopy(batch), stand_in)
         before.restore()
         self._normalisers.share()
-
-
-class _NoStep:
-    """An optimizer wrapper to a training step: the same context, and no backward pass."""
-
-    def __init__(self, wrapper: OptimWrapper, model: nn.Module) -> None:
-        self._wrapper, self._model = wrapper, model
-
-    def optim_context(self, model: nn.Module) -> AbstractContextManager[None]:
-        """The context of the forward pass, which sets its precision."""
-        context: AbstractContextManager[None] = self._wrapper.optim_context(self._model)
-        return context
-
-    def update_params(self, loss: Tensor) -> None:
-        """Leave the parameters as they are."""
 
 
 @contextmanager

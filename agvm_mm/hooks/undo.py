@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 
@@ -56,3 +57,18 @@ def undone(network: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
+
+
+class NoStep:
+    """An optimizer wrapper to a training step: the same context, and no backward pass."""
+
+    def __init__(self, wrapper: OptimWrapper, model: nn.Module) -> None:
+        self._wrapper, self._model = wrapper, model
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[None]:
+        """The context of the forward pass, which sets its precision."""
+        context: AbstractContextManager[None] = self._wrapper.optim_context(self._model)
+        return context
+
+    def update_params(self, loss: Tensor) -> None:
+        """Leave the parameters as they are."""

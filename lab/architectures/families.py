@@ -32,7 +32,7 @@ def build_network(zoo: str, path: Path) -> nn.Module:
     """
     importlib.import_module(f'{zoo}.models')
     registry = importlib.import_module(f'{zoo}.registry').MODELS
-    model = _without_weights(Config.fromfile(path).model)
+    model = family_model(path)
     with DefaultScope.overwrite_default_scope(zoo):
         try:
             with torch.device('meta'):
@@ -40,6 +40,11 @@ def build_network(zoo: str, path: Path) -> nn.Module:
         except (RuntimeError, NotImplementedError):
             network = registry.build(model)
     return network
+
+
+def family_model(path: Path) -> Any:
+    """The ``model`` of a config, which names no files of weights."""
+    return _without_weights(Config.fromfile(path).model)
 
 
 _FILES = ('pretrained', 'init_cfg', 'teacher_ckpt')

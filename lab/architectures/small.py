@@ -114,28 +114,30 @@ def _shrunk(value: Any, key: str = '') -> Any:
     return value
 
 
-def picture(seed: int, objects: int, masks: bool = False) -> dict[str, Any]:
-    """An image of :data:`SIDE` pixels with ``objects`` boxes, as a data set gives it."""
+def picture(
+    seed: int, objects: int, masks: bool = False, side: int = SIDE, classes: int = CLASSES
+) -> dict[str, Any]:
+    """An image of ``side`` pixels with ``objects`` boxes, as a data set gives it."""
     from mmdet.structures import DetDataSample
     from mmdet.structures.bbox import HorizontalBoxes
     from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData
 
     rng = np.random.default_rng(seed)
-    corner = rng.integers(0, SIDE // 2, (objects, 2))
-    boxes = np.hstack([corner, corner + rng.integers(8, SIDE // 2, (objects, 2))])
-    shape = (SIDE, SIDE)
+    corner = rng.integers(0, side // 2, (objects, 2))
+    boxes = np.hstack([corner, corner + rng.integers(8, side // 2, (objects, 2))])
+    shape = (side, side)
     sample = DetDataSample(
         metainfo=dict(img_id=seed, img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
     )
     sample.gt_instances = InstanceData(
         bboxes=HorizontalBoxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)),
-        labels=torch.tensor(rng.integers(0, CLASSES, objects)).long(),
+        labels=torch.tensor(rng.integers(0, classes, objects)).long(),
     )
     if masks:
-        areas = np.zeros((objects, SIDE, SIDE), dtype=np.uint8)
+        areas = np.zeros((objects, side, side), dtype=np.uint8)
         for area, (left, top, right, bottom) in zip(areas, boxes):
             area[top:bottom, left:right] = 1
-        sample.gt_instances.masks = BitmapMasks(areas, SIDE, SIDE)
-    image = rng.integers(0, 256, (3, SIDE, SIDE), dtype=np.uint8)
+        sample.gt_instances.masks = BitmapMasks(areas, side, side)
+    image = rng.integers(0, 256, (3, side, side), dtype=np.uint8)
     return dict(inputs=torch.from_numpy(image), data_samples=sample)

@@ -60,6 +60,14 @@ def test_edges_move_like_any_map_of_labels(grid: Grid) -> None:
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize('grid', [GRID, CORNER], ids=['center', 'corner'])
+def test_a_map_at_the_stride_of_a_head_is_refused(grid: Grid) -> None:
+    """As HTC's semantic maps, which SegRescale makes smaller."""
+    given = sample(gt_sem_seg=PixelData(sem_seg=torch.zeros(1, 4, 6)))
+    with pytest.raises(ValueError, match="holds 'gt_sem_seg' of 4 x 6 pixels for an image of 8 x"):
+        move_sample(given, grid, 1.0)
+
+
 def test_instances_without_boxes_stay_all() -> None:
     instances = InstanceData(labels=torch.tensor([1, 2]))
     moved = move_instances(instances, GRID, 100.0)

@@ -227,6 +227,19 @@ class TestPredictionLayers:
             'bbox_head.reg_branches.1.2',
         ]
 
+    def test_a_subclass_has_the_names_of_its_head(self) -> None:
+        class GridHead(nn.Module):
+            pass
+
+        class Own(GridHead):
+            pass
+
+        model = nn.Module()
+        model.grid_head = Own()
+        model.grid_head.deconv2 = nn.ConvTranspose2d(4, 9, 2)
+        assert prediction_layers(model, regression=False) == []
+        assert prediction_layers(model, regression=True) == ['grid_head.deconv2']
+
     @pytest.mark.skipif(not has_compiled_ops(), reason='mmdet needs the ops of mmcv')
     @pytest.mark.parametrize('depthwise', [False, True], ids=['ssd', 'ssd-lite'])
     def test_ssd_predicts_with_what_others_call_hidden(self, depthwise: bool) -> None:
