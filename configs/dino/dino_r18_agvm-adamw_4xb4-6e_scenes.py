@@ -1,14 +1,14 @@
 # Purpose:  a small DINO from scratch on generated scenes: AGVM on AdamW.
-# Hardware: 2 processes x 4 images, or one that accumulates gradients; a CPU will do.
-# Batch:    8 images per optimizer update.
+# Hardware: 4 processes x 4 images, or one that accumulates gradients; a CPU will do.
+# Batch:    16 images per optimizer update.
 # Expected: not measured.
 # Command:  bash tools/dist_train.sh \
-#           configs/dino/dino_r18_agvm-adamw_2xb4-5e_scenes.py 2
+#           configs/dino/dino_r18_agvm-adamw_4xb4-6e_scenes.py 4
 _base_ = [
     '../_base_/models/dino_r18_small.py',
     '../_base_/datasets/scenes_detection.py',
     'mmdet::_base_/default_runtime.py',
-    '../_base_/schedules/scenes_5e.py',
+    '../_base_/schedules/scenes_6e.py',
 ]
 
 train_dataloader = dict(batch_size=4)

@@ -1,10 +1,10 @@
 # Purpose:  a small RTMDet from scratch on generated scenes: AGVM and K-FAC on SGD.
-# Hardware: 2 processes x 4 images, or one that accumulates gradients; a CPU will do.
-# Batch:    8 images per optimizer update.
+# Hardware: 4 processes x 4 images, or one that accumulates gradients; a CPU will do.
+# Batch:    16 images per optimizer update.
 # Expected: not measured.
 # Command:  bash tools/dist_train.sh \
-#           configs/rtmdet/rtmdet_cspnext-s_agvm-kfac-sgd_2xb4-5e_scenes.py 2
-_base_ = './rtmdet_cspnext-s_agvm-adamw_2xb4-5e_scenes.py'
+#           configs/rtmdet/rtmdet_cspnext-s_agvm-kfac-sgd_4xb4-6e_scenes.py 4
+_base_ = './rtmdet_cspnext-s_agvm-adamw_4xb4-6e_scenes.py'
 
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),

@@ -1,15 +1,15 @@
 # Purpose:  a small Mask2Former from scratch on the instances of generated scenes: AGVM on
 #           AdamW.
-# Hardware: 2 processes x 4 images, or one that accumulates gradients; a CPU will do.
-# Batch:    8 images per optimizer update.
+# Hardware: 4 processes x 4 images, or one that accumulates gradients; a CPU will do.
+# Batch:    16 images per optimizer update.
 # Expected: not measured.
 # Command:  bash tools/dist_train.sh \
-#           configs/mask2former/mask2former_r18_agvm-adamw_2xb4-5e_scenes.py 2
+#           configs/mask2former/mask2former_r18_agvm-adamw_4xb4-6e_scenes.py 4
 _base_ = [
     '../_base_/models/mask2former_r18_small.py',
     '../_base_/datasets/scenes_instance.py',
     'mmdet::_base_/default_runtime.py',
-    '../_base_/schedules/scenes_5e.py',
+    '../_base_/schedules/scenes_6e.py',
 ]
 
 train_dataloader = dict(batch_size=4)
