@@ -10,4 +10,9 @@ optim_wrapper = dict(
     type='PartsOptimWrapper',
     agvm=None,
     constructor='MuonOptimWrapperConstructor',
-    optimizer=dict(_delete_=True, type='MuonOptimizer', lr=1e-3, weight_decay=1e-4, adjust_lr='match_rms_adamw'))
+    optimizer=dict(
+        _delete_=True,
+        type='MuonOptimizer',
+        lr=1e-3,  # AdamW's, which 'match_rms_adamw' lets Muon keep
+        weight_decay=1e-4,
+        adjust_lr='match_rms_adamw'))
