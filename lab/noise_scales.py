@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agvm_runs.curves.history import History
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.intervals import noise_scale
@@ -77,9 +79,9 @@ def measured(run: Run) -> dict[str, Any]:
 
 
 def points(run: Run, history: History) -> dict[str, int]:
-    """The logged iterations that are closest to the shares of the run."""
-    logged = next(iter(history.curves['phi_high'].values())).steps.tolist()
-    last = int(run.last['step'])
+    """The iterations closest to the shares of the run, of those at which all modules are logged."""
+    every = [set(curve.steps.tolist()) for curve in history.curves['phi_high'].values()]
+    logged, last = sorted(set.intersection(*every)), int(run.last['step'])
     return {
         name: min(logged, key=lambda step: abs(step - share * last))
         for name, share in SHARES.items()
@@ -89,9 +91,9 @@ def points(run: Run, history: History) -> dict[str, int]:
 def _triple(history: History, module: str, step: int, batch: int) -> list[float | None]:
     found = []
     for quantity in PHI:
-        curve = history.curves[quantity][module]
-        images = noise_scale(curve.values[curve.steps <= step][-1], batch)
-        found.append(float(f'{float(images):.4g}') if math.isfinite(images) else None)
+        phi = history.curves[quantity][module].at(np.array([step]))
+        images = noise_scale(phi, batch).item()
+        found.append(float(f'{images:.4g}') if math.isfinite(images) else None)
     return found
 
 
