@@ -55,7 +55,7 @@ def train(rank: int, path: Path, data: Path, work_dir: Path, resume: Path | None
     if cfg.optim_wrapper.agvm is not None:
         cfg.optim_wrapper.agvm.update(begin=0)
     if cfg.optim_wrapper.get('kfac') is not None:
-        cfg.optim_wrapper.kfac.update(statistics_interval=1, inverse_interval=2)
+        cfg.optim_wrapper.kfac.update(statistics_interval=2, inverse_interval=6)
     options = TrainOptions(resume=None if resume is None else str(resume))
     runner = build_runner(cfg, prepare_training(cfg, options))
     runner.train()

@@ -85,6 +85,8 @@ def shrink(node: Any) -> None:
         node['crop_size'] = CROP
     if kind == 'SegDataPreProcessor':
         node['size'] = CROP
+    if 'num_queries' in node:
+        node['num_queries'] = 32
     if 'max_per_img' in node:
         node['max_per_img'] = 32
     if kind == 'RandomSampler':
