@@ -66,9 +66,7 @@ def parse(path: Path) -> Recipe:
 PATHS = find_recipes()
 # Those that inherit a config of the library as a whole; the others are composed of bases.
 WHOLE = [
-    path
-    for path in PATHS
-    if path.parent.name in ('rtmdet', 'dino', 'mask2former', 'segformer')
+    path for path in PATHS if path.parent.name in ('rtmdet', 'dino', 'mask2former', 'segformer')
 ]
 every_recipe = pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
 AGVM_PATHS = [path for path in PATHS if '_agvm-' in path.name]

@@ -1,4 +1,4 @@
-"""A recipe that inherits a config of the library as a whole changes its warm-up and optimizer alone.
+"""A recipe that inherits a whole config of the library changes its warm-up and optimizer alone.
 
 The library's own is the oracle: batch, model, data, evaluation, length, the rate of AdamW, its
 decay and its factors by parameter.

@@ -1,6 +1,6 @@
 # A DINO for a CPU: ResNet-18 of a quarter of the width from scratch, two layers of encoder and
-# decoder with 64 channels and 30 queries for images of about 100 pixels. It differs from mmdet's own
-# in size alone.
+# decoder with 64 channels and 30 queries for images of about 100 pixels. It differs from mmdet's
+# own in size alone.
 width = 64
 ffn_cfg = dict(embed_dims=width, feedforward_channels=128, ffn_drop=0.0)
 attention = dict(embed_dims=width, num_heads=4, dropout=0.0)

@@ -1,6 +1,6 @@
-# A Mask2Former for a CPU: ResNet-18 of a quarter of the width from scratch, one layer of encoder and
-# three of decoder with 64 channels and 20 queries for images of about 100 pixels. It differs from
-# mmdet's own in size alone.
+# A Mask2Former for a CPU: ResNet-18 of a quarter of the width from scratch, one layer of encoder
+# and three of decoder with 64 channels and 20 queries for images of about 100 pixels. It differs
+# from mmdet's own in size alone.
 width, classes = 64, 6
 ffn_cfg = dict(
     embed_dims=width,
