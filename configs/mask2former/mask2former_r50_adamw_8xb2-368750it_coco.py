@@ -19,3 +19,4 @@ param_scheduler = [
         gamma=0.1)
 ]
 custom_hooks = [dict(type='ExactAccumulationHook')]
+default_hooks = dict(logger=dict(log_metric_by_epoch=False))  # scores at their iteration
