@@ -38,6 +38,7 @@ AMP_OF = {
     'PartsOptimWrapper': 'PartsAmpOptimWrapper',
 }
 SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
+SELF_SYNCED = ('RTMDet',)  # convert every BN themselves on several ranks, unless told otherwise
 
 
 def count_ranks(launcher: str) -> int:
@@ -135,12 +136,15 @@ def _replace_sync_bn(cfg: Config) -> list[Note]:
 
 
 def _replace_in(node: Any) -> int:
-    """Turn every SyncBN dict under ``node`` into BN and count them."""
+    """Turn every SyncBN dict under ``node`` into BN, stop models that convert; count both."""
     if isinstance(node, dict):
         found = type_name(node) in SYNC_BN
         if found:
             node['type'] = 'BN'
-        return found + sum(_replace_in(value) for value in node.values())
+        converts = type_name(node) in SELF_SYNCED and node.get('use_syncbn', True)
+        if converts:
+            node['use_syncbn'] = False
+        return found + bool(converts) + sum(_replace_in(value) for value in node.values())
     return sum(map(_replace_in, node)) if isinstance(node, (list, tuple)) else 0
 
 

@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 NAME = re.compile(
-    r'(?P<algorithm>[a-z]+(?:-[a-z]+)*)_(?P<backbone>(?:nf-)?[a-z]+\d+|swin-[a-z])(?:_fpn)?'
+    r'(?P<algorithm>[a-z0-9]+(?:-[a-z]+)*)'
+    r'_(?P<backbone>(?:nf-)?[a-z]+\d+|(?:swin|cspnext)-[a-z]|mit-b\d)(?:_fpn)?'
     r'_(?P<method>[a-z]+(?:-[a-z]+)*)_(?P<gpus>\d+)xb(?P<images>\d+)'
     r'-(?P<length>\d+)(?P<unit>e|k|it)(?:-amp)?_(?P<dataset>.+)'
 )

@@ -15,13 +15,14 @@ from agvm_mm.launch.runner import resolve_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(
-    r'(?P<algorithm>[a-z]+(?:-[a-z]+)*)_(?P<backbone>(?:nf-)?r(?:18|50)|swin-[tl])(?:_fpn)?'
+    r'(?P<algorithm>[a-z0-9]+(?:-[a-z]+)*)'
+    r'_(?P<backbone>(?:nf-)?r(?:18|50)|swin-[tl]|cspnext-s|mit-b0)(?:_fpn)?'
     r'_(?P<method>[a-z]+(?:-[a-z]+)*)'
     r'_(?P<gpus>\d+)xb(?P<images>\d+)-(?P<length>\d+(?:e|k|it))(?P<amp>-amp)?'
     r'_(?P<dataset>coco|ade20k-512x512)'
 )
 # Written by others, with tests of their own: the demonstrations on small data.
-OTHERS = ('scenes', 'bccd', 'camvid')
+OTHERS = ('scenes', 'scenes-semantic', 'bccd', 'camvid')
 
 
 class Recipe(NamedTuple):
@@ -63,6 +64,10 @@ def parse(path: Path) -> Recipe:
 
 
 PATHS = find_recipes()
+# Those that inherit a config of the library as a whole; the others are composed of bases.
+WHOLE = [
+    path for path in PATHS if path.parent.name in ('rtmdet', 'dino', 'mask2former', 'segformer')
+]
 every_recipe = pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
 AGVM_PATHS = [path for path in PATHS if '_agvm-' in path.name]
 every_agvm_recipe = pytest.mark.parametrize('path', AGVM_PATHS, ids=lambda path: path.stem)

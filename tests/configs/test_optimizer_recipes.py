@@ -93,6 +93,8 @@ def reduced(path: Path, work_dir: Path) -> Any:
     cfg.visualizer = cfg.custom_hooks = None
     cfg.log_processor = {}
     cfg.pop('data_preprocessor', None)
+    # A long warm-up begins with steps that no float32 shows.
+    cfg.optim_wrapper.optimizer.lr *= 100
     if cfg.optim_wrapper.get('agvm') is not None:
         cfg.optim_wrapper.agvm.update(begin=0, interval=1)
     return cfg

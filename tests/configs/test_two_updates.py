@@ -75,10 +75,18 @@ def shrink(node: Any) -> None:
     kind = node.get('type')
     if kind in ('Resize', 'RandomResize') and 'scale' in node:
         node['scale'] = (128, 96)
+    if kind == 'RandomChoiceResize':
+        node['scales'] = [96] if node.get('resize_type') == 'ResizeShortestEdge' else [(128, 96)]
+    if kind in ('CachedMosaic', 'CachedMixUp'):
+        node['img_scale'] = (128, 96)
+    if kind in ('Pad', 'BatchFixedSizePad'):
+        node['size'] = (128, 128)
     if kind == 'RandomCrop':
         node['crop_size'] = CROP
     if kind == 'SegDataPreProcessor':
         node['size'] = CROP
+    if 'num_queries' in node:
+        node['num_queries'] = 32
     if 'max_per_img' in node:
         node['max_per_img'] = 32
     if kind == 'RandomSampler':
@@ -95,8 +103,8 @@ def count_micro_batches(path: Path) -> int:
 
 def reduce_config(cfg: Any, micro_batches: int) -> None:
     """Small images and lengths, few micro-batches, no pretrained weights, no checkpoint."""
-    segmentation = cfg.default_scope == 'mmseg'
-    images = 2 if segmentation else 1  # UPerNet's 1 x 1 pooling needs two for its BN
+    # UPerNet's 1 x 1 pooling needs two for its BN
+    images = 2 if cfg.default_scope == 'mmseg' and 'max_iters' in cfg.train_cfg else 1
     cfg.model = ConfigDict(without_weights(plain(cfg)['model']))
     cfg.load_from = None
     shrink(cfg._cfg_dict)
@@ -166,7 +174,8 @@ def weight_sums(model: Any) -> dict[str, float]:
 
 
 def score_key(path: Path) -> str:
-    if path.stem.startswith(('fpn_', 'upernet_')):
+    semantic = path.stem.endswith(('_ade20k-512x512', '_scenes-semantic'))
+    if semantic or path.stem.startswith(('fpn_', 'upernet_', 'segformer_')):
         return 'mIoU'
     return 'coco_panoptic/PQ' if 'panoptic' in path.stem else 'coco/bbox_mAP'
 

@@ -22,6 +22,7 @@ REFUSED = {
     'lab.attach_cost': ['--rounds', '1'],
     'lab.kfac_sampling': ['--limits', '400', '0'],
     'lab.benchmark': ['--ranks', '1'],
+    'lab.noise_scales': ['OUT'],
     'lab.effective_batch': ['retinanet', '--updates', '5', '--window', '6'],
     'lab.scaling_model': ['--gpus', '8', '0'],
 }

@@ -67,6 +67,18 @@ def test_sync_bn_becomes_bn_wherever_it_is() -> None:
 
 
 @pytest.mark.usefixtures('torchrun')
+@pytest.mark.parametrize('given', [{}, dict(use_syncbn=True)])
+def test_a_detector_that_converts_its_own_layers_leaves_them(given: dict[str, Any]) -> None:
+    """MMDetection's RTMDet makes SyncBN of every BN on several ranks, whatever the config says."""
+    detector = dict(type='mmdet.RTMDet', backbone=dict(norm_cfg=dict(type='BN')), **given)
+    cfg, notes = prepared(model=dict(type='SemiBaseDetector', detector=detector))
+    assert cfg.model.detector.use_syncbn is False
+    assert len(notes) == 1 and 'becomes BN' in notes[0]
+    cfg, notes = prepared(model=dict(type='RTMDet', use_syncbn=False))
+    assert cfg.model.use_syncbn is False and notes == []
+
+
+@pytest.mark.usefixtures('torchrun')
 def test_a_config_without_sync_bn_needs_no_warning() -> None:
     assert prepared(model=dict(norm_cfg=dict(type='BN')))[1] == []
 

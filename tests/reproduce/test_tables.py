@@ -59,12 +59,14 @@ def test_the_readme_quotes_the_file() -> None:
 
 
 def test_every_recipe_has_a_cell() -> None:
-    """But for two that a file of the same method sets the one batch of their table."""
+    """But for models without a table, and two whose table has one batch, in a file of its own."""
+    no_table = ('rtmdet', 'dino', 'mask2former', 'segformer')
     cells = [cell for table in TABLES.values() for cell in table.cells(CONFIGS).values()]
     files = {
         path
         for path in CONFIGS.glob('[!_]*/*.py')
         if path.stem.endswith(('_coco', '_ade20k-512x512')) or path.parent.name == 'miniature'
+        if path.parent.name not in no_table
     }
     without = {path.name for path in files - {cell.recipe.path for cell in cells}}
     assert without == {
