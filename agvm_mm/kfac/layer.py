@@ -53,7 +53,9 @@ class KFACLayer:
         self.parameters = helper.parameters
         self.owner = owner
         self.owned = owned
-        self.clock = Clock(settings.statistics_interval, settings.stale_threshold)
+        self.clock = Clock(
+            settings.statistics_interval, settings.stale_threshold, settings.growing_intervals
+        )
         self.due = True
         self.uncalled = self.measured = self.solved = self.fresh = self.tried = False
         self.factors: list[Tensor] | None = None

@@ -22,6 +22,7 @@ from ..compat import whole_float32
 from ..distributed import Communicator
 from .blocks import Shape
 from .capture import Capture
+from .clock import interval_at
 from .distribution import assign, inversion_cost, preconditioning_cost
 from .find import find_layers
 from .inversion import invert
@@ -215,7 +216,8 @@ class KFAC:
 
     def _solve(self, update: int | None = None) -> None:
         """Invert the factors that have moved, where it is time or for the first time."""
-        on_time = update is not None and update % self.settings.inverse_interval == 0
+        interval, growing = self.settings.inverse_interval, self.settings.growing_intervals
+        on_time = update is not None and update % interval_at(update, interval, growing) == 0
         due = [x for x in self.layers if x.measured and not x.tried and (on_time or not x.solved)]
         if due:
             self.unsolved = invert(due, self.communicator)

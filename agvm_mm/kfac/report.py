@@ -83,7 +83,9 @@ def describe(kfac: KFAC) -> str:
     diagonal = sum(len(shape) == 2 for helper in helpers for shape in helper.shapes)
     lines = [
         f'K-FAC: {counted(len(kfac.layers), "layer")} on {counted(kfac.ranks, "rank")}, measured '
-        f'every {settings.statistics_interval} updates, inverted every {settings.inverse_interval}',
+        f'every {settings.statistics_interval} updates, inverted every {settings.inverse_interval}'
+        + ', more often at first'
+        * settings.growing_intervals,
         '  ' + ', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items())),
         f'  {diagonal} factors of more than {settings.max_size} rows keep their diagonal alone',
         f'  memory {_mib(traffic.memory)} on the fullest rank, {_mib(traffic.memory_alone)} alone',

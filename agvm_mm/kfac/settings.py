@@ -29,6 +29,8 @@ class KFACSettings:
         momentum: weight of the past in the moving average of the factors, in [0, 1).
         statistics_interval: measure the factors on every update that is a multiple of it.
         inverse_interval: invert them on every update that is a multiple of it.
+        growing_intervals: begin with intervals of one update, which grow by one every ten updates
+            up to those above.
         stale_threshold: relative change of a layer's factors below which it is measured more and
             more rarely; None for always every ``statistics_interval`` updates.
         solver: 'cholesky', with the damping divided between the factors, or 'eigen', exact.
@@ -56,6 +58,7 @@ class KFACSettings:
     momentum: float = 0.8
     statistics_interval: int = 10
     inverse_interval: int = 10
+    growing_intervals: bool = True
     stale_threshold: float | None = None
     solver: str = 'cholesky'
     precision: str = 'float32'
@@ -102,7 +105,7 @@ class KFACSettings:
             isinstance(prefix, str) and prefix for prefix in self.exclude
         )
         self._require(prefixes, 'exclude', 'a list of prefixes of parameter names')
-        for key in ('norms', 'grouped', 'rescale_weights', 'half', 'overlap'):
+        for key in ('growing_intervals', 'norms', 'grouped', 'rescale_weights', 'half', 'overlap'):
             self._require(isinstance(getattr(self, key), bool), key, 'True or False')
 
     @classmethod

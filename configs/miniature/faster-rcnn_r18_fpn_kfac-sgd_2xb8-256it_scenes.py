@@ -9,5 +9,5 @@ optim_wrapper = dict(
     optimizer=dict(lr=0.02),
     kfac=dict(
         damping=1e-5, momentum=0.8, kl_clip=1e-3, max_block=256,
-        statistics_interval=20, inverse_interval=80))
+        statistics_interval=20, inverse_interval=80, growing_intervals=False))
 custom_hooks = [dict(type='KFACStateHook')]

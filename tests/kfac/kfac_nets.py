@@ -15,8 +15,8 @@ from agvm_mm.distributed import SingleProcess
 from agvm_mm.kfac import KFAC, KFACSettings
 from agvm_mm.parts import KFACPart
 
-PLAIN: dict[str, Any] = dict(max_block=None, kl_clip=None)
-"""Whole factors and no bound on the step, for numbers worked out by hand."""
+PLAIN: dict[str, Any] = dict(max_block=None, kl_clip=None, growing_intervals=False)
+"""Whole factors, no bound on the step, fixed intervals: for numbers worked out by hand."""
 
 
 def kfac_of(network: nn.Module, **settings: Any) -> KFAC:

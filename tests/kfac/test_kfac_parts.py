@@ -64,6 +64,31 @@ class TestSchedule:
                 clock.measured(update, 0.0)
         assert due == [0, 5, 10, 15, 20]
 
+    def test_growing_gaps(self) -> None:
+        """Every update up to 10, every second up to 20, every third up to 30, then every fourth."""
+        clock = Clock(4, growing=True)
+        due = []
+        for update in range(41):
+            if clock.due(update):
+                due.append(update)
+                clock.measured(update, 0.0)
+        assert due == [*range(10), 10, 12, 14, 16, 18, 21, 24, 27, 32, 36, 40]
+
+    def test_a_growing_run_measures_and_inverts_at_first(self) -> None:
+        network = nn.Linear(1, 1, bias=False)
+        kfac = kfac_of(network, statistics_interval=10, inverse_interval=30, growing_intervals=True)
+        measured, inverted = [], []
+        for update in range(45):
+            kfac.before_update(update)
+            before = kfac.layers[0].solution
+            with kfac.around_backward(0, 1, 4):
+                (network(torch.full((4, 1), 1.0 + update))).mean().backward()
+            measured += [update] * kfac.step(update, {})
+            inverted += [update] * (kfac.layers[0].solution is not before)
+        first = [*range(10), *range(10, 20, 2), 21, 24, 27]
+        assert measured == [*first, 32, 36, 40]
+        assert inverted == [*first, 32, 36, 40]
+
     def test_gaps_grow_and_halve(self) -> None:
         """In units of the interval: 1, 2, 3, 5, 8 while still; 8 becomes 4, 2, 1 on a change."""
         clock = Clock(10, threshold=0.1)
