@@ -22,6 +22,7 @@ from agvm_runs.style import colour, marker, save
 from agvm_runs.work_dir import FileError
 
 METHODS = {
+    'kfac-sgd': 'K-FAC + SGD',
     'muon': 'Muon',
     'soap': 'SOAP',
     'lamb': 'LAMB',
