@@ -6,7 +6,7 @@
 _base_ = './faster-rcnn_r18_fpn_sgd_16xb8-32it_scenes.py'
 
 optim_wrapper = dict(
-    optimizer=dict(lr=0.0565),
+    optimizer=dict(lr=0.113),
     kfac=dict(
         damping=1e-5, momentum=0.8, kl_clip=1e-3, max_block=256,
         statistics_interval=2, inverse_interval=10, growing_intervals=False))
