@@ -17,7 +17,10 @@ pytestmark = pytest.mark.configs
 
 PATHS = sorted(ROOT.glob('configs/miniature/*.py'))
 IMAGES = 4096
-METHOD_KEYS = ('optim_wrapper', 'param_scheduler', 'train_cfg', 'total_batch_size', 'default_hooks')
+METHOD_KEYS = (
+    'optim_wrapper', 'param_scheduler', 'train_cfg', 'total_batch_size', 'default_hooks',
+    'custom_hooks',
+)  # fmt: skip
 
 
 def recipe_of(path: Path) -> Recipe:
@@ -87,7 +90,7 @@ def test_every_method_is_there_at_every_batch() -> None:
         recipe = recipe_of(path)
         methods.setdefault(family(path), {}).setdefault(recipe.batch, set()).add(recipe.method)
     pair = {'sgd', 'agvm-sgd'}
-    all_batches = pair | {'adamw', 'agvm-adamw', 'lars', 'lamb', 'muon'}
+    all_batches = pair | {'adamw', 'agvm-adamw', 'lars', 'lamb', 'muon', 'kfac-sgd'}
     rules = {'sgd-linear', 'sgd-sqrt'}
     clipped = {'sgd-agc', 'agvm-sgd-agc', 'adan', 'agvm-adan'}
     assert methods.pop(NORM_FREE) == {16: {'sgd-agc'}, 64: {'sgd-agc'}}
