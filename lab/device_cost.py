@@ -26,7 +26,7 @@ PLAIN = 'SGD'
 PASSES = 2  # of an update: the sample gradients of one process
 SGD = dict(type='SGD', lr=1e-9, momentum=0.9)
 INTERVAL = 10
-KFAC = dict(statistics_interval=INTERVAL, inverse_interval=100)
+KFAC = dict(statistics_interval=INTERVAL, inverse_interval=100, growing_intervals=False)
 # The optimizer wrapper of every arm, and the updates that are timed: 0 measures, 1 does not.
 ARMS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     PLAIN: (dict(agvm=None, optimizer=SGD), (1,)),

@@ -109,7 +109,8 @@ def _arms(args: argparse.Namespace) -> list[Callable[[str], None]]:
 
     arms: list[KFAC | None] = [None]
     for options in args.kfac:
-        settings = KFACSettings(**{**options, 'statistics_interval': 2, 'inverse_interval': 4})
+        lengths = dict(statistics_interval=2, inverse_interval=4, growing_intervals=False)
+        settings = KFACSettings(**{**options, **lengths})
         arms.append(KFAC(model, settings, SingleProcess()))
         for layer in arms[-1].layers:  # type: ignore[union-attr]
             layer.due = False

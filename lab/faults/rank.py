@@ -44,7 +44,11 @@ STEPS: dict[str, dict[str, Any]] = {
     'kfac': dict(
         optimizer=SGD,
         kfac=dict(
-            statistics_interval=INTERVAL, inverse_interval=2 * INTERVAL, damping=0.01, kl_clip=1e-3
+            statistics_interval=INTERVAL,
+            inverse_interval=2 * INTERVAL,
+            growing_intervals=False,
+            damping=0.01,
+            kl_clip=1e-3,
         ),
     ),
     'muon': dict(

@@ -57,7 +57,10 @@ def test_agvm_waits_once_an_estimate(
 
 @pytest.mark.parametrize(
     'more',
-    [{}, dict(kfac=dict(kl_clip=1e-3, statistics_interval=100, inverse_interval=100))],
+    [
+        {},
+        dict(kfac=dict(statistics_interval=100, inverse_interval=100, growing_intervals=False)),
+    ],
     ids=['', 'kfac'],
 )
 def test_a_learning_rate_on_the_device_stays_there(device: str, more: dict[str, Any]) -> None:
@@ -94,7 +97,8 @@ def test_clipping_by_units_waits_never(device: str) -> None:
 def test_kfac_waits_four_times_a_measurement(
     device: str, solver: str, more: dict[str, Any]
 ) -> None:
-    kfac = dict(solver=solver, statistics_interval=2, inverse_interval=4, **more)
+    lengths = dict(statistics_interval=2, inverse_interval=4, growing_intervals=False)
+    kfac = dict(solver=solver, **lengths, **more)
     _, lines = counts(device, type='PartsOptimWrapper', optimizer=SGD, kfac=kfac)
     # torch.linalg.eigh reads an error code for every factor that it decomposes.
     others = [[wait for wait in waits if 'linalg.eigh' not in wait] for waits in lines]
