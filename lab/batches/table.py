@@ -131,11 +131,12 @@ def plot(
     figure, panels = pyplot.subplots(
         rows, figsize=(6, 3.5 * rows + 0.5), sharex=True, squeeze=False, layout='constrained'
     )
-    _draw_scores(panels[0, 0], shown, folder, seeds)
+    places = {method: i for i, method in enumerate(dict.fromkeys(cell.method for cell in shown))}
+    _draw_scores(panels[0, 0], places, shown, folder, seeds)
     if level is not None:
         panels[0, 0].axhline(level, color='0.5', linewidth=0.8, linestyle='--')
     if ratios and level is not None:
-        _draw_costs(panels[1, 0], ratios)
+        _draw_costs(panels[1, 0], places, ratios)
         panels[1, 0].set_ylabel(f'to {KEY} {share * level:.1f}, relative to the baseline')
     batches = sorted({cell.batch for cell in shown})
     for axes in panels[:, 0]:
@@ -147,9 +148,15 @@ def plot(
     return save(figure, out)
 
 
-def _draw_scores(axes: Axes, cells: Sequence[Cell], folder: Path, seeds: Sequence[int]) -> None:
-    """A line a method with its spread."""
-    for i, method in enumerate(_methods(cells)):
+def _draw_scores(
+    axes: Axes,
+    places: Mapping[str, int],
+    cells: Sequence[Cell],
+    folder: Path,
+    seeds: Sequence[int],
+) -> None:
+    """A line a method with its spread; its place gives colour and marker."""
+    for method, i in places.items():
         points = []
         for cell in (cell for cell in cells if cell.method == method):
             scores = [one['scores'][KEY] for one in cell.scores(folder, seeds)]
@@ -173,10 +180,9 @@ def _draw_scores(axes: Axes, cells: Sequence[Cell], folder: Path, seeds: Sequenc
     axes.legend()
 
 
-def _draw_costs(axes: Axes, ratios: Mapping[Cell, Cost | None]) -> None:
+def _draw_costs(axes: Axes, places: Mapping[str, int], ratios: Mapping[Cell, Cost | None]) -> None:
     """Two lines a method, updates and CPU time, and the names of what misses the score."""
-    cells = list(ratios)
-    for i, method in enumerate(_methods(cells)):
+    for method, i in places.items():
         points = sorted(
             (cell.batch, *cost)
             for cell, cost in ratios.items()
@@ -197,15 +203,11 @@ def _draw_costs(axes: Axes, ratios: Mapping[Cell, Cost | None]) -> None:
         axes.plot([], [], color='0.3', linestyle=style, label=label)
     axes.legend(fontsize='small')
     missed = {
-        method: [str(cell.batch) for cell in cells if cell.method == method and not ratios[cell]]
-        for method in _methods(cells)
+        method: [str(cell.batch) for cell in ratios if cell.method == method and not ratios[cell]]
+        for method in places
     }
     text = '; '.join(
         f'{name} at {", ".join(batches)}' for name, batches in missed.items() if batches
     )
     if text:
         axes.set_title(textwrap.fill(f'{MISSED}: {text}', 90), fontsize='x-small', loc='left')
-
-
-def _methods(cells: Sequence[Cell]) -> list[str]:
-    return list(dict.fromkeys(cell.method for cell in cells))

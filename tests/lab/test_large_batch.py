@@ -293,7 +293,7 @@ def test_the_figure_shows_the_costs_below_the_scores(
     figures: list[Any] = []
     monkeypatch.setattr(table, 'save', lambda figure, out: figures.append(figure) or [out])
     cells = keep_results(tmp_path)
-    for shown in (cells, cells[2:]):
+    for shown in ([Cell('muon', 32, cells[0].images), *cells], cells[2:]):
         table.plot(shown, tmp_path, [0], tmp_path / 'figure', share=0.72)
     scores, below = figures[0].axes
     assert scores.get_ylabel() == 'mIoU'
@@ -302,6 +302,7 @@ def test_the_figure_shows_the_costs_below_the_scores(
     expected = [[1.0, 1.5 / 1.8], [1.0, 1.25 / 0.45]]
     assert [pytest.approx(line) for line in expected] == drawn
     assert below.get_title(loc='left') == 'not reached: lamb at 64'
+    assert below.get_lines()[0].get_color() == scores.get_lines()[0].get_color()
     assert len(figures[1].axes) == 1
 
 
