@@ -188,7 +188,7 @@ def _draw_costs(axes: Axes, places: Mapping[str, int], ratios: Mapping[Cell, Cos
             for cell, cost in ratios.items()
             if cell.method == method and cost is not None
         )
-        for column, style in ((1, '-'), (2, ':')):
+        for column, style in ((1, '-'), (2, ':')) if points else ():
             axes.plot(
                 [point[0] for point in points],
                 [point[column] for point in points],
