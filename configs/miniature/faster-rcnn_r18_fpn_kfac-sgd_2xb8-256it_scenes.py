@@ -6,7 +6,7 @@
 _base_ = './faster-rcnn_r18_fpn_sgd_2xb8-256it_scenes.py'
 
 optim_wrapper = dict(
-    optimizer=dict(lr=0.02),
+    optimizer=dict(lr=0.04),
     kfac=dict(
         damping=1e-5, momentum=0.8, kl_clip=1e-3, max_block=256,
         statistics_interval=20, inverse_interval=80, growing_intervals=False))
