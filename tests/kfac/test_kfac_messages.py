@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from kfac_nets import MixedNet, mixed_batch
+from kfac_nets import PLAIN, MixedNet, mixed_batch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from odd_layers import OddNet, odd_batch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from agvm_mm import AGVMOptimWrapper
 from agvm_mm.parts import KFACPart
 
-KFAC = dict(momentum=0.5, statistics_interval=1, inverse_interval=1, damping=0.1)
+KFAC = dict(PLAIN, momentum=0.5, statistics_interval=1, inverse_interval=1, damping=0.1)
 
 
 @pytest.fixture

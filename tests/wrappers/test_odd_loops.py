@@ -52,7 +52,7 @@ def test_a_step_inside_a_captured_graph_is_refused(monkeypatch: pytest.MonkeyPat
 
 def test_a_state_loaded_after_meeting_the_model_takes_effect_at_once() -> None:
     """K-FAC measures on even updates; the loaded clock says 3."""
-    kfac = dict(statistics_interval=2, inverse_interval=2)
+    kfac = dict(statistics_interval=2, inverse_interval=2, growing_intervals=False)
     model, wrapper = prepared(-1, accumulative_counts=1, agvm=None, kfac=kfac)
     for step in range(3):
         model.train_step(data(0, step), wrapper)
