@@ -85,7 +85,8 @@ def make_plan(
         LaunchError: the checkpoint cannot be loaded, the config has a curriculum or no batch, or a
             length does not divide.
     """
-    cfg = load_config(config, cfg_options=dict(options or {}))
+    given = dict(options or {})
+    cfg = load_config(config, cfg_options=dict(given))
     require_plain(checkpoint, WHERE)
     if not Path(checkpoint).is_file():
         raise LaunchError(f'{WHERE} is {checkpoint}; allowed is a local file.')
@@ -110,7 +111,6 @@ def make_plan(
     if rule is None:
         rule = 'linear' if type_name(cfg.optim_wrapper.optimizer) in LINEAR else 'sqrt'
     rate = float(learning_rate(cfg, 'a branch')) if rate is None else rate
-    given = dict(options or {})
     return Plan(config, checkpoint, images, window, rule, rate, base, given, _digest(checkpoint))
 
 

@@ -80,12 +80,12 @@ def describe(kfac: KFAC) -> str:
     settings, traffic = kfac.settings, count_traffic(kfac)
     helpers = [layer.helper for layer in kfac.layers]
     kinds = Counter(helper.kind for helper in helpers)
+    at_first = ', more often at first' if settings.growing_intervals else ''
     diagonal = sum(len(shape) == 2 for helper in helpers for shape in helper.shapes)
     lines = [
         f'K-FAC: {counted(len(kfac.layers), "layer")} on {counted(kfac.ranks, "rank")}, measured '
-        f'every {settings.statistics_interval} updates, inverted every {settings.inverse_interval}'
-        + ', more often at first'
-        * settings.growing_intervals,
+        f'every {settings.statistics_interval} updates, inverted every '
+        f'{settings.inverse_interval}{at_first}',
         '  ' + ', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items())),
         f'  {diagonal} factors of more than {settings.max_size} rows keep their diagonal alone',
         f'  memory {_mib(traffic.memory)} on the fullest rank, {_mib(traffic.memory_alone)} alone',

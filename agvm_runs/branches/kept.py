@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import reprlib
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..work_dir import FileError, finite, read_json, write_own
+from ..work_dir import FileError, line_a_key, read_json, write_own
 
 FORMAT = 'agvm_mm branch 1'
 
@@ -55,9 +54,8 @@ def keep(folder: Path, branch: Branch) -> None:
     Raises:
         FileError: something else lies there.
     """
-    entries = {'format': FORMAT, **finite(asdict(branch))}
-    lines = ',\n'.join(f'{json.dumps(key)}: {json.dumps(entries[key])}' for key in entries)
-    write_own(path_of(folder, branch.factor, branch.seed), '{\n' + lines + '\n}\n', FORMAT)
+    text = line_a_key({'format': FORMAT, **asdict(branch)})
+    write_own(path_of(folder, branch.factor, branch.seed), text, FORMAT)
 
 
 def read(path: Path) -> Branch:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,15 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def line_a_key(value: Mapping[str, Any]) -> str:
+    """JSON with one line for every key, so that two files can be compared by eye and by diff."""
+    lines = (
+        f'{json.dumps(key)}: {json.dumps(finite(entry), allow_nan=False)}'
+        for key, entry in value.items()
+    )
+    return '{\n' + ',\n'.join(lines) + '\n}\n'
 
 
 def _is_deep(value: Any) -> bool:

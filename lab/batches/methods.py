@@ -103,8 +103,12 @@ def wrapper_config(
     )
     often, seldom = max(1, 320 // batch), max(1, 1280 // batch)
     if 'kfac' in config:
-        lengths = dict(statistics_interval=often, inverse_interval=seldom)
-        lengths.update(measured_passes=max(1, batch // 320), growing_intervals=False)
+        lengths = dict(
+            statistics_interval=often,
+            inverse_interval=seldom,
+            measured_passes=max(1, batch // 320),
+            growing_intervals=False,
+        )
         config['kfac'] = {**config['kfac'], **lengths, **options}
     else:
         config['optimizer'].update(options)

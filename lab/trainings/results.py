@@ -8,14 +8,13 @@ on the command line, and on which software the run was made.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from agvm_runs.work_dir import (
     find_scalars,
-    finite,
     is_training,
+    line_a_key,
     module_curve,
     parse_lines,
     read_lines,
@@ -51,20 +50,14 @@ def distil(work_dir: Path, **facts: Any) -> dict[str, Any]:
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """One line a key, so that two results can be compared by eye and by diff.
-
-    JSON has neither NaN nor infinity: both become null.
+    """Keep a result, one line a key; NaN and infinity become null.
 
     Raises:
         FileError: something else lies there.
     """
-    lines = ',\n'.join(
-        f'{json.dumps(key)}: {json.dumps(finite(value), allow_nan=False)}'
-        for key, value in result.items()
-    )
     if path.is_file():
         read_result(path)
-    write_own(path, '{\n' + lines + '\n}\n', mark='')
+    write_own(path, line_a_key(result), mark='')
 
 
 def _curves(training: list[dict[str, Any]]) -> dict[str, dict[str, list[list[float]]]]:
