@@ -87,13 +87,24 @@ def patch_config_packages() -> None:
     does accept the package's own name. Entries whose distribution is absent while the package can
     be imported are changed, and ours is added. Importing agvm_mm calls it; as bases are resolved
     before ``custom_imports``, the import has to come before ``Config.fromfile``.
+
+    MMEngine also gives every inherited type the package of its base as a scope. A recipe of ours
+    consists of MMDetection's or MMSegmentation's types, so it keeps its ``default_scope``.
     """
+    from mmengine.config import Config
     from mmengine.config.utils import MODULE2PACKAGE
 
     MODULE2PACKAGE['agvm_mm'] = 'agvm_mm'
     for module, distribution in MODULE2PACKAGE.items():
         if module != distribution and not _has_distribution(distribution) and _importable(module):
             MODULE2PACKAGE[module] = module
+    path_and_scope = Config._get_cfg_path
+
+    def path_and_foreign_scope(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        path, scope = path_and_scope(cfg_path, filename)
+        return path, None if scope == 'agvm_mm' else scope
+
+    Config._get_cfg_path = staticmethod(path_and_foreign_scope)
 
 
 def allow_own_checkpoints() -> None:

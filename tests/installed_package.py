@@ -50,12 +50,13 @@ def find_configs_by_name() -> None:
     for name, library in (
         ('faster_rcnn/faster-rcnn_r50_fpn_agvm-sgd_8xb2-12e_coco.py', 'mmdet'),
         ('sem_fpn/fpn_r50_agvm-sgd_4xb4-80k_ade20k-512x512.py', 'mmseg'),
+        ('faster_rcnn/faster-rcnn_r18_fpn_sgd_2xb16-16e_scenes.py', 'mmdet'),
     ):
         Path('child.py').write_text(f"_base_ = 'agvm_mm::{name}'\ntotal_batch_size = 64\n")
         recipe, child = get_config(f'agvm_mm::{name}'), Config.fromfile('child.py')
         assert child.optim_wrapper.optimizer == recipe.optim_wrapper.optimizer
-        assert child.optim_wrapper.type == 'AGVMOptimWrapper'
-        # An inherited type gets its package as a scope, in which the registries have to find it.
+        assert child.optim_wrapper.type == recipe.optim_wrapper.type
+        # MMEngine looks an inherited type up in the package that the recipe inherits it from.
         importlib.import_module(f'{library}.registry')
         importlib.import_module(f'{library}.engine')
         registry.init_default_scope(library)
@@ -64,6 +65,10 @@ def find_configs_by_name() -> None:
             (registry.PARAM_SCHEDULERS, child.param_scheduler),
             (registry.HOOKS, child.default_hooks.values()),
             (registry.LOOPS, [child.train_cfg, child.val_cfg, child.test_cfg]),
+            (registry.DATASETS, [child.train_dataloader.dataset]),
+            (registry.TRANSFORMS, child.train_dataloader.dataset.pipeline),
+            (registry.MODELS, [child.model]),
+            (registry.METRICS, [child.val_evaluator]),
         ):
             for entry in entries:
                 with kind.switch_scope_and_registry(entry.get('_scope_', library)) as found:

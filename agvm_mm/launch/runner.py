@@ -170,6 +170,8 @@ def _read(path: str) -> Config:
         if not compat.has_compiled_ops() and 'mmcv._ext' in _causes(error):
             raise LaunchError(str(compat.missing_ops_message('mmdet'))) from error
         raise
+    except FileNotFoundError as error:
+        raise LaunchError(f'a file that the config {path} names is missing: {error}.') from error
 
 
 def _causes(error: BaseException | None) -> str:

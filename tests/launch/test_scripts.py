@@ -273,6 +273,7 @@ def test_one_process_trains_and_tests_without_a_launcher(
     ('arguments', 'sentence'),
     [
         (['missing.py'], 'the config missing.py does not exist'),
+        (['{orphan}'], 'orphan.py names is missing: '),
         (['{config}', '--total-batch-size', '7'], 'total_batch_size=7 is no multiple of 1 rank x'),
         (['{config}', '--auto-scale-lr'], 'needs auto_scale_lr.base_batch_size'),
         (['{config}', '--resume', 'missing.pth'], 'missing.pth cannot be resumed from'),
@@ -284,7 +285,9 @@ def test_a_launch_that_cannot_work_ends_with_one_sentence(
 ) -> None:
     monkeypatch.delenv('WORLD_SIZE', raising=False)
     config = launch_toy.write_config(tmp_path)
-    filled = [argument.format(config=config) for argument in arguments]
+    orphan = tmp_path / 'orphan.py'
+    orphan.write_text("_base_ = './missing.py'\n")
+    filled = [argument.format(config=config, orphan=orphan) for argument in arguments]
     with pytest.raises(SystemExit) as stop:
         run_here('train.py', *filled, monkeypatch=monkeypatch)
     message = str(stop.value.code)
