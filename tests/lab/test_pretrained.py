@@ -49,7 +49,7 @@ def test_maps_have_their_strides_and_channels() -> None:
     assert len(EfficientNetLite0(out_indices=(1, 3)).eval()(torch.rand(1, 3, 32, 32))) == 2
 
 
-@pytest.mark.parametrize(('frozen', 'blocks'), [(-1, 0), (0, 0), (1, 3), (2, 5), (4, 16)])
+@pytest.mark.parametrize(('frozen', 'blocks'), [(-1, 0), (0, 0), (1, 3), (2, 5), (3, 11), (4, 16)])
 def test_stages_and_bn_are_frozen(frozen: int, blocks: int) -> None:
     """Block 1 to 3 end at stride 4, 5 at stride 8 and 16 at stride 32."""
     model = EfficientNetLite0(frozen_stages=frozen).train()
