@@ -191,7 +191,9 @@ def pretend(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, best: float) -> l
     def train(run: Run, *_: Any) -> dict[str, Any]:
         made.append(run)
         score = 50.0 - abs(math.log2(run.rate / best)) + run.seed / 100
-        return dict(vars(run), scores={TASKS[run.task].key: score}, cpu_seconds=2.0 * run.batch, curve=[])
+        return dict(
+            vars(run), scores={TASKS[run.task].key: score}, cpu_seconds=2.0 * run.batch, curve=[]
+        )
 
     monkeypatch.setattr(tool, 'train', train)
     return made

