@@ -49,6 +49,7 @@ TASKS: Mapping[str, Task] = {
         partial(load, DETECTOR),
         partial(build_model, DETECTOR),
         box_scores,
+        {'sgd': 0.04},
     ),
     'camvid': Task(
         'mIoU',
