@@ -5,19 +5,21 @@
     python -m lab.large_batch --methods agvm-sgd --batches 512 --rates 0.1 0.2   # no search
     python -m lab.large_batch --methods sgd --batches 512 --others 0.5 2 4 --rates 0.1 0.2
 
-A tiny Semantic FPN learns generated scenes of 32 x 32 pixels from random weights. Every run sees
-the same number of images, in micro-batches of 32 with BN statistics of their own: a tenth of the
-updates is warm-up, then a cosine. A cell searches its learning rate with seed 100, from half of the
-method's first rate in steps of 2x until the best lies inside, then trains the seeds at the best.
-``--rates`` trains the seeds and the tuning seed at given rates instead. A run whose file is there
-is not repeated. docs/large_batch.md has the protocol.
+    python -m lab.large_batch --task bccd --methods sgd muon kfac-sgd   # real images
+
+The task ``scenes`` trains a tiny Semantic FPN from random weights on generated scenes of 32 x 32
+pixels; ``bccd`` and ``camvid`` train RetinaNet and Semantic FPN with an ImageNet backbone on real
+images of 128 x 96 pixels. Every run sees the same number of images, in micro-batches of one size: a
+tenth of the updates is warm-up, then a cosine. A cell searches its learning rate with seed 100,
+from half of the method's first rate in steps of 2x until the best lies inside, then trains the
+seeds at the best. ``--rates`` trains the seeds and the tuning seed at given rates instead. A run
+whose file is there is not repeated. docs/large_batch.md has the protocol.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import os
 import time
 from pathlib import Path
 
@@ -29,11 +31,11 @@ from agvm_mm.launch.errors import LaunchError
 from agvm_runs.errors import exit_with_sentence
 
 from .batches.cells import TUNING_SEED, Cell, path_of
+from .batches.images import Images
 from .batches.methods import METHODS, split_name
-from .batches.scenes import Scenes, draw, load
-from .batches.segmenter import build_model, evaluate
 from .batches.table import SHARE, plot, to_markdown
-from .batches.training import MICRO, Run, train
+from .batches.tasks import SCENES, TASKS
+from .batches.training import Run, train
 from .trainings.results import write_result
 
 
@@ -48,11 +50,12 @@ def parse_args() -> argparse.Namespace:
         'kfac-sgd:damping=0.1; default all without AGVM or options',
     )  # fmt: skip
     parser.add_argument(
-        '--batches', nargs='+', type=int, default=[32, 128, 512, 2048], help='images of an update'
+        '--task', choices=TASKS, default=SCENES, help='what is learned; default %(default)s'
     )
     parser.add_argument(
-        '--images', type=int, default=131072, help='of a whole run; default %(default)s'
+        '--batches', nargs='+', type=int, help="images of an update; default the task's"
     )
+    parser.add_argument('--images', type=int, help="of a whole run; default the task's")
     parser.add_argument(
         '--others', nargs='+', type=float, default=[1.0],
         help='multipliers of the learning rate of everything but the backbone; default 1',
@@ -77,7 +80,10 @@ def parse_args() -> argparse.Namespace:
         default=Path('docs/results/large_batch'),
         help='JSON files; default %(default)s',
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.batches = args.batches or list(TASKS[args.task].batches)
+    args.images = TASKS[args.task].images if args.images is None else args.images
+    return args
 
 
 def check(args: argparse.Namespace) -> None:
@@ -88,11 +94,12 @@ def check(args: argparse.Namespace) -> None:
     """
     for method in args.methods:
         split_name(method)
-    require_at_least(args, {'images': 1, 'tune': 2, 'batches': MICRO})
+    micro = TASKS[args.task].micro
+    require_at_least(args, {'images': 1, 'tune': 2, 'batches': micro})
     for batch in args.batches:
-        if batch % MICRO or args.images % batch or args.images < 2 * batch:
+        if batch % micro or args.images % batch or args.images < 2 * batch:
             raise LaunchError(
-                f'--batches holds {batch}; allowed are multiples of {MICRO} that divide the '
+                f'--batches holds {batch}; allowed are multiples of {micro} that divide the '
                 f'{args.images} of --images at least twice.'
             )
     for name in ('others', 'rates'):
@@ -105,7 +112,7 @@ def check(args: argparse.Namespace) -> None:
 def cells_of(args: argparse.Namespace) -> list[Cell]:
     """The cells of the command line, by batch, multiplier and method."""
     return [
-        Cell(method, batch, args.images, others)
+        Cell(method, batch, args.images, others, args.task)
         for batch in args.batches
         for others in args.others
         for method in args.methods
@@ -124,16 +131,19 @@ def next_runs(cell: Cell, args: argparse.Namespace) -> list[Run]:
     return [run for run in runs if not path_of(args.results, run).exists()]
 
 
-def train_cell(cell: Cell, args: argparse.Namespace, scenes: Scenes, val: Scenes) -> None:
+def train_cell(cell: Cell, args: argparse.Namespace, data: Images, val: Images) -> None:
     """Make what is missing of a cell."""
     while runs := next_runs(cell, args):
         for run in runs:
             start = time.time()
-            result = train(run, build_model(run.seed), scenes, lambda model: evaluate(model, val))
+            result = train(run, TASKS[run.task], data, val)
             path = path_of(args.results, run)
             write_result(path, result)
             seconds = time.time() - start
-            print(f'{path.stem}: {result["scores"]["mIoU"]:.1f} mIoU, {seconds:.0f} s', flush=True)
+            print(
+                f'{path.stem}: {result["scores"][cell.key]:.1f} {cell.key}, {seconds:.0f} s',
+                flush=True,
+            )
 
 
 def main() -> None:
@@ -144,11 +154,9 @@ def main() -> None:
     if not args.show:
         torch.set_num_threads(1)
         MMLogger.get_current_instance().setLevel(logging.WARNING)
-        folder = Path(os.environ.get('AGVM_MM_DATA', 'data')) / 'large_batch'
-        draw(folder)
-        scenes, val = load(folder, 'train'), load(folder, 'val')
+        data, val = TASKS[args.task].load()
         for cell in cells:
-            train_cell(cell, args, scenes, val)
+            train_cell(cell, args, data, val)
     print(to_markdown(cells, args.results, args.seeds, args.share))
     if args.figure:
         print(*plot(cells, args.results, args.seeds, args.figure, args.share))

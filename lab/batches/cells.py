@@ -11,45 +11,54 @@ from agvm_runs.work_dir import read_result, score_of
 
 from ..trainings.tuning import best_of, next_rates
 from .methods import first_rate
+from .tasks import SCENES, TASKS
 from .training import Run
 
-KEY = 'mIoU'
 TUNING_SEED = 100
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A method at a batch; its files lie in ``<folder>/<images>``.
+    """A method at a batch; see :func:`path_of` for its files.
 
     Args:
-        method, batch, images, others: see :class:`.training.Run`.
+        method, batch, images, others, task: see :class:`.training.Run`.
     """
 
     method: str
     batch: int
     images: int
     others: float = 1.0
+    task: str = SCENES
+
+    @property
+    def key(self) -> str:
+        """The score that is compared."""
+        return TASKS[self.task].key
 
     def run(self, rate: float, seed: int) -> Run:
         """One run of the cell."""
-        return Run(self.method, self.batch, self.images, rate, seed, self.others)
+        return Run(self.method, self.batch, self.images, rate, seed, self.others, self.task)
 
     def results(self, folder: Path, seeds: Iterable[int]) -> list[dict[str, Any]]:
         """The results of these seeds at all rates."""
-        pattern = path_of(folder, self.run(1.0, 0)).name.replace('_lr1_seed0', '_lr*')
-        found = [read_result(path) for path in sorted((folder / str(self.images)).glob(pattern))]
+        path = path_of(folder, self.run(1.0, 0))
+        pattern = path.name.replace('_lr1_seed0', '_lr*')
+        found = [read_result(path) for path in sorted(path.parent.glob(pattern))]
         wanted = set(seeds)
         return [one for one in found if one['seed'] in wanted]
 
     def tried(self, folder: Path) -> dict[float, float]:
         """Score by rate of the tuning seed."""
         return {
-            one['rate']: score_of(one['scores'], KEY) for one in self.results(folder, [TUNING_SEED])
+            one['rate']: score_of(one['scores'], self.key)
+            for one in self.results(folder, [TUNING_SEED])
         }
 
     def next_rates(self, folder: Path, budget: int) -> list[float]:
         """Rates that the search tries next."""
-        first = float(f'{first_rate(self.method, self.batch):.3g}')
+        first = first_rate(self.method, self.batch, TASKS[self.task].rates)
+        first = float(f'{first:.3g}')
         return next_rates(self.tried(folder), first, budget)
 
     def best_rate(self, folder: Path) -> float | None:
@@ -64,8 +73,9 @@ class Cell:
 
 
 def path_of(folder: Path, run: Run) -> Path:
-    """The file of a run."""
+    """The file of a run, in ``<folder>/<images>``; other tasks than the scenes have a folder."""
     others = '' if run.others == 1 else f'_others{run.others:g}'
     method = run.method.replace(':', '_')
     name = f'{method}_b{run.batch}{others}_lr{run.rate:.4g}_seed{run.seed}.json'
-    return folder / str(run.images) / name
+    own = folder if run.task == SCENES else folder / run.task
+    return own / str(run.images) / name

@@ -74,19 +74,27 @@ def split_name(name: str) -> tuple[Method, dict[str, Any]]:
         ) from None
 
 
-def first_rate(name: str, batch: int) -> float:
-    """Where a search begins."""
-    return split_name(name)[0].rate * math.sqrt(batch / BASE)
+def first_rate(name: str, batch: int, rates: Mapping[str, float] | None = None) -> float:
+    """Where a search begins; ``rates`` has a task's own at batch 32, by method."""
+    method, _ = split_name(name)
+    own = (rates or {}).get(name.removeprefix(AGVM).partition(':')[0], method.rate)
+    return own * math.sqrt(batch / BASE)
 
 
 def wrapper_config(
-    name: str, rate: float, batch: int, warmup: int, others: float = 1.0, rest: Sequence[str] = ()
+    name: str,
+    rate: float,
+    batch: int,
+    warmup: int,
+    others: float = 1.0,
+    rest: Sequence[str] = (),
+    micro: int = BASE,
 ) -> dict[str, Any]:
     """``optim_wrapper`` of a method.
 
-    Statistics that cost more than a step are renewed after a number of images, so that their cost
-    does not depend on the batch: K-FAC's factors after 320, measured on one micro-batch of them,
-    its inverses after 1,280, SOAP's eigenvectors after 320, and at least at every update.
+    Statistics that cost more than a step are renewed after a number of micro-batches, so that
+    their cost does not depend on the batch: K-FAC's factors after 10, measured on one of them, its
+    inverses after 40, SOAP's eigenvectors after 10, and at least at every update.
 
     Args:
         name: see :func:`split_name`; its options go to K-FAC where the method has it, else to
@@ -96,17 +104,18 @@ def wrapper_config(
         warmup: updates of warm-up, after which AGVM begins.
         others: multiplier of the rate of the modules ``rest``.
         rest: names of all modules but the backbone.
+        micro: images of a micro-batch.
     """
     method, options = split_name(name)
     config: dict[str, Any] = dict(
         type='PartsOptimWrapper', optimizer=dict(method.optimizer, lr=rate), **method.wrapper
     )
-    often, seldom = max(1, 320 // batch), max(1, 1280 // batch)
+    often, seldom = max(1, 10 * micro // batch), max(1, 40 * micro // batch)
     if 'kfac' in config:
         lengths = dict(
             statistics_interval=often,
             inverse_interval=seldom,
-            measured_passes=max(1, batch // 320),
+            measured_passes=max(1, batch // (10 * micro)),
             growing_intervals=False,
         )
         config['kfac'] = {**config['kfac'], **lengths, **options}

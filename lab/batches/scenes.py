@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,31 @@ class Scenes(NamedTuple):
     images: Tensor
     maps: Tensor
 
+    def take(self, chosen: Tensor, mirrored: Tensor) -> Scenes:
+        """See :class:`.images.Images`."""
+        images, maps = self.images[chosen], self.maps[chosen]
+        images[mirrored] = images[mirrored].flip(-1)
+        maps[mirrored] = maps[mirrored].flip(-1)
+        return Scenes(images, maps)
+
+    def as_data(self) -> dict[str, Any]:
+        """What a loader of MMSegmentation yields."""
+        from mmseg.structures import SegDataSample
+
+        shape = dict.fromkeys(('ori_shape', 'img_shape'), tuple(self.maps.shape[1:]))
+        samples = [
+            SegDataSample(gt_sem_seg=PixelData(data=classes[None]), metainfo=shape)
+            for classes in self.maps
+        ]
+        return dict(inputs=list(self.images), data_samples=samples)
+
+
+def load_scenes() -> tuple[Scenes, Scenes]:
+    """The scenes to train and to validate on, in $AGVM_MM_DATA; drawn if they are not there."""
+    folder = Path(os.environ.get('AGVM_MM_DATA', 'data')) / 'large_batch'
+    draw(folder)
+    return load(folder, 'train'), load(folder, 'val')
+
 
 def draw(folder: Path) -> None:
     """The dataset; the generator leaves one that is there and refuses other scenes.
@@ -51,34 +76,3 @@ def load(folder: Path, split: str) -> Scenes:
         torch.from_numpy(np.ascontiguousarray(images)),
         torch.from_numpy(np.stack([classes for _, classes in pairs])).long(),
     )
-
-
-def stream(scenes: Scenes, size: int, seed: int) -> Iterator[Scenes]:
-    """Batches of ``size`` scenes without end, each scene mirrored with probability 1/2.
-
-    Every scene comes once before any comes again; the order depends on ``seed`` alone.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    waiting = torch.empty(0, dtype=torch.long)
-    while True:
-        while len(waiting) < size:
-            order = torch.randperm(len(scenes.images), generator=generator)
-            waiting = torch.cat([waiting, order])
-        chosen, waiting = waiting[:size], waiting[size:]
-        images, maps = scenes.images[chosen], scenes.maps[chosen]
-        mirrored = torch.rand(size, generator=generator) < 0.5
-        images[mirrored] = images[mirrored].flip(-1)
-        maps[mirrored] = maps[mirrored].flip(-1)
-        yield Scenes(images, maps)
-
-
-def as_data(scenes: Scenes) -> dict[str, Any]:
-    """What a loader of MMSegmentation yields."""
-    from mmseg.structures import SegDataSample
-
-    shape = dict.fromkeys(('ori_shape', 'img_shape'), tuple(scenes.maps.shape[1:]))
-    samples = [
-        SegDataSample(gt_sem_seg=PixelData(data=classes[None]), metainfo=shape)
-        for classes in scenes.maps
-    ]
-    return dict(inputs=list(scenes.images), data_samples=samples)

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from .scenes import CLASSES, SIZE, VOID, Scenes, as_data
+from .images import split
+from .scenes import CLASSES, SIZE, VOID, Scenes
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/models/fpn_r18_tiny.py'
 
@@ -29,17 +30,19 @@ def build_model(seed: int) -> nn.Module:
 
 
 @torch.no_grad()
-def evaluate(model: Any, scenes: Scenes, batch: int = 128) -> dict[str, float]:
+def evaluate(
+    model: Any, scenes: Scenes, classes: int = CLASSES, batch: int = 128
+) -> dict[str, float]:
     """MMSegmentation's scores in percent; leaves the model in training mode."""
     from mmseg.evaluation import IoUMetric
 
     model.eval()
     areas = []
-    for images, maps in zip(scenes.images.split(batch), scenes.maps.split(batch)):
-        found = model.test_step(as_data(Scenes(images, maps)))
-        for sample, truth in zip(found, maps):
+    for part in split(scenes, batch):
+        found = model.test_step(part.as_data())
+        for sample, truth in zip(found, part.maps):
             labels = sample.pred_sem_seg.data.squeeze(0)
-            areas.append(IoUMetric.intersect_and_union(labels, truth, CLASSES, VOID))
+            areas.append(IoUMetric.intersect_and_union(labels, truth, classes, VOID))
     model.train()
     metrics = IoUMetric.total_area_to_metrics(*map(sum, zip(*areas)), metrics=['mIoU'])
     iou = torch.as_tensor(metrics['IoU']).double()

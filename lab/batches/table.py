@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib import pyplot
@@ -14,7 +15,7 @@ from agvm_runs.markdown import markdown_table
 from agvm_runs.style import colour, logarithmic, marker, save
 
 from ..trainings.tuning import mean_text
-from .cells import KEY, Cell
+from .cells import Cell
 from .target import Cost, costs
 
 BASELINE = 'sgd'
@@ -40,8 +41,8 @@ def to_markdown(
             continue
         best = cell.best_rate(folder)
         inside = min(tried) < best < max(tried) if best is not None else False
-        scores = [one['scores'][KEY] for one in cell.scores(folder, seeds)]
-        time, reference = times.get(cell), times.get(Cell(BASELINE, cell.batch, cell.images))
+        scores = [one['scores'][cell.key] for one in cell.scores(folder, seeds)]
+        time, reference = times.get(cell), times.get(replace(cell, method=BASELINE, others=1.0))
         lines.append(
             [
                 cell.method + ('' if cell.others == 1 else f', others x {cell.others:g}'),
@@ -55,8 +56,9 @@ def to_markdown(
                 *_cost_texts(cell in ratios, ratios.get(cell)),
             ]
         )
-    target = f'{share:.0%} of the baseline' if level is None else f'{KEY} {share * level:.1f}'
-    head = ['method', 'batch', 'rates tried', 'best', f'{KEY} of the tuning seed', KEY]
+    key = cells[0].key
+    target = f'{share:.0%} of the baseline' if level is None else f'{key} {share * level:.1f}'
+    head = ['method', 'batch', 'rates tried', 'best', f'{key} of the tuning seed', key]
     head += [f'share of the smallest batch of {BASELINE}', 'CPU time']
     head += [f'updates to {target}', f'CPU time to {target}']
     return markdown_table(head, lines)
@@ -77,7 +79,9 @@ def baseline_cell(cells: Sequence[Cell]) -> Cell | None:
 def baseline(cells: Sequence[Cell], folder: Path, seeds: Sequence[int]) -> float | None:
     """Mean score of SGD at the smallest batch; None where it has not run."""
     smallest = baseline_cell(cells)
-    scores = [one['scores'][KEY] for one in smallest.scores(folder, seeds)] if smallest else []
+    scores = (
+        [one['scores'][smallest.key] for one in smallest.scores(folder, seeds)] if smallest else []
+    )
     return statistics.fmean(scores) if scores else None
 
 
@@ -137,7 +141,7 @@ def plot(
         panels[0, 0].axhline(level, color='0.5', linewidth=0.8, linestyle='--')
     if ratios and level is not None:
         _draw_costs(panels[1, 0], places, ratios)
-        panels[1, 0].set_ylabel(f'to {KEY} {share * level:.1f}, relative to the baseline')
+        panels[1, 0].set_ylabel(f'to {cells[0].key} {share * level:.1f}, relative to the baseline')
     batches = sorted({cell.batch for cell in shown})
     for axes in panels[:, 0]:
         axes.set_xscale('log', base=2)
@@ -159,7 +163,7 @@ def _draw_scores(
     for method, i in places.items():
         points = []
         for cell in (cell for cell in cells if cell.method == method):
-            scores = [one['scores'][KEY] for one in cell.scores(folder, seeds)]
+            scores = [one['scores'][cell.key] for one in cell.scores(folder, seeds)]
             if scores:
                 spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
                 points.append((cell.batch, statistics.fmean(scores), spread))
@@ -176,7 +180,7 @@ def _draw_scores(
                 capsize=2,
                 label=method,
             )
-    axes.set_ylabel(KEY)
+    axes.set_ylabel(cells[0].key)
     axes.legend()
 
 

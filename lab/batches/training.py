@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,10 @@ from torch import nn
 
 import agvm_mm  # noqa: F401  registers the wrappers
 
+from .images import Images, stream
 from .methods import wrapper_config
-from .scenes import Scenes, as_data, stream
+from .tasks import SCENES, Task
 
-MICRO = 32
-"""Images of a micro-batch, which has its own BN statistics, at every batch."""
 WARMUP = 0.1
 POINTS = 8
 
@@ -30,11 +29,12 @@ class Run:
 
     Args:
         method: see :func:`.methods.split_name`.
-        batch: images of an update, a multiple of :data:`MICRO`.
+        batch: images of an update, a multiple of the task's micro-batch.
         images: of the whole run, a multiple of the batch.
         rate: learning rate.
         seed: of weights and order.
         others: multiplier of the rate of everything but the backbone.
+        task: of :data:`.tasks.TASKS`.
     """
 
     method: str
@@ -43,6 +43,7 @@ class Run:
     rate: float
     seed: int
     others: float = 1.0
+    task: str = SCENES
 
     @property
     def updates(self) -> int:
@@ -55,32 +56,27 @@ class Run:
         return max(2, round(WARMUP * self.updates))
 
 
-def train(
-    run: Run,
-    model: nn.Module,
-    scenes: Scenes,
-    score: Callable[[nn.Module], Mapping[str, float]],
-    micro: int = MICRO,
-) -> dict[str, Any]:
-    """Train ``model`` and return what a result file holds.
+def train(run: Run, task: Task, data: Images, val: Images) -> dict[str, Any]:
+    """Train a model and return what a result file holds.
 
-    A run whose loss is not finite ends there, with a score of 0.
+    It is evaluated :data:`POINTS` times. A run whose loss is not finite ends there, with a score
+    of 0.
 
     Args:
         run: see there.
-        model: in training mode.
-        scenes: to train on.
-        score: of the model; called :data:`POINTS` times.
-        micro: images of a micro-batch.
+        task: that ``run`` names.
+        data: to train on.
+        val: to evaluate on.
     """
-    passes = run.batch // micro
-    wrapper, schedulers = _prepare(run, model, passes)
-    batches = stream(scenes, micro, run.seed)
+    model = task.build_model(run.seed)
+    passes = run.batch // task.micro
+    wrapper, schedulers = _prepare(run, task.micro, model)
+    batches = stream(data, task.micro, run.seed)
     torch.manual_seed(run.seed)
     marks = {round(run.updates * (i + 1) / POINTS) for i in range(POINTS)}
     losses: list[list[float]] = []
     curve: list[list[float]] = []
-    scores: Mapping[str, float] = {'mIoU': 0.0}
+    scores: Mapping[str, float] = {task.key: 0.0}
     spent = seconds = 0.0
     for update in range(1, run.updates + 1):
         cpu, wall = time.process_time(), time.time()
@@ -93,8 +89,8 @@ def train(
         if not math.isfinite(loss):
             break
         if update in marks:
-            scores = score(model)
-            curve.append([update * run.batch, round(spent, 2), round(scores['mIoU'], 3)])
+            scores = task.evaluate(model, val)
+            curve.append([update * run.batch, round(spent, 2), round(scores[task.key], 3)])
     finite = math.isfinite(losses[-1][1])
     return dict(
         method=run.method,
@@ -102,9 +98,10 @@ def train(
         images=run.images,
         rate=run.rate,
         seed=run.seed,
+        task=run.task,
         others=run.others,
         torch=torch.__version__,
-        scores=dict(scores) if finite else {'mIoU': 0.0},
+        scores=dict(scores) if finite else {task.key: 0.0},
         finite=finite,
         seconds=round(seconds, 1),
         cpu_seconds=round(spent, 1),
@@ -114,10 +111,11 @@ def train(
     )
 
 
-def _prepare(run: Run, model: nn.Module, passes: int) -> tuple[OptimWrapper, list[Any]]:
+def _prepare(run: Run, micro: int, model: nn.Module) -> tuple[OptimWrapper, list[Any]]:
+    passes = run.batch // micro
     rest = [name for name, child in model.named_children() if name != 'backbone']
     rest = [name for name in rest if any(True for _ in model.get_submodule(name).parameters())]
-    config = wrapper_config(run.method, run.rate, run.batch, run.warmup, run.others, rest)
+    config = wrapper_config(run.method, run.rate, run.batch, run.warmup, run.others, rest, micro)
     wrapper = build_optim_wrapper(model, dict(config, accumulative_counts=passes))
     wrapper.initialize_count_status(model, 0, run.updates * passes)
     begin, end = run.warmup, run.updates
@@ -129,8 +127,8 @@ def _prepare(run: Run, model: nn.Module, passes: int) -> tuple[OptimWrapper, lis
     return wrapper, schedulers
 
 
-def _pass(model: Any, wrapper: OptimWrapper, scenes: Scenes) -> float:
-    return float(model.train_step(as_data(scenes), wrapper)['loss'])
+def _pass(model: Any, wrapper: OptimWrapper, images: Images) -> float:
+    return float(model.train_step(images.as_data(), wrapper)['loss'])
 
 
 def _thin(losses: list[list[float]], most: int = 64) -> list[list[float]]:

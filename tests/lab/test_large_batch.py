@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,10 +18,12 @@ from torch import nn
 from agvm_mm.launch.errors import LaunchError
 from lab.batches import segmenter, table, training
 from lab.batches.cells import Cell, path_of
+from lab.batches.images import stream
 from lab.batches.methods import METHODS, first_rate, wrapper_config
-from lab.batches.scenes import Scenes, stream
+from lab.batches.scenes import Scenes
 from lab.batches.table import relative_costs, to_markdown
 from lab.batches.target import cost_of, costs
+from lab.batches.tasks import TASKS
 from lab.batches.training import Run
 
 pytest.importorskip('mmcv._ext', reason='mmseg needs the compiled ops of mmcv')
@@ -86,6 +89,7 @@ def test_statistics_are_renewed_after_the_same_images() -> None:
     assert agvm['agvm']['begin'] == 7 and agvm['kfac'] == kfac[512]
     assert 'agvm' not in wrapper_config('sgd', 0.1, 512, 7)
     assert first_rate('agvm-sgd', 512) == pytest.approx(4 * METHODS['sgd'].rate)
+    assert first_rate('agvm-sgd:momentum=0.8', 8, {'sgd': 0.03}) == pytest.approx(0.015)
 
 
 def test_options_of_a_name_go_to_kfac_or_to_the_optimizer() -> None:
@@ -133,8 +137,8 @@ def test_a_run_has_its_updates_warm_up_and_cosine(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(training, '_prepare', watched)
     run = Run('sgd', 8, 80, 0.2, seed=0)
-    model = segmenter.build_model(0)
-    result = training.train(run, model, noise(8), lambda _: {'mIoU': 7.0}, micro=4)
+    task = replace(TASKS['scenes'], micro=4, evaluate=lambda *_: {'mIoU': 7.0})
+    result = training.train(run, task, noise(8), noise(1))
     assert len(seen) == 10 and seen[0] == pytest.approx(0.01) and seen[1] == pytest.approx(0.2)
     expected = [0.1 * (1 + math.cos(math.pi * i / 8)) for i in range(8)]
     assert seen[2:] == pytest.approx(expected)
@@ -147,10 +151,13 @@ def test_a_run_that_diverges_ends_and_scores_nothing(monkeypatch: pytest.MonkeyP
     losses = iter([1.0, 1.0, math.inf, 1.0])
     monkeypatch.setattr(training, '_pass', lambda *_: next(losses))
     monkeypatch.setattr(training, '_prepare', lambda *_: (None, []))
-    result = training.train(
-        Run('sgd', 4, 16, 1.0, 0), nn.Identity(), noise(4), lambda _: {'mIoU': 9.0}, 4
+    task = replace(
+        TASKS['bccd'], micro=4, build_model=lambda _: nn.Identity(), evaluate=lambda *_: {'AP': 9.0}
     )
-    assert not result['finite'] and result['scores'] == {'mIoU': 0.0} and next(losses) == 1.0
+    result = training.train(Run('sgd', 4, 16, 1.0, 0, task='bccd'), task, noise(4), noise(1))
+    assert not result['finite'] and result['scores'] == {'AP': 0.0} and next(losses) == 1.0
+    assert result['task'] == 'bccd'
+    assert [(images, score) for images, _, score in result['curve']] == [(4, 9.0), (8, 9.0)]
 
 
 def test_runs_that_differ_have_files_that_differ(tmp_path: Path) -> None:
@@ -162,17 +169,18 @@ def test_runs_that_differ_have_files_that_differ(tmp_path: Path) -> None:
         dict(images=128),
         dict(rate=0.2),
         dict(seed=1),
+        dict(task='bccd'),
+        dict(task='camvid'),
     ]
     paths = [path_of(tmp_path, Run(**{**base, **c})) for c in ({}, *changes, dict(others=2.0))]
-    assert len(set(paths)) == 8 and not any(':' in path.name for path in paths)
+    assert len(set(paths)) == 10 and not any(':' in path.name for path in paths)
 
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     tool = load_tool('lab.large_batch')
-    monkeypatch.setattr(tool, 'draw', lambda _: None)
-    monkeypatch.setattr(tool, 'load', lambda *_: noise(1))
-    monkeypatch.setattr(tool, 'build_model', lambda _: None)
+    for name, task in TASKS.items():
+        monkeypatch.setitem(TASKS, name, replace(task, load=lambda: (noise(1), noise(1))))
     return tool
 
 
@@ -183,7 +191,9 @@ def pretend(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, best: float) -> l
     def train(run: Run, *_: Any) -> dict[str, Any]:
         made.append(run)
         score = 50.0 - abs(math.log2(run.rate / best)) + run.seed / 100
-        return dict(vars(run), scores={'mIoU': score}, cpu_seconds=2.0 * run.batch, curve=[])
+        return dict(
+            vars(run), scores={TASKS[run.task].key: score}, cpu_seconds=2.0 * run.batch, curve=[]
+        )
 
     monkeypatch.setattr(tool, 'train', train)
     return made
@@ -221,6 +231,32 @@ def test_given_rates_are_trained_without_a_search(
     assert [(run.rate, run.others, run.seed) for run in made] == [
         (0.1, 0.5, 100), (0.1, 0.5, 0), (0.1, 2.0, 100), (0.1, 2.0, 0),
     ]  # fmt: skip
+
+
+def test_another_task_has_its_own_batches_rates_score_and_folder(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    """SGD's first rate of 0.04 at 32 is 0.02 at 8; results of the scenes are not counted."""
+    own = replace(TASKS['bccd'], rates={'sgd': 0.04}, batches=(8,), images=16)
+    monkeypatch.setitem(TASKS, 'bccd', own)
+    made = pretend(tool, monkeypatch, best=0.015)
+    other = Cell('sgd', 8, 16).run(0.02, 100)
+    path_of(tmp_path, other).parent.mkdir()
+    path_of(tmp_path, other).write_text(json.dumps(dict(vars(other), scores={'mIoU': 99.0})))
+    parse(tool, monkeypatch, '--task', 'bccd', '--methods', 'sgd', '--results', tmp_path, '--seeds')
+    tool.main()
+    assert [(run.task, run.batch, run.images, run.rate) for run in made] == [
+        ('bccd', 8, 16, rate) for rate in (0.01, 0.02, 0.04)
+    ]
+    assert len(list((tmp_path / 'bccd' / '16').glob('*.json'))) == 3
+    said = capsys.readouterr().out
+    assert 'sgd_b8_lr0.02_seed100: 50.6 AP' in said and '| AP of the tuning seed | AP |' in said
+
+
+def test_statistics_are_renewed_after_the_same_micro_batches() -> None:
+    """As of 32 images: with 8, a batch of 128 is what 512 is there."""
+    few = [wrapper_config('kfac-sgd', 0.1, b, 3, micro=8)['kfac'] for b in (8, 32, 128)]
+    assert few == [wrapper_config('kfac-sgd', 0.1, b, 3)['kfac'] for b in (32, 128, 512)]
 
 
 def keep_results(folder: Path) -> list[Cell]:
@@ -324,7 +360,8 @@ def test_the_figure_shows_the_costs_below_the_scores(
 def test_what_cannot_work_is_refused(
     tool: ModuleType, monkeypatch: pytest.MonkeyPatch, args: list[Any], words: str
 ) -> None:
-    monkeypatch.setattr(tool, 'draw', lambda _: pytest.fail('something was started'))
+    failing = replace(TASKS['scenes'], load=lambda: pytest.fail('something was started'))
+    monkeypatch.setitem(TASKS, 'scenes', failing)
     parse(tool, monkeypatch, *args)
     with pytest.raises(LaunchError) as refusal:
         tool.main()
