@@ -38,8 +38,8 @@ def attach(
     Args:
         model: as the loop trains it: in ``DistributedDataParallel``, or bare in one process.
         optimizer: of all trainable parameters, the innermost if others are around it.
-        modules: the modules of AGVM, ``{name: [parameter-name prefixes]}``; None for the top-level
-            children of the model.
+        modules: the modules of AGVM, ``{name: [parameter-name prefixes]}``; None to divide the
+            model by its structure.
         accumulation: backward passes in one update.
         scaler: of the loss in mixed precision.
         agvm: keys of :class:`agvm_mm.AGVMSettings`; None for no AGVM.

@@ -2,7 +2,7 @@
 #           gradient clipping at batch 16.
 # Hardware: one CPU core; micro-batches of 8 images.
 # Batch:    16 images per optimizer update.
-# Expected: docs/results/miniature; the table is in docs/recipes.md.
+# Expected: docs/results/miniature; the table is in docs/contributing/miniature.md.
 # Command:  python -m lab.miniature --recipes faster-rcnn_nf-r18_fpn_sgd-agc_2xb8-256it_scenes
 _base_ = [
     '../_base_/models/faster-rcnn_nf-r18_fpn_tiny.py',

@@ -1,7 +1,7 @@
 # Purpose:  Tiny Semantic FPN on CamVid with AGVM on SGD at batch 16.
 # Hardware: one CPU core; micro-batches of 8 images.
 # Batch:    16 images per optimizer update.
-# Expected: docs/results/miniature; the table is in docs/recipes.md.
+# Expected: docs/results/miniature; the table is in docs/contributing/miniature.md.
 # Command:  python -m lab.miniature --recipes fpn_r18_agvm-sgd_2xb8-256it_camvid
 _base_ = './fpn_r18_sgd_2xb8-256it_camvid.py'
 

@@ -1,7 +1,7 @@
 # Purpose:  Tiny Semantic FPN on generated scenes with SGD at batch 128.
 # Hardware: one CPU core; micro-batches of 8 images.
 # Batch:    128 images per optimizer update.
-# Expected: docs/results/miniature; the table is in docs/recipes.md.
+# Expected: docs/results/miniature; the table is in docs/contributing/miniature.md.
 # Command:  python -m lab.miniature --recipes fpn_r18_sgd_16xb8-32it_scenes
 _base_ = [
     '../_base_/models/fpn_r18_tiny.py',

@@ -148,5 +148,5 @@ def windows(cfg: Config, old_warmup: int, batch: int, ratio: float) -> Iterator[
             new = max(new, begin + 1 if is_count(begin, 0) else 1)
         settings[key] = new
         if new != old:
-            source = rules.LIU if rule == near and old_warmup else '-'
+            source = rules.XUE if rule == near and old_warmup else '-'
             yield Change(f'optim_wrapper.{part}.{key}', old, new, rule, source)

@@ -29,7 +29,7 @@ NO_RULE = 'none'
 SOURCES = {
     'linear': rules.GOYAL,
     'sqrt': rules.KRIZHEVSKY,
-    'linear-then-sqrt': rules.LIU,
+    'linear-then-sqrt': rules.XUE,
 }
 RULES = (*SOURCES, NO_RULE)
 WHERE = 'auto_scale_lr'

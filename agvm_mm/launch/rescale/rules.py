@@ -18,7 +18,7 @@ GOYAL = 'Goyal et al. 2017, arXiv:1706.02677'
 KRIZHEVSKY = 'Krizhevsky 2014, arXiv:1404.5997'
 MALLADI = 'Malladi et al. 2022, arXiv:2205.10287'
 BUSBRIDGE = 'Busbridge et al. 2023, arXiv:2307.13813'
-LIU = 'Liu et al. 2022, arXiv:2210.11078, released recipes'
+XUE = 'Xue et al. 2022, arXiv:2210.11078, released recipes'
 
 
 class Adam(NamedTuple):
@@ -50,7 +50,7 @@ def linear_then_sqrt(base: int, batch: int, knee: int = KNEE) -> float:
     """Multiplier of the learning rate: f(B) / f(b).
 
     ``f(x) = x`` up to the batch ``knee``, and ``sqrt(knee x)`` above. The rule of AGVM's released
-    recipes, with knee 128 (Liu et al. 2022).
+    recipes, with knee 128 (Xue et al. 2022).
     """
 
     def rate(images: int) -> float:
@@ -119,7 +119,7 @@ def spans(begin: int, lengths: Sequence[int], ratio: float) -> list[int]:
 def near_warmup(update: int, warmup: int, new_warmup: int, ratio: float) -> int:
     """An update that is tied to the end of the warm-up, as the window of clipping is.
 
-    The distance d in updates stays, as in the released recipes (Liu et al. 2022), up to a quarter
+    The distance d in updates stays, as in the released recipes (Xue et al. 2022), up to a quarter
     of the new warm-up: half an epoch where the warm-up takes two. It is never less than d / k.
 
     Args:
@@ -138,7 +138,7 @@ def near_warmup(update: int, warmup: int, new_warmup: int, ratio: float) -> int:
 def margin_after_warmup(warmup: int) -> int:
     """Updates between warm-up and AGVM's begin: min(100, warm-up / 4).
 
-    A quarter of the warm-up is half an epoch where the warm-up takes two (Liu et al. 2022: 100).
+    A quarter of the warm-up is half an epoch where the warm-up takes two (Xue et al. 2022: 100).
     """
     return min(MARGIN, warmup // 4)
 
