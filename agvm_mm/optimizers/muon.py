@@ -29,12 +29,14 @@ from .muon_groups import WHERE, cut_groups
 from .muon_rest import rest_options, step_rest
 from .muon_split import MuonSplit
 from .orthogonalize import COEFFICIENTS
+from .parameterwise import register_parameterwise
 from .share import ranks
 
 ADJUST = ('original', 'match_rms_adamw')
 
 
 @register_optimizer
+@register_parameterwise
 class MuonOptimizer(Optimizer):
     """Momentum whose matrices are made orthogonal; AdamW or SGD for what is no hidden matrix.
 

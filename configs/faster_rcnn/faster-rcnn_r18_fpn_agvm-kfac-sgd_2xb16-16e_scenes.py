@@ -15,6 +15,8 @@ optim_wrapper = dict(
         momentum=0.8,
         statistics_interval=5,
         inverse_interval=10,
+        max_block=None,
         max_size=1200,  # larger ones take a CPU too long to invert
+        growing_intervals=False,
         kl_clip=1e-3))
 custom_hooks = [dict(type='SeedEpochHook'), dict(type='KFACStateHook')]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import agvm_mm  # noqa: F401
 from agvm_mm.optimizers import MuonOptimizer
+from agvm_mm.optimizers.parameterwise import is_parameterwise
 
 MATRICES = [(6, 9), (9, 6), (6, 9), (5, 5), (1, 4), (4, 1), (3, 30)]
 
@@ -61,6 +62,30 @@ def test_equals_torch_on_matrices(
         other.step()
     for a, b in zip(ours, theirs):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_a_group_for_every_parameter_steps_as_one_group() -> None:
+    """So AGVM may divide its groups, and groups of equal options may be joined."""
+    together, apart = weights(*MATRICES, (6,), (3,)), weights(*MATRICES, (6,), (3,))
+    options: dict[str, Any] = dict(lr=0.02, weight_decay=0.1)
+    matrices = len(MATRICES)
+    one = MuonOptimizer(
+        [
+            dict(params=together[:matrices], use_muon=True),
+            dict(params=together[matrices:], use_muon=False),
+        ],
+        **options,
+    )
+    many = MuonOptimizer(
+        [dict(params=[p], use_muon=i < matrices) for i, p in enumerate(apart)], **options
+    )
+    for step in range(5):
+        give(together, gradients(step, together))
+        give(apart, gradients(step, together))
+        one.step()
+        many.step()
+    assert all(torch.equal(a, b) for a, b in zip(together, apart))
+    assert is_parameterwise(one)
 
 
 def test_a_step_follows_the_published_rule() -> None:
