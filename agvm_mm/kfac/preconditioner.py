@@ -11,7 +11,7 @@ averaged, the optimizer's step, :meth:`KFAC.after_step`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -50,6 +50,8 @@ class KFAC:
         network: the bare network; hooks are put on its layers.
         settings: the checked options.
         communicator: the data-parallel ranks; for its use alone, as it overlaps with others.
+        place: returns the index of the coming backward pass within its update, and the passes of
+            that update; None where every pass is measured.
 
     Attributes:
         skipped: measurements that were not finite.
@@ -66,6 +68,7 @@ class KFAC:
         network: nn.Module,
         settings: KFACSettings,
         communicator: Communicator,
+        place: Callable[[], tuple[int, int]] | None = None,
     ) -> None:
         found = find_layers(network, settings)
         self.settings = settings
@@ -82,7 +85,8 @@ class KFAC:
         self.products: dict[KFACLayer, list[float]] = {}
         self.kl_multiplier = 1.0
         self.unsolved: list[KFACLayer] = []
-        self._capture = Capture(self.layers)
+        self._place = place
+        self._capture = Capture(self.layers, self._measures_next)
         self._measurement = Measurement(self.layers, communicator, settings.half)
         self._gathered: dict[str, dict[str, Any]] = {}
 
@@ -129,7 +133,7 @@ class KFAC:
         self, index: int, count: int, images: int, loss_scale: float | Tensor = 1.0
     ) -> AbstractContextManager[None]:
         """Around backward pass ``index`` of ``count``, see :meth:`Capture.around_backward`."""
-        first = max(0, count - (self.settings.measured_passes or count))
+        first = self._first_measured(count)
         if not self.due or index < first:
             return nullcontext()
         last = index + 1 == count
@@ -208,6 +212,17 @@ class KFAC:
         for layer in self.layers:
             layer.load_state_dict(state['layers'][layer.name], same_solver)
         return self.measured
+
+    def _first_measured(self, count: int) -> int:
+        """The index of the first measured pass in an update of ``count``."""
+        return max(0, count - (self.settings.measured_passes or count))
+
+    def _measures_next(self) -> bool:
+        """Whether the coming backward pass is measured, if its update measures."""
+        if self._place is None:
+            return True
+        index, count = self._place()
+        return index >= self._first_measured(count)
 
     def _measure(self, update: int) -> bool:
         counts = self._measurement.finish(update, self._capture.images)
