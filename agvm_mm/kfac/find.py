@@ -37,6 +37,7 @@ _KINDS: dict[str, tuple[type[nn.Module], Make]] = {
     'Conv1d': (nn.Conv1d, _one(ConvHelper)),
     'Conv2d': (nn.Conv2d, _one(ConvHelper)),
     'Conv3d': (nn.Conv3d, _one(ConvHelper)),
+    'Conv2dAdaptivePadding': (nn.Conv2d, _one(ConvHelper)),
     'ConvTranspose1d': (nn.ConvTranspose1d, _one(TransposedHelper)),
     'ConvTranspose2d': (nn.ConvTranspose2d, _one(TransposedHelper)),
     'ConvTranspose3d': (nn.ConvTranspose3d, _one(TransposedHelper)),

@@ -242,7 +242,7 @@ def test_the_last_passes_of_an_update_are_measured(passes: int, measured: list[i
 def test_calls_are_noted_only_before_passes_that_are_measured(
     monkeypatch: pytest.MonkeyPatch, total: int, noted: list[int]
 ) -> None:
-    """Three updates of four passes, or with a last one of two, of which the last one is measured."""
+    """Three updates of four passes, or with a last one of two; their last pass is measured."""
     micro, seen = 0, []
     for kind in (ModuleHelper, NormHelper, ConvHelper):
 
