@@ -15,17 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agvm_runs.curves.history import History
+from agvm_runs.curves.noise import Noise, noise_scales
 from agvm_runs.errors import exit_with_sentence
-from agvm_runs.intervals import noise_scale
 from agvm_runs.markdown import markdown_table
 from agvm_runs.report.run import Run, read_run
 from agvm_runs.work_dir import FileError, write_own
 
 SHARES = {'early': 0.25, 'middle': 0.5, 'late': 1.0}  # of the run
-PHI = ('phi', 'phi_low', 'phi_high')
 MARK = 'agvm_mm noise scales'
 
 
@@ -65,6 +62,7 @@ def measured(run: Run) -> dict[str, Any]:
     if history is None or not history.curves.get('phi_high'):
         raise FileError(f'{run.folder} logged no interval of phi; allowed are runs with AGVM.')
     steps = points(run, history)
+    found = [{one.module: one for one in noise_scales(history, at)} for at in steps.values()]
     loss = run.losses['loss']
     return {
         'run': run.name,
@@ -72,8 +70,7 @@ def measured(run: Run) -> dict[str, Any]:
         'updates': [step // run.accumulation for step in steps.values()],
         'loss': [float(loss.values[loss.steps <= step][-1]) for step in steps.values()],
         'modules': {
-            module: [_triple(history, module, step, run.batch) for step in steps.values()]
-            for module in history.curves['phi_high']
+            module: [_triple(at[module]) for at in found] for module in history.curves['phi_high']
         },
     }
 
@@ -88,13 +85,9 @@ def points(run: Run, history: History) -> dict[str, int]:
     }
 
 
-def _triple(history: History, module: str, step: int, batch: int) -> list[float | None]:
-    found = []
-    for quantity in PHI:
-        phi = history.curves[quantity][module].at(np.array([step]))
-        images = noise_scale(phi, batch).item()
-        found.append(float(f'{images:.4g}') if math.isfinite(images) else None)
-    return found
+def _triple(noise: Noise) -> list[float | None]:
+    ends = (noise.value, noise.low, noise.high)
+    return [float(f'{end:.4g}') if math.isfinite(end) else None for end in ends]
 
 
 def rows(result: dict[str, Any]) -> Iterator[list[str]]:

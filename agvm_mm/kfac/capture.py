@@ -26,17 +26,19 @@ class Capture:
 
     Args:
         layers: what to watch.
+        measures_next: whether the coming backward pass is measured, asked in the forward pass.
 
     Attributes:
         images: of all passes.
     """
 
-    def __init__(self, layers: Sequence[KFACLayer]) -> None:
+    def __init__(self, layers: Sequence[KFACLayer], measures_next: Callable[[], bool]) -> None:
         self._layers = layers
+        self._measures_next = measures_next
         self.images = self._passes = self._count = 0
         self._gain: float | Tensor | None = None  # outside of the backward passes of an update
         for layer in layers:
-            watch(layer.helper, lambda layer=layer: layer.due, partial(self.called, layer))  # type: ignore[misc]
+            watch(layer.helper, partial(self._noted, layer), partial(self.called, layer))
 
     @property
     def whole(self) -> bool:
@@ -91,6 +93,9 @@ class Capture:
                 handle.remove()
         self._passes += 1
         self.images += images
+
+    def _noted(self, layer: KFACLayer) -> bool:
+        return layer.due and self._measures_next()
 
     def called(self, layer: KFACLayer, inputs: Tensor, output: Tensor, own: slice) -> None:
         """A layer was called; measure it when the gradient of its output arrives.

@@ -2,7 +2,8 @@
 
 A transposed convolution is the ordinary one of stride 1, with the kernel turned round, on an input
 with zeros between its pixels: its factors are those of that convolution. A third dimension of the
-kernel becomes channels, and every frame of the output an image.
+kernel becomes channels, and every frame of the output an image. Zeros that a module adds in its
+forward pass, as 'same' does, follow from the size of its output.
 """
 
 from __future__ import annotations
@@ -62,12 +63,15 @@ class ConvHelper(KroneckerHelper):
 
     def _images(self, inputs: Tensor, size: Sequence[int]) -> tuple[Tensor, Window]:
         """Input and window of the equal two-dimensional convolution with an output of ``size``."""
-        module = self.module
-        padding = module.padding
-        if module.padding_mode != 'zeros' or isinstance(padding, str):
-            mode = 'constant' if module.padding_mode == 'zeros' else module.padding_mode
-            inputs = pad(inputs, module._reversed_padding_repeated_twice, mode)
+        module, padding = self.module, self.module.padding
+        if module.padding_mode != 'zeros':
+            inputs = pad(inputs, module._reversed_padding_repeated_twice, module.padding_mode)
+            padding = 'valid'
+        if isinstance(padding, str):
             padding = (0,) * len(module.kernel_size)
+        edges = _same_padding(inputs, module, size, padding)
+        if any(edges):  # without any, torch would copy the inputs
+            inputs = pad(inputs, edges)
         return flat(inputs, module, module.stride, padding)
 
     def _inputs(self, columns: Tensor) -> Tensor:
@@ -126,6 +130,19 @@ def stuffed(inputs: Tensor, module: Any, size: Sequence[int]) -> Tensor:
         before = reach - module.padding[axis]
         edges += [before, size[axis] + reach - spans[axis] - before]
     return pad(between, edges)
+
+
+def _same_padding(
+    inputs: Tensor, module: Any, size: Sequence[int], padding: Sequence[int]
+) -> list[int]:
+    """Zeros to add beside ``padding`` for an output of ``size``, an odd one behind; mostly none."""
+    edges = []
+    for axis in reversed(range(len(size))):
+        reach = module.dilation[axis] * (module.kernel_size[axis] - 1)
+        needed = (size[axis] - 1) * module.stride[axis] + reach + 1
+        total = max(0, needed - inputs.shape[2 + axis] - 2 * padding[axis])
+        edges += [total // 2, total - total // 2]
+    return edges
 
 
 def flat(

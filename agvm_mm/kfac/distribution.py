@@ -24,6 +24,11 @@ def preconditioning_cost(shapes: Sequence[Shape]) -> int:
     return a[0] * a[1] * g[1] * sum(s[2] if len(s) == 3 else 1 for s in shapes)
 
 
+def owning_cost(shapes: Sequence[Shape], updates: int) -> int:
+    """Work of a layer's owner from one inversion to the next: it preconditions in ``updates``."""
+    return inversion_cost(shapes) + updates * preconditioning_cost(shapes)
+
+
 def assign(costs: Sequence[int], ranks: int) -> list[int]:
     """Owner of every layer, on as few ranks as keep the work of the busiest.
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..distributed import Communicator
 from .blocks import Shape
 from .clock import Clock
 from .convolution import ConvHelper
 from .distribution import full_size, pack, packed_size, unpack
 from .modules import ModuleHelper, NormHelper
-from .settings import WHERE, KFACSettings
+from .settings import KFACSettings
 from .solve import diagonal, precondition, solution_shapes, solve
 
 
@@ -30,6 +29,7 @@ class KFACLayer:
         settings: the checked options.
 
     Attributes:
+        settings: the checked options.
         clock: when the layer is measured.
         due: whether the present update measures it.
         sums: over this rank's backward passes of the update; None where no gradient arrived.
@@ -61,7 +61,7 @@ class KFACLayer:
         self.factors: list[Tensor] | None = None
         self.solution: list[Tensor] | None = None
         self._found: list[Tensor] | None = None
-        self._settings = settings
+        self.settings = settings
         multiple = settings.norm_damping if isinstance(helper, NormHelper) else 1
         self._damping = float(settings.damping * multiple)
         if isinstance(helper, ConvHelper):
@@ -102,7 +102,7 @@ class KFACLayer:
     def take_sums(self) -> list[Tensor]:
         """The sums, of dense ones the lower triangles; nothing may be added any more."""
         sums, self.sums, self.sent = self.sums, None, True
-        return [self._zeros(shape) for shape in self.helper.shapes] if sums is None else sums
+        return [self.zeros(shape) for shape in self.helper.shapes] if sums is None else sums
 
     def propose(self, sums: list[Tensor], images: float, positions: float) -> Tensor:
         """Take sums over all ranks into the averages, which wait for :meth:`accept`.
@@ -121,12 +121,12 @@ class KFACLayer:
         change = self._no()
         if self.factors is not None:
             # Not in place: a measurement that is found bad elsewhere must leave no trace.
-            momentum = float(self._settings.momentum)
+            momentum = float(self.settings.momentum)
             factors = [torch.lerp(new, old, momentum) for new, old in zip(factors, self.factors)]
-            if self._settings.stale_threshold is not None:
+            if self.settings.stale_threshold is not None:
                 changes = [_change(new, old) for new, old in zip(factors, self.factors)]
                 change = torch.stack(changes).max()
-        elif self._settings.stale_threshold is not None:
+        elif self.settings.stale_threshold is not None:
             change = self._no() + 1
         self._proposed = factors
         valid = finite & seen
@@ -149,7 +149,7 @@ class KFACLayer:
         self._found = None
         if self.factors is None:
             return self._no()
-        settings = self._settings
+        settings = self.settings
         try:
             found = solve(self.factors, self._damping, settings.solver, settings.dtype, thorough)
         except RuntimeError:  # the other ranks wait for this layer's gradient
@@ -174,23 +174,22 @@ class KFACLayer:
     @property
     def pack_size(self) -> int:
         """Numbers that :meth:`pack_solution` returns."""
-        shapes, symmetric = self._solution_shapes
-        return packed_size(shapes) if symmetric else full_size(shapes)
+        size = packed_size if self._symmetric else full_size
+        return size(self.solution_shapes)
 
     def pack_solution(self) -> Tensor:
         """The solution as a vector, of a symmetric inverse one triangle; zeros elsewhere."""
-        _, symmetric = self._solution_shapes
         if not self.owned:
-            return self._zeros((self.pack_size,))
+            return self.zeros((self.pack_size,))
         assert self.solution is not None
-        if symmetric:
+        if self._symmetric:
             return pack(self.solution)
         return torch.cat([part.reshape(-1) for part in self.solution])
 
     def take_solution(self, vector: Tensor) -> None:
         """Inverse of :meth:`pack_solution`."""
-        shapes, symmetric = self._solution_shapes
-        if symmetric:
+        shapes = self.solution_shapes
+        if self._symmetric:
             self.solution = unpack(vector, shapes)
         else:
             parts = vector.split([full_size([shape]) for shape in shapes])
@@ -213,79 +212,22 @@ class KFACLayer:
         matrix = self.precondition(self.helper.join(gradients).to(self.helper.dtype))
         return torch.cat([part.flatten() for part in self.helper.split(matrix)])
 
-    def state_dict(self, communicator: Communicator) -> dict[str, Any]:
-        """Clock and, on rank 0, packed factors, called on all ranks; the tensors on the CPU.
-
-        A solution is sent only where the factors have moved on since; else it follows from them.
-        """
-        state: dict[str, Any] = self.clock.state_dict()
-        if not self.measured:
-            return state
-        shapes = self.helper.shapes
-        factors = None if self.factors is None else pack(self.factors)
-        tensors: dict[str, Any] = {
-            'factors': self._collect(factors, packed_size(shapes), communicator)
-        }
-        if self.solved and not self.fresh:
-            parts, _ = self._solution_shapes
-            held = self.solution if self.owned else None
-            own = [None] * len(parts) if held is None else held
-            tensors['solution'] = [
-                self._collect(part, full_size([shape]), communicator).reshape(shape)
-                for part, shape in zip(own, parts)
-            ]
-        return {**state, **tensors} if communicator.rank == 0 else state
-
-    def load_state_dict(self, state: Mapping[str, Any], same_solver: bool) -> None:
-        """Inverse of :meth:`state_dict` for any number of ranks; nothing without factors.
-
-        Without a solution of the run's own kind in it, the factors are to be inverted.
-
-        Args:
-            state: of the layer.
-            same_solver: whether a solution in it is of the run's own kind.
-
-        Raises:
-            ValueError: factors of another size.
-        """
-        if 'factors' not in state:
-            return
-        found, wanted = state['factors'].numel(), packed_size(self.helper.shapes)
-        if found != wanted:
-            raise ValueError(
-                f'the checkpoint holds factors of {found} numbers for the layer {self.name!r} and '
-                f'this run has {wanted} ({WHERE}.max_size={self._settings.max_size}, '
-                f'{WHERE}.max_block={self._settings.max_block}); resume with '
-                'the model, max_size and max_block of the run that wrote the checkpoint.'
-            )
-        self.clock.load_state_dict(state)
-        self.measured = True
-        if self.owned:
-            self.factors = unpack(self._own(state['factors']), self.helper.shapes)
-        if 'solution' in state and same_solver:
-            if self.owned or not self._settings.sends_gradients:
-                self.solution = [self._own(part) for part in state['solution']]
-            self.solved = True
+    @property
+    def solution_shapes(self) -> list[Shape]:
+        """Of its parts."""
+        return solution_shapes(self.helper.shapes, self.settings.solver)
 
     @property
-    def _solution_shapes(self) -> tuple[list[Shape], bool]:
-        """Of its parts, and whether they are symmetric."""
-        shapes, solver = self.helper.shapes, self._settings.solver
-        return solution_shapes(shapes, solver), solver == 'cholesky' or len(shapes) == 1
+    def _symmetric(self) -> bool:
+        """Whether the parts of the solution are."""
+        return self.settings.solver == 'cholesky' or len(self.helper.shapes) == 1
 
-    def _collect(self, own: Tensor | None, size: int, communicator: Communicator) -> Tensor:
-        vector = self._zeros((size,)) if own is None else own.reshape(-1).clone()
-        communicator.start_reduce(vector, 0).wait()
-        return vector.cpu()
-
-    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
+    def zeros(self, shape: Shape) -> Tensor:
+        """On the device of the weights, in the precision of the factors."""
         return self.parameters[0].new_zeros(shape, dtype=self.helper.dtype)
 
     def _no(self) -> Tensor:
         return self.parameters[0].new_zeros((), dtype=torch.float64)
-
-    def _own(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.parameters[0].device, self.helper.dtype)
 
 
 def _change(new: Tensor, old: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ averaged, the optimizer's step, :meth:`KFAC.after_step`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,27 +20,19 @@ from torch import Tensor, nn
 
 from ..compat import whole_float32
 from ..distributed import Communicator
-from .blocks import Shape
 from .capture import Capture
 from .clock import interval_at
-from .distribution import assign, inversion_cost, preconditioning_cost
+from .distribution import assign, owning_cost
 from .find import find_layers
 from .inversion import invert
+from .kl_clip import compare, kl_clip
 from .layer import KFACLayer
 from .measurement import Measurement
 from .sending import from_owners, send_solutions
 from .settings import KFACSettings
-from .solve import kl_multiplier
+from .state import VERSION, layer_state, load_layer, require_same
 
-STATE_VERSION = 3
 UNCALLED = 'used without a call of their module, as by F.linear or F.conv2d'
-Matrices = dict[KFACLayer, Tensor]
-
-
-def _work(shapes: Sequence[Shape], settings: KFACSettings) -> int:
-    """What owning a layer costs from one inversion to the next."""
-    updates = settings.inverse_interval if settings.sends_gradients else 0
-    return inversion_cost(shapes) + updates * preconditioning_cost(shapes)
 
 
 class KFAC:
@@ -50,6 +42,8 @@ class KFAC:
         network: the bare network; hooks are put on its layers.
         settings: the checked options.
         communicator: the data-parallel ranks; for its use alone, as it overlaps with others.
+        place: returns the index of the coming backward pass within its update, and the passes of
+            that update; None where every pass is measured.
 
     Attributes:
         skipped: measurements that were not finite.
@@ -66,6 +60,7 @@ class KFAC:
         network: nn.Module,
         settings: KFACSettings,
         communicator: Communicator,
+        place: Callable[[], tuple[int, int]] | None = None,
     ) -> None:
         found = find_layers(network, settings)
         self.settings = settings
@@ -74,7 +69,9 @@ class KFAC:
         self._left = found.left
         for helper in found.helpers:
             helper.cut(settings.max_block)
-        owners = assign([_work(helper.shapes, settings) for helper in found.helpers], self.ranks)
+        updates = settings.inverse_interval if settings.sends_gradients else 0
+        work = [owning_cost(helper.shapes, updates) for helper in found.helpers]
+        owners = assign(work, self.ranks)
         self.layers = [
             KFACLayer(helper, owner, owner == communicator.rank, settings)
             for helper, owner in zip(found.helpers, owners)
@@ -82,7 +79,8 @@ class KFAC:
         self.products: dict[KFACLayer, list[float]] = {}
         self.kl_multiplier = 1.0
         self.unsolved: list[KFACLayer] = []
-        self._capture = Capture(self.layers)
+        self._place = place
+        self._capture = Capture(self.layers, self._measures_next)
         self._measurement = Measurement(self.layers, communicator, settings.half)
         self._gathered: dict[str, dict[str, Any]] = {}
 
@@ -129,7 +127,7 @@ class KFAC:
         self, index: int, count: int, images: int, loss_scale: float | Tensor = 1.0
     ) -> AbstractContextManager[None]:
         """Around backward pass ``index`` of ``count``, see :meth:`Capture.around_backward`."""
-        first = max(0, count - (self.settings.measured_passes or count))
+        first = self._first_measured(count)
         if not self.due or index < first:
             return nullcontext()
         last = index + 1 == count
@@ -159,9 +157,9 @@ class KFAC:
         self._capture.reset()
         self._solve(update)
         plain, new = self._precondition()
-        clip = self._clip(plain, new, rates, loss_scale) if plain else None
+        clip = kl_clip(plain, new, rates, loss_scale, self.settings.kl_clip)
         if measured and plain:
-            self._compare(plain, new, clip, loss_scale)
+            self.products, self.kl_multiplier = compare(plain, new, clip, loss_scale)
         for layer, matrix in new.items():
             layer.helper.write(matrix if clip is None else matrix * clip)
         return measured
@@ -178,7 +176,7 @@ class KFAC:
 
         Without it a checkpoint of several ranks holds the clocks alone.
         """
-        self._gathered = {layer.name: layer.state_dict(self.communicator) for layer in self.layers}
+        self._gathered = self._layer_states()
 
     def release(self) -> None:
         """Let go of what :meth:`gather` has brought."""
@@ -188,9 +186,9 @@ class KFAC:
         """What a checkpoint holds; loads with ``weights_only=True``."""
         layers = self._gathered or {layer.name: layer.clock.state_dict() for layer in self.layers}
         if self.ranks == 1:
-            layers = {layer.name: layer.state_dict(self.communicator) for layer in self.layers}
+            layers = self._layer_states()
         return {
-            'version': STATE_VERSION,
+            'version': VERSION,
             'skipped': self.skipped,
             'solver': self.settings.solver,
             'layers': layers,
@@ -202,12 +200,24 @@ class KFAC:
         Raises:
             ValueError: another format, other layers, or factors of other sizes.
         """
-        self._require_same(state)
+        require_same(state, self.layers)
         self.skipped = int(state['skipped'])
         same_solver = state['solver'] == self.settings.solver
         for layer in self.layers:
-            layer.load_state_dict(state['layers'][layer.name], same_solver)
+            load_layer(layer, state['layers'][layer.name], same_solver)
         return self.measured
+
+    def _layer_states(self) -> dict[str, dict[str, Any]]:
+        return {layer.name: layer_state(layer, self.communicator) for layer in self.layers}
+
+    def _first_measured(self, count: int) -> int:
+        """The index of the first measured pass in an update of ``count``."""
+        return max(0, count - (self.settings.measured_passes or count))
+
+    def _measures_next(self) -> bool:
+        """Whether the coming backward pass is measured, if its update measures."""
+        index, count = (0, 1) if self._place is None else self._place()
+        return index >= self._first_measured(count)
 
     def _measure(self, update: int) -> bool:
         counts = self._measurement.finish(update, self._capture.images)
@@ -224,9 +234,9 @@ class KFAC:
             if self.ranks > 1 and not self.settings.sends_gradients:
                 send_solutions([layer for layer in due if layer.fresh], self.communicator)
 
-    def _precondition(self) -> tuple[Matrices, Matrices]:
+    def _precondition(self) -> tuple[dict[KFACLayer, Tensor], dict[KFACLayer, Tensor]]:
         """Gradient matrices by layer, plain and preconditioned, on all ranks."""
-        plain: Matrices = {}
+        plain: dict[KFACLayer, Tensor] = {}
         for layer in self.layers:
             matrix = layer.helper.matrix() if layer.solved else None
             if matrix is not None:
@@ -237,55 +247,3 @@ class KFAC:
         parts = {x: own.get(x, matrix).reshape(-1) for x, matrix in plain.items()}
         sent = from_owners(parts, self.communicator)
         return plain, {x: part.view_as(plain[x]) for x, part in sent.items()}
-
-    def _clip(
-        self,
-        plain: Matrices,
-        new: Matrices,
-        rates: Mapping[int, float | Tensor],
-        loss_scale: float | Tensor,
-    ) -> Tensor | None:
-        """What bounds the step, which stays on the device; None without a bound."""
-        if self.settings.kl_clip is None:
-            return None
-        inner = torch.stack([(g * new[x]).sum() for x, g in plain.items()]).double()
-        of_layers = [rates[id(x.parameters[0])] for x in plain]
-        size = inner @ _on(inner, of_layers).square() / loss_scale / loss_scale
-        return kl_multiplier(size, float(self.settings.kl_clip))
-
-    def _compare(
-        self, plain: Matrices, new: Matrices, clip: Tensor | None, loss_scale: float | Tensor
-    ) -> None:
-        """The gradients before and after, for the log; all numbers in one read."""
-        rows = [
-            torch.stack([(g * g).sum(), (new[x] * new[x]).sum(), (g * new[x]).sum()]).double()
-            for x, g in plain.items()
-        ]
-        products = torch.stack(rows) / loss_scale / loss_scale
-        last = products.new_ones(1, 3) if clip is None else clip.expand(1, 3)
-        *listed, (self.kl_multiplier, *_) = torch.cat([products, last]).tolist()
-        self.products = dict(zip(plain, listed))
-
-    def _require_same(self, state: Mapping[str, Any]) -> None:
-        if state.get('version') != STATE_VERSION:
-            raise ValueError(
-                f'the checkpoint holds K-FAC state of version {state.get("version")!r}, this '
-                f'release reads {STATE_VERSION}: resume with the release that wrote it.'
-            )
-        ours, theirs = {layer.name for layer in self.layers}, set(state['layers'])
-        if ours != theirs:
-            name = sorted(ours ^ theirs)[0]
-            where = 'the checkpoint' if name in theirs else 'this network'
-            raise ValueError(
-                f'the layer {name!r} is preconditioned by K-FAC only in {where}; resume with the '
-                'model and the kfac options (norms, grouped, exclude) of the run that wrote the '
-                'checkpoint.'
-            )
-
-
-def _on(like: Tensor, values: Sequence[float | Tensor]) -> Tensor:
-    """The values as one tensor beside ``like``, without waiting for the device."""
-    if not any(isinstance(value, Tensor) for value in values):
-        return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
-    parts = [torch.as_tensor(value, dtype=like.dtype) for value in values]
-    return torch.stack([part.to(like.device, non_blocking=True) for part in parts])

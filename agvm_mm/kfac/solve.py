@@ -187,18 +187,6 @@ def _columns(factor: Tensor, matrix: Tensor, transposed: bool = False) -> Tensor
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
-def kl_multiplier(size: Tensor, limit: float) -> Tensor:
-    r"""What the KL clip multiplies the gradients by: :math:`\min(1, \sqrt{\kappa / s})`.
-
-    Args:
-        size: s, squared learning rate times the inner product of preconditioned and plain gradient,
-            summed over layers: twice the KL divergence of the step.
-        limit: kappa.
-    """
-    floor = torch.finfo(size.dtype).tiny
-    return (limit / size.abs().clamp(min=floor)).sqrt().clamp(max=1.0)
-
-
 def _eigen(factor: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     if factor.ndim == 2:
         return factor.new_empty(0), factor.clamp(min=0)

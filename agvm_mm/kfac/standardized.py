@@ -24,7 +24,6 @@ from typing import Any
 from torch import Tensor
 
 from .convolution import ConvHelper
-from .factors import Window
 
 # s of every output, by class.
 SCALES: dict[str, Callable[[Any], Tensor]] = {
@@ -48,10 +47,6 @@ class StandardizedHelper(ConvHelper):
         """Those of weight and bias."""
         weight, *bias = super().split(matrix)
         return [weight, *(part.flatten() * self._scale(part) for part in bias)]
-
-    def _images(self, inputs: Tensor, size: Sequence[int]) -> tuple[Tensor, Window]:
-        padded = getattr(self.module, 'padded', None)
-        return super()._images(inputs if padded is None else padded(inputs), size)
 
     def _inputs(self, columns: Tensor) -> Tensor:
         return columns - columns.mean(1, keepdim=True)

@@ -21,9 +21,11 @@ from agvm_runs.checks import counted
 from ..curriculum import ComputeParamSchedulerHook
 from ..hooks import UpdateParamSchedulerHook
 from ..parts import AGVMPart
-from ..wrappers.wrapper import PartsMixin
+from ..wrappers import PartsMixin, accumulation
 from .errors import Note
 from .estimates import plan_of_estimates
+from .lengths import schedules_of
+from .warmup import end_of_rise
 
 NO_END = int(1e9)  # MMEngine's
 
@@ -46,7 +48,7 @@ class RunLengthHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Say it."""
-        counts = int(getattr(runner.optim_wrapper, '_accumulative_counts', 1))
+        counts = accumulation(runner.optim_wrapper)
         for text in (
             *_short_of_an_update(runner, counts),
             *_late_begins(runner, counts),
@@ -65,19 +67,14 @@ def _estimates(runner: Any, counts: int) -> Note | None:
     part = wrapper.part(AGVMPart) if isinstance(wrapper, PartsMixin) else None
     if part is None:
         return None
-    ends = [
-        math.ceil(schedule.end * runner.max_iters / counts / length)
-        for schedule, length, _ in _schedules(runner, counts)
-        if is_warmup(schedule)
-    ]
-    updates = math.ceil(runner.max_iters / counts)
+    updates, ends = math.ceil(runner.max_iters / counts), []
+    for (_, length, _), entry in zip(_schedules(runner, counts), schedules_of(runner.cfg)):
+        end = end_of_rise(entry)
+        if end is not None:
+            # MMEngine may have turned the epochs of an entry into iterations.
+            length = runner.max_epochs if entry.get('by_epoch', True) else length
+            ends.append(math.ceil(end * runner.max_iters / counts / length))
     return plan_of_estimates(part.settings, updates, max(ends, default=None))
-
-
-def is_warmup(schedule: Any) -> bool:
-    """Whether a schedule raises the learning rate to its base value."""
-    start = getattr(schedule, 'start_factor', getattr(schedule, 'factor', 1.0))
-    return 'Warmup' in type(schedule).__name__ or start < getattr(schedule, 'end_factor', 1.0)
 
 
 def _schedules(runner: Any, counts: int) -> Iterator[tuple[Any, int, str]]:

@@ -72,7 +72,7 @@ def warmup_end(cfg: Config, batch: int) -> int | None:
     counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts') or 1
     ends: list[int] = []
     for entry in schedules_of(cfg):
-        end = _end(entry)
+        end = end_of_rise(entry)
         if end is None:
             continue
         if entry.get('by_epoch', True):
@@ -105,8 +105,11 @@ def epoch_images(cfg: Config) -> int:
     return count
 
 
-def _end(entry: Any) -> float | None:
-    """Where ``entry`` stops to warm up, in its own unit; None where it does not warm up."""
+def end_of_rise(entry: Any) -> float | None:
+    """Where an entry of ``param_scheduler`` stops to warm up, in its own unit.
+
+    None where it does not raise the learning rate to its base value, or has no end.
+    """
     end = entry.get('end')
     name = type_name(entry)
     if name == 'OneCycleLR':
@@ -118,4 +121,5 @@ def _end(entry: Any) -> float | None:
         'LinearLR': lambda: entry.get('start_factor', 1 / 3) < entry.get('end_factor', 1.0),
         'ConstantLR': lambda: entry.get('factor', 1 / 3) < 1,
     }
-    return end if 'Warmup' in name or rises.get(name, bool)() else None
+    warmup = 'Warmup' in name and not name.endswith('Momentum')
+    return end if warmup or rises.get(name, bool)() else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.distributed as dist
 from torch import nn
@@ -16,7 +16,12 @@ from ..statistics import ModulePartition, default_partition
 
 
 def bind(
-    parts: Sequence[Part], model: nn.Module, optimizer: Optimizer, accumulation: int, log: Log
+    parts: Sequence[Part],
+    model: nn.Module,
+    optimizer: Optimizer,
+    accumulation: int,
+    place: Callable[[], tuple[int, int]],
+    log: Log,
 ) -> None:
     """Bind ``parts``, in their order, to the network inside ``model``.
 
@@ -25,6 +30,7 @@ def bind(
         model: as the runner holds it, in its data-parallel wrapper or bare.
         optimizer: the optimizer that trains it.
         accumulation: backward passes in one update.
+        place: see :class:`Run`.
         log: where the parts report.
 
     Raises:
@@ -39,8 +45,9 @@ def bind(
             _require_whole(model, part)
     partition = _partition(parts, network)
     bound: dict[str, Part] = {}
+    run = Run(model, network, optimizer, group, partition, accumulation, place, log, bound)
     for part in parts:
-        part.bind(Run(model, network, optimizer, group, partition, accumulation, log, dict(bound)))
+        part.bind(run)
         bound[part.key] = part
 
 

@@ -68,7 +68,7 @@ class Handle:
         self._this: Pass | None = None
         self._done = 0
         self._said_short = False
-        held.bind(model, optimizer, accumulation, self._log)
+        held.bind(model, optimizer, accumulation, self._place, self._log)
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -135,6 +135,10 @@ class Handle:
             # A compiled network would keep the hook in its graph.
             outside = [] if is_compiled(self._model) else [self._network]
             self._passes.watch(self._network.parameters(), [*outside, *layers])
+
+    def _place(self) -> tuple[int, int]:
+        """The index of the coming backward pass within its update, and the passes of an update."""
+        return self._done % self._accumulation, self._accumulation
 
     def _begin_pass(self) -> None:
         with said_by_attach():

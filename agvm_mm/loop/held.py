@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar, cast
 
@@ -68,13 +68,21 @@ class HeldParts:
         """The part of this type; None if there is none."""
         return cast('P | None', self._parts.get(kind.key))
 
-    def bind(self, model: nn.Module, optimizer: Optimizer, accumulation: int, log: Log) -> None:
+    def bind(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        accumulation: int,
+        place: Callable[[], tuple[int, int]],
+        log: Log,
+    ) -> None:
         """Bind the parts once, load what a checkpoint had for them, and prepare the update.
 
         Args:
             model: as the trainer holds it, in its data-parallel wrapper or bare.
             optimizer: that trains it.
             accumulation: backward passes in one update.
+            place: see :class:`agvm_mm.parts.Run`.
             log: where the parts report.
 
         Raises:
@@ -82,7 +90,7 @@ class HeldParts:
         """
         if not self.bound:
             parts = [self._parts[kind.key] for kind in BIND_ORDER if kind.key in self._parts]
-            bind(parts, model, optimizer, accumulation, log)
+            bind(parts, model, optimizer, accumulation, place, log)
             self.images.attach(unwrapped(model))
             self._unreduced = UnreducedParameters(model)
             self.bound = True

@@ -52,7 +52,7 @@ class KFACPart(Part):
         # Its collectives run beside those of the data-parallel wrapper.
         ranks = None if run.group is None else ProcessGroupCommunicator(run.group).beside()
         communicator = SingleProcess() if ranks is None else ranks
-        self.preconditioner = KFAC(run.network, self.settings, communicator)
+        self.preconditioner = KFAC(run.network, self.settings, communicator, run.place)
         self._run = run
         self._checked = self._failed = False
         self._listed = set(self.preconditioner.left)

@@ -77,6 +77,8 @@ class Run:
         group: the data-parallel ranks; None for a single process.
         partition: the trainable parameters by module.
         accumulation: backward passes in one update.
+        place: returns the index of the coming backward pass within its update, and the passes of
+            that update, which are fewer in the last one of a run.
         log: of the run.
         bound: the parts that were bound before, by key.
     """
@@ -87,6 +89,7 @@ class Run:
     group: dist.ProcessGroup | None
     partition: ModulePartition
     accumulation: int
+    place: Callable[[], tuple[int, int]]
     log: Log
     bound: Mapping[str, Part]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -105,7 +105,7 @@ class PartsMixin(OptimWrapper):
         """As in MMEngine; meets the model if no runner has done so before."""
         if not self._launch_checked:
             self._launch_checked = True
-            check_applied_here(self.message_hub, self._accumulative_counts)
+            check_applied_here(self.message_hub, accumulation(self))
             if accumulation(self) > 1:
                 warn_unless_shared(unwrapped(model))
         if not self._held.bound:
@@ -176,7 +176,8 @@ class PartsMixin(OptimWrapper):
         """Bind the parts; again after a resume that follows the first meeting."""
         if not self.updates:  # a plain wrapper's checkpoint has no clock
             self.updates = iterations // accumulation(self)
-        self._held.bind(model, self.optimizer, accumulation(self), MessageHubLog(self.message_hub))
+        log = MessageHubLog(self.message_hub)
+        self._held.bind(model, self.optimizer, accumulation(self), partial(place, self), log)
 
     def _require_bound(self) -> None:
         if not self._held.bound and any(part.needs_model for part in self._held):
@@ -242,12 +243,3 @@ class AGVMAmpOptimWrapper(_LossScaled):
     """``PartsAmpOptimWrapper`` that measures with AGVM and joins equal groups by default."""
 
     part_defaults = AGVM_DEFAULTS
-
-
-__all__ = [
-    'AGVMAmpOptimWrapper',
-    'AGVMOptimWrapper',
-    'PartsAmpOptimWrapper',
-    'PartsMixin',
-    'PartsOptimWrapper',
-]

@@ -6,15 +6,11 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..curves.bands import band
-from ..curves.history import read_history
-from ..curves.series import Series
+from ..curves.noise import Noise
 from ..markdown import markdown_table
 from ..work_dir import FileError, finite, read_json, write_own
 from .critical import Critical, Level
@@ -22,38 +18,6 @@ from .critical import Critical, Level
 FORMAT = 'agvm_mm critical batch 1'
 NOISE_FORMAT = 'agvm_mm noise scales 1'
 NOISE_FILE = 'noise_scales.json'
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The noise scale of a module in images, as the run last logged it before its checkpoint.
-
-    Args:
-        module: its name.
-        value: B_simple; NaN where none was logged.
-        low: lower end of its 95 % interval; NaN where the run logged none.
-        high: upper end, may be infinite.
-    """
-
-    module: str
-    value: float
-    low: float
-    high: float
-
-
-def noise_scales(run: Path, iteration: int | None) -> list[Noise]:
-    """The noise scales of a run at ``iteration``, in micro-batches; None for the end of its log.
-
-    Raises:
-        FileNotFoundError: the run has no log with AGVM's curves.
-    """
-    history = read_history(run)
-    found = []
-    for module in history.modules():
-        value = _last(history.curves.get('noise_scale', {}).get(module), iteration)
-        ends = _last(band(history, 'noise_scale', module), iteration)
-        found.append(Noise(module, *(value or (math.nan,)), *(ends or (math.nan, math.nan))))
-    return found
 
 
 def keep_noise(folder: Path, noise: Sequence[Noise]) -> None:
@@ -90,16 +54,6 @@ def _noise(module: str, value: float | None, low: float | None, high: float | No
     least, middle = (math.nan if one is None else float(one) for one in (low, value))
     most = math.nan if low is None else math.inf
     return Noise(str(module), middle, least, most if high is None else float(high))
-
-
-def _last(curve: Series | None, iteration: int | None) -> tuple[float, ...] | None:
-    """The columns of the last row up to ``iteration``."""
-    if curve is None or not len(curve):
-        return None
-    end = len(curve)
-    if iteration is not None:
-        end = int(np.searchsorted(curve.steps, iteration, side='right'))
-    return tuple(float(value) for value in curve[end - 1][1:]) if end else None
 
 
 def to_markdown(

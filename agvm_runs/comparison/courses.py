@@ -10,15 +10,7 @@ from typing import Any
 
 from ..curves.series import Recorder, Series
 from ..report.run import read_run
-from ..work_dir import (
-    FileError,
-    find_scalars,
-    is_training,
-    parse_lines,
-    read_lines,
-    read_literals,
-    read_text,
-)
+from ..work_dir import FileError, is_training, read_literals, read_text
 
 
 @dataclass
@@ -56,26 +48,14 @@ def read_course(work_dir: str | Path) -> Course:
     Raises:
         FileError: the directory has no line of training.
     """
+    lines = _Lines()
     try:
-        run = read_run(work_dir)
+        run = read_run(work_dir, lines.add)
     except FileNotFoundError as error:
         raise FileError(str(error)) from error
     if not run.last:
         raise FileError(f'{run.folder} has no line of training yet: nothing to compare.')
-    recorder = Recorder()
-    for log in find_scalars(run.folder):
-        counts, clock = _counts(log), _Clock()
-        for entry in parse_lines(read_lines(log), log):
-            if is_training(entry):
-                update = int(entry['iter']) // counts
-                recorder.add('seconds', update, clock.step(entry))
-                if 'loss' in entry:
-                    recorder.add('loss', update, entry['loss'])
-            else:
-                for key, value in entry.items():
-                    if key not in ('step', 'time', 'data_time') and math.isfinite(value):
-                        recorder.add(('score', key), clock.iteration // counts, value)
-    found = recorder.series()
+    found = lines.recorder.series()
     seconds = found.pop('seconds')
     seconds = Series(seconds.steps, seconds.values.cumsum())
     loss = found.pop('loss', Series([], []))
@@ -98,17 +78,46 @@ def with_scores(course: Course, keys: Sequence[str]) -> Course:
     return replace(course, scores={key: course.scores[key] for key in keys})
 
 
-class _Clock:
-    """Seconds between two lines of a launch."""
+class _Lines:
+    """Records the lines of all launches over updates."""
 
     def __init__(self) -> None:
-        self.iteration = 0
+        self.recorder = Recorder()
+        self._launches: dict[Path, _Launch] = {}
+
+    def add(self, log: Path, entry: dict[str, Any]) -> None:
+        """One line, of training or of an evaluation."""
+        if log not in self._launches:
+            self._launches[log] = _Launch(_counts(log))
+        launch = self._launches[log]
+        if is_training(entry):
+            seconds = launch.step(entry)
+            self.recorder.add('seconds', launch.update, seconds)
+            if 'loss' in entry:
+                self.recorder.add('loss', launch.update, entry['loss'])
+        else:
+            for key, value in entry.items():
+                if key not in ('step', 'time', 'data_time') and math.isfinite(value):
+                    self.recorder.add(('score', key), launch.update, value)
+
+
+class _Launch:
+    """Where a launch is, and the seconds between two of its lines."""
+
+    def __init__(self, counts: int) -> None:
+        self._counts = counts
+        self._iteration = 0
         self._begun = False
+
+    @property
+    def update(self) -> int:
+        """Of the last line of training."""
+        return self._iteration // self._counts
 
     def step(self, entry: dict[str, Any]) -> float:
         """Seconds since the line before, by the mean time of an iteration."""
-        iterations = int(entry['iter']) - self.iteration if self._begun else 1
-        self.iteration, self._begun = int(entry['iter']), True
+        iterations = int(entry['iter']) - self._iteration if self._begun else 1
+        self._iteration, self._begun = int(entry['iter']), True
         return float(entry.get('time', 0.0)) * max(iterations, 0)
 
 

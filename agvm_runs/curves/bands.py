@@ -40,6 +40,17 @@ def band(history: History, quantity: str, module: str) -> Series:
     return Series(steps[known], low[known], high[known])
 
 
+def estimated_images(history: History, module: str) -> Series:
+    """Images of the gradients in which phi was measured, where its noise scale was finite."""
+    scale = _column(history, 'noise_scale', module)
+    with np.errstate(all='ignore'):  # of hostile values
+        images = scale.values / intervals.noise_scale(
+            _column(history, 'phi', module).at(scale.steps), 1.0
+        )
+    known = np.isfinite(images) & (images > 0)
+    return Series(scale.steps[known], images[known])
+
+
 def _column(history: History, quantity: str, module: str) -> Series:
     return history.curves.get(quantity, {}).get(module, EMPTY)
 
@@ -61,11 +72,10 @@ def _phi(history: History, module: str) -> Ends:
 
 
 def _noise_scale(history: History, module: str) -> Ends:
-    scale = _column(history, 'noise_scale', module)
-    phi, low, high = _triple(history, module, scale.steps)
-    images = scale.values / intervals.noise_scale(phi, 1.0)
-    low, high = (intervals.noise_scale(end, images) for end in (low, high))
-    return scale.steps, low, high
+    images = estimated_images(history, module)
+    _, low, high = _triple(history, module, images.steps)
+    low, high = (intervals.noise_scale(end, images.values) for end in (low, high))
+    return images.steps, low, high
 
 
 def _scale(history: History, module: str) -> Ends:

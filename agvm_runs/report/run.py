@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,8 +122,14 @@ class Run:
         return f'{command} --seed {seed}' if re.fullmatch(r'\d{1,18}', seed, re.ASCII) else command
 
 
-def read_run(work_dir: str | Path) -> Run:
+def read_run(
+    work_dir: str | Path, also: Callable[[Path, dict[str, Any]], None] | None = None
+) -> Run:
     """Read the text files below ``work_dir``; no checkpoint is opened and no config executed.
+
+    Args:
+        work_dir: of the run.
+        also: called with the path of the log and each of its lines, in order.
 
     Raises:
         FileNotFoundError: no log of MMEngine.
@@ -145,6 +151,8 @@ def read_run(work_dir: str | Path) -> Run:
             else:
                 _add(scores, {k: v for k, v in entry.items() if math.isfinite(v)}, entry)
             curves.add_entry(entry)
+            if also is not None:
+                also(path, entry)
         if run.last is not before:
             trained.append(path)
     run.losses, run.scores = losses.series(), scores.series()

@@ -21,7 +21,9 @@ from agvm_mm.branches.train import BranchHook, train_branch
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.wrappers import PartsOptimWrapper
 from agvm_runs.branches.kept import read
+from agvm_runs.curves import history
 from agvm_runs.errors import UserError
+from agvm_runs.work_dir import read_lines
 
 TOOL = 'analysis_tools/critical_batch.py'
 WEIGHTS, MOMENTUM = [0.5, -0.25], [0.1, 0.2]
@@ -179,13 +181,18 @@ def test_the_tool_makes_what_is_missing_and_shows_a_folder(
     tool: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
 ) -> None:
     out, summary = tmp_path / 'out', tmp_path / 'summary.json'
-    write_run(tmp_path, [{**train_line(1, 120, loss=1.0), 'agvm/noise_scale/head': 2.0}])
+    curves = {'agvm/phi/head': 0.5, 'agvm/noise_scale/head': 2.0}
+    write_run(tmp_path, [{**train_line(1, 120, loss=1.0), **curves}])
+    reads = []
+    monkeypatch.setattr(history, 'read_lines', lambda log: reads.append(log) or read_lines(log))
     lengths = ['--factors', 1, 2, '--images', 16, '--window', 8, '--out', out]
-    args = [*toy(tmp_path), *lengths, '--seeds', 0, 1, '--json', summary]
+    run = ['--run', tmp_path, '--json', summary]
+    args = [*toy(tmp_path), *lengths, '--seeds', 0, 1, *run]
     parse(tool, monkeypatch, *args)
     tool.main()
     printed = capsys.readouterr().out
     assert tool.made == [(1, 0), (2, 0), (1, 1), (2, 1)]
+    assert len(reads) == 1
     assert printed.count('The run had a learning rate') == 1
     assert '| head | 2 |  | ' in printed
     assert '| 8 (x2) | 2 | 0.8 |' in printed and 'Critical batch: ' in printed

@@ -12,14 +12,14 @@ from logs import train_line, write_run
 from agvm_runs.branches.critical import Critical, critical_batch, levels
 from agvm_runs.branches.kept import FORMAT, Branch, keep, path_of, read, read_all
 from agvm_runs.branches.summary import (
-    Noise,
     keep_noise,
     kept_noise,
-    noise_scales,
     sentence,
     to_json,
     to_markdown,
 )
+from agvm_runs.curves.history import read_history
+from agvm_runs.curves.noise import Noise, noise_scales
 from agvm_runs.work_dir import FileError
 
 INFINITE = math.inf
@@ -150,13 +150,29 @@ def test_noise_scales_are_those_before_the_checkpoint(tmp_path: Path) -> None:
         }.items()
     ]  # fmt: skip
     write_run(tmp_path, entries)
-    (one,) = noise_scales(tmp_path, 39)
+    (one,) = noise_scales(read_history(tmp_path), 39)
     assert (one.module, one.value) == ('neck', 4.0)
     assert (one.low, one.high) == (pytest.approx(8 / 3), pytest.approx(6))
-    (last,) = noise_scales(tmp_path, None)
+    (last,) = noise_scales(read_history(tmp_path))
     assert last.value == 36.0
-    (none,) = noise_scales(tmp_path, 10)
+    assert math.isnan(last.low) and math.isnan(last.high)  # the run logged no ends there
+    (none,) = noise_scales(read_history(tmp_path), 10)
     assert math.isnan(none.value) and math.isnan(none.low)
+
+
+def test_a_noise_scale_without_an_end_is_not_that_of_an_earlier_update(tmp_path: Path) -> None:
+    """phi of 1 and more has no finite noise scale, and the log has none: 8 images as before."""
+    entries = [
+        {**train_line(1, step, loss=1.0), **values}
+        for step, values in {
+            20: {'agvm/phi/neck': 0.5, 'agvm/noise_scale/neck': 4.0},
+            40: {'agvm/phi/neck': 1.1, 'agvm/phi_low/neck': 0.6, 'agvm/phi_high/neck': 1.6},
+        }.items()
+    ]
+    write_run(tmp_path, entries)
+    (one,) = noise_scales(read_history(tmp_path))
+    assert one.value == one.high == INFINITE
+    assert one.low == pytest.approx(6)
 
 
 def test_noise_scales_are_read_as_they_were_kept(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from agvm_runs.comparison import (
     result_table,
     with_scores,
 )
-from agvm_runs.work_dir import FileError
+from agvm_runs.work_dir import FileError, scalars
 
 LOG = '-' * 60 + '\nSystem environment:\n    Python: 3.11\nRuntime environment:\n'
 
@@ -52,6 +52,15 @@ def test_a_resume_on_other_ranks_goes_on_in_updates(runs: list[Path]) -> None:
     assert list(course.loss) == [(1, 3.0), (2, 2.0), (3, 1.0)]
     assert list(course.scores['coco/bbox_mAP']) == [(2, 0.2), (3, 0.1)]
     assert (course.batch, course.updates) == (16, 3)
+
+
+def test_a_line_is_parsed_once(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the first one of training, by which launches of one run are told."""
+    parsed: list[str] = []
+    monkeypatch.setattr(scalars, 'parse_json', lambda line: parsed.append(line) or json.loads(line))
+    read_course(runs[0])
+    lines = [line for log in runs[0].glob('*/vis_data/scalars.json') for line in log.open()]
+    assert len(lines) == 5 and len(parsed) == 5 + 2
 
 
 def test_seconds_are_the_iterations_times_their_mean_time(runs: list[Path]) -> None:

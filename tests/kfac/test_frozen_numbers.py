@@ -8,7 +8,8 @@ from kfac_nets import measured_factors
 from torch import Tensor, nn
 
 from agvm_mm.kfac import factors
-from agvm_mm.kfac.solve import damped_inverse, kl_multiplier, pi_ratio, precondition, solve
+from agvm_mm.kfac.kl_clip import kl_multiplier
+from agvm_mm.kfac.solve import damped_inverse, pi_ratio, precondition, solve
 
 DOUBLE = torch.float64
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from kfac_nets import distance, kfac_of
+from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmcv.cnn.bricks.conv_ws import ConvAWS2d, ConvWS2d
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, jvp
@@ -29,6 +30,13 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     'reflected': (lambda: nn.Conv2d(2, 3, 3, padding=(2, 1), padding_mode='reflect'), (2, 4, 3)),
     'circular': (lambda: nn.Conv2d(2, 2, 3, padding=1, padding_mode='circular'), (2, 3, 4)),
     'same': (lambda: nn.Conv2d(2, 2, (2, 3), padding='same', dilation=(1, 2)), (2, 4, 4)),
+    'padded to fit': (lambda: Conv2dAdaptivePadding(2, 3, 3, stride=2), (2, 6, 5)),
+    'padded to fit, depthwise': (lambda: Conv2dAdaptivePadding(3, 3, 5, 2, groups=3), (3, 7, 4)),
+    'padded to fit, dilated': (
+        lambda: Conv2dAdaptivePadding(2, 2, (2, 3), (1, 3), dilation=(3, 1), bias=False),
+        (2, 5, 8),
+    ),
+    'padded to fit, skipping': (lambda: Conv2dAdaptivePadding(2, 2, 1, stride=2), (2, 4, 5)),
     'valid': (lambda: nn.Conv2d(2, 2, 3, padding='valid'), (2, 4, 4)),
     'conv3d': (
         lambda: nn.Conv3d(4, 2, (2, 3, 1), (1, 2, 1), (1, 0, 0), (2, 1, 1), groups=2),

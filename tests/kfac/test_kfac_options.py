@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from agvm_mm import AGVMOptimWrapper
 from agvm_mm.kfac import factors, scalars
-from agvm_mm.kfac.modules import KroneckerHelper
+from agvm_mm.kfac.convolution import ConvHelper
+from agvm_mm.kfac.modules import KroneckerHelper, ModuleHelper, NormHelper
 from agvm_mm.parts import KFACPart
 
 DOUBLE = torch.float64
@@ -235,3 +236,32 @@ def test_the_last_passes_of_an_update_are_measured(passes: int, measured: list[i
         distance(a, b) > 1e-3 for a, b in zip(*(factors_of(r).values() for r in (few, every)))
     ]
     assert any(differs) == (len(measured) < 4)
+
+
+@pytest.mark.parametrize(('total', 'noted'), [(12, [3, 7, 11]), (10, [3, 7, 9])])
+def test_calls_are_noted_only_before_passes_that_are_measured(
+    monkeypatch: pytest.MonkeyPatch, total: int, noted: list[int]
+) -> None:
+    """Three updates of four passes, or with a last one of two; their last pass is measured."""
+    micro, seen = 0, []
+    for kind in (ModuleHelper, NormHelper, ConvHelper):
+
+        def noting(self: Any, inputs: Tensor, original: Any = kind.context) -> Any:
+            seen.append((micro, self.name))
+            return original(self, inputs)
+
+        monkeypatch.setattr(kind, 'context', noting)
+    network = MixedNet().train()
+    wrapper = AGVMOptimWrapper(
+        torch.optim.SGD(network.parameters(), lr=0.1),
+        accumulative_counts=4,
+        agvm=None,
+        kfac=dict(statistics_interval=1, inverse_interval=1, measured_passes=1, **PLAIN),
+    )
+    wrapper.initialize_count_status(network, 0, total)
+    for micro in range(total):
+        network.train_step(mixed_batch(micro, range(2), torch.float32), wrapper)
+    # The head is called on two levels of the pyramid.
+    names = [layer.name for layer in wrapper.part(KFACPart).preconditioner.layers]
+    calls = sorted([*names, 'shared'])
+    assert sorted(seen) == [(i, n) for i in noted for n in calls]

@@ -16,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from agvm_mm.kfac import triangle
 from agvm_mm.kfac.clock import Clock
 from agvm_mm.kfac.distribution import assign, inversion_cost, pack, packed_size, unpack
-from agvm_mm.kfac.solve import damped_inverse, kl_multiplier, pair_inverse
+from agvm_mm.kfac.kl_clip import kl_multiplier
+from agvm_mm.kfac.solve import damped_inverse, pair_inverse
 
 
 class TestPacking:

@@ -20,6 +20,7 @@ def write(folder: Path) -> None:
     lines = []
     for step, phi in PHI.items():
         ends = {'phi': phi, 'phi_low': 0.4, 'phi_high': 1.1 if step == 40 else 0.9}
+        ends['noise_scale'] = by_hand(phi)
         values = {f'agvm/{key}/{m}': v for key, v in ends.items() for m in ('backbone', 'neck')}
         lines.append({**train_line(1, step, loss=100.0 / step), **values})
     write_run(folder, lines)

@@ -383,3 +383,50 @@ def test_a_data_set_of_other_epochs_than_the_recipes_is_said(
     assert len(texts) == said
     if said:
         assert f'auto_scale_lr.epoch_images is {images}' in texts[0] and 'has 6 images' in texts[0]
+
+
+@pytest.mark.parametrize(
+    ('scheduler', 'update'),
+    [
+        (dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=4), 2),
+        (dict(type='ConstantLR', factor=0.1, by_epoch=False, end=4), 2),
+        (dict(type='ExponentialWarmupLR', ratio=0.1, by_epoch=False, end=4), 2),
+        (dict(type='OneCycleLR', eta_max=0.4, by_epoch=False, total_steps=8, pct_start=0.5), 2),
+        (dict(type='LinearMomentum', start_factor=0.1, by_epoch=False, end=4), None),
+        (dict(type='mmdet.QuadraticWarmupMomentum', by_epoch=False, end=4), None),
+        (dict(type='LinearLR', start_factor=1.0, end_factor=0.1, by_epoch=False, end=4), None),
+    ],
+)
+def test_the_plan_of_estimates_names_the_end_of_the_warm_up(
+    tmp_path: Path, scheduler: dict[str, Any], update: int | None
+) -> None:
+    """Iterations are micro-batches here, two to an update."""
+    (plan,) = named(warnings(tmp_path, param_scheduler=[scheduler]), 'AGVM makes')
+    assert ('warm-up' in plan) == (update is not None)
+    assert update is None or f'; the warm-up ends at update {update}.' in plan
+
+
+def test_so_it_does_where_schedules_count_epochs_or_updates(tmp_path: Path) -> None:
+    """Four epochs of two updates; and a schedule that the launch steps at updates."""
+    warmup = dict(type='ExponentialWarmupLR', ratio=0.1, end=2)
+    for index, (entry, total, update) in enumerate(
+        (
+            (warmup, None, 4),
+            ({**warmup, 'convert_to_iter_based': True}, None, 4),
+            ({**warmup, 'by_epoch': False}, 4, 2),
+        )
+    ):
+        optim_wrapper = wrapper()
+        if total is not None:
+            del optim_wrapper['accumulative_counts']
+        found = warnings(
+            tmp_path / str(index),
+            total,
+            param_scheduler=[entry],
+            train_cfg=dict(by_epoch=True, max_epochs=4),
+            train_dataloader=dataset(8),
+            default_hooks={},
+            optim_wrapper=optim_wrapper,
+        )
+        (plan,) = named(found, 'AGVM makes')
+        assert f'; the warm-up ends at update {update}.' in plan

@@ -10,6 +10,7 @@ from attach_runs import AGVM, COUNTS, Detector, adam, by_attach, by_wrapper, pla
 from ranks import run_ranks
 
 import agvm_mm
+from agvm_mm.kfac.modules import LinearHelper, ModuleHelper
 from agvm_mm.parts import AGVMPart
 
 UPDATES = 5
@@ -169,3 +170,25 @@ def test_figures_of_the_last_update_can_be_read() -> None:
     low, high = map(float, ends.split(' to '))
     assert low < float(phi) < high
     assert float(scale) == pytest.approx(scales[2], rel=1e-2)
+
+
+def test_calls_are_noted_only_before_passes_that_kfac_measures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three updates of three passes, the last of them measured; the scaler skips the second."""
+    seen: list[int] = []
+    original = ModuleHelper.context
+    monkeypatch.setattr(
+        LinearHelper, 'context', lambda self, inputs: seen.append(micro) or original(self, inputs)
+    )
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler('cpu', enabled=False)
+    options = dict(measured_passes=1, statistics_interval=1, inverse_interval=1)
+    agvm_mm.attach(model, optimizer, accumulation=3, scaler=scaler, agvm=None, kfac=options)
+    for micro in range(9):
+        (model(torch.ones(4, 2)).square().mean() / 3).backward()
+        if micro in (2, 8):
+            optimizer.step()
+            optimizer.zero_grad()
+    assert seen == [2, 5, 8]

@@ -26,10 +26,11 @@ from agvm_runs.branches.summary import (
     FORMAT,
     keep_noise,
     kept_noise,
-    noise_scales,
     to_json,
     to_markdown,
 )
+from agvm_runs.curves.history import History, read_history
+from agvm_runs.curves.noise import noise_scales
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.work_dir import require_own, write_own
 
@@ -85,7 +86,6 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         LaunchError: names the option.
         FileError: the file of --json holds something else.
-        FileNotFoundError: the folder of --run has no log with AGVM's curves.
     """
     require_at_least(args, {'factors': 1, 'images': 1, 'window': 1, 'seeds': 0})
     for name in ('factors', 'seeds'):
@@ -100,8 +100,20 @@ def check(args: argparse.Namespace) -> None:
             raise LaunchError(f'--{name} is {value}; allowed is a number above 0.')
     if args.json is not None:
         require_own(args.json, FORMAT)
+
+
+def history_of(args: argparse.Namespace) -> History | None:
+    """What the run logged up to now; None where nothing names a run or its log.
+
+    Raises:
+        FileNotFoundError: the folder of --run has no log with AGVM's curves.
+    """
     if args.run is not None:
-        noise_scales(args.run, None)
+        return read_history(args.run)
+    try:
+        return None if args.checkpoint is None else read_history(Path(args.checkpoint).parent)
+    except FileNotFoundError:
+        return None
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Plan, Path]:
@@ -145,29 +157,21 @@ def train(args: argparse.Namespace) -> Path:
     return folder
 
 
-def note_noise(args: argparse.Namespace, folder: Path, iteration: int | None) -> None:
-    """Keep the noise scales that the run logged, where its log is."""
-    try:
-        keep_noise(folder, noise_scales(args.run or Path(args.checkpoint).parent, iteration))
-    except FileNotFoundError:
-        if args.run is not None:
-            raise
-
-
 def main() -> None:
     """Train what is missing, print the tables, write the JSON."""
     args = parse_args()
     is_folder = Path(args.config).is_dir()
     try:
         check(args)
+        history = history_of(args)
         folder = Path(args.config) if is_folder else train(args)
         branches = read_all(folder)
         if not is_folder:
             branches = [
                 one for one in branches if one.factor in args.factors and one.seed in args.seeds
             ]
-        if args.run is not None or args.checkpoint is not None:
-            note_noise(args, folder, branches[0].iteration)
+        if history is not None:
+            keep_noise(folder, noise_scales(history, branches[0].iteration))
         noise = kept_noise(folder)
     except (OSError, ValueError) as error:
         raise LaunchError(str(error)) from error

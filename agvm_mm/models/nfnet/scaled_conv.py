@@ -67,13 +67,10 @@ class ScaledWSConv2d(nn.Conv2d):
         mean = self.weight.mean(dim=(1, 2, 3), keepdim=True)
         return (self.weight - mean) * self.scale()
 
-    def padded(self, x: Tensor) -> Tensor:
-        """The input with what 'same' adds to it."""
-        return F.pad(x, self._same_padding(x)) if self.same else x
-
     def forward(self, x: Tensor) -> Tensor:
         """Convolve with the standardized weight."""
-        out: Tensor = self._conv_forward(self.padded(x), self.standardized_weight(), self.bias)
+        padded = F.pad(x, self._same_padding(x)) if self.same else x
+        out: Tensor = self._conv_forward(padded, self.standardized_weight(), self.bias)
         return out
 
     def _same_padding(self, x: Tensor) -> list[int]:
