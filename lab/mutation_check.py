@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agvm_runs.errors import exit_with_sentence
+
 from .breaking import copies
 from .breaking.copies import FAILURE, TESTS_FAILED, in_copies, replaced, run_tests
 
@@ -195,4 +197,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    with exit_with_sentence():
+        code = main()
+    sys.exit(code)

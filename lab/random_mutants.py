@@ -29,6 +29,8 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 
+from agvm_runs.errors import exit_with_sentence
+
 from .breaking import copies
 from .breaking.copies import FAILURE, TIME_UP, in_copies, replaced, run_tests
 from .breaking.sites import Site, find_sites
@@ -243,4 +245,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    with exit_with_sentence():
+        code = main()
+    sys.exit(code)

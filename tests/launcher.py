@@ -20,12 +20,8 @@ def run_tool(tool: str, *args: Any, data: Path | None = None, fails: bool = Fals
         data: folder for AGVM_MM_DATA.
         fails: whether a non-zero exit code is expected.
     """
-    if tool.startswith('lab.'):
-        command = [sys.executable, '-m', tool]
-    else:
-        command = [sys.executable if tool.endswith('.py') else 'bash', str(ROOT / 'tools' / tool)]
     done = subprocess.run(
-        [*command, *map(str, args)],
+        command_of(tool, *args),
         env=environment(data),
         cwd=ROOT,
         text=True,
@@ -35,6 +31,15 @@ def run_tool(tool: str, *args: Any, data: Path | None = None, fails: bool = Fals
     )
     assert (done.returncode != 0) == fails, done.stdout[-6000:]
     return done.stdout
+
+
+def command_of(tool: str, *args: Any) -> list[str]:
+    """The command line, see :func:`run_tool`."""
+    if tool.startswith('lab.'):
+        command = [sys.executable, '-m', tool]
+    else:
+        command = [sys.executable if tool.endswith('.py') else 'bash', str(ROOT / 'tools' / tool)]
+    return [*command, *map(str, args)]
 
 
 def environment(data: Path | None = None) -> dict[str, str]:

@@ -82,9 +82,9 @@ def main() -> None:
     with exit_with_sentence():
         cfg = load_config(args.config, args.launcher, args.work_dir, args.cfg_options)
         notes = prepare_training(cfg, options)
-    if args.dry_run:
-        print_notes(cfg, notes)
-        return
+        if args.dry_run:
+            print_notes(cfg, notes)
+            return
     build_runner(cfg, notes, quiet).train()
     leave_process_group()
 
