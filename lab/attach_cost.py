@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from torch.optim import SGD
 
 from agvm_mm import Handle, attach
@@ -17,7 +14,8 @@ from agvm_mm.launch.command_line import require_at_least
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
 
-from .cost.models import add_model, build_batch, build_model
+from .cost.models import add_model, build_batch, build_model, loss_of
+from .cost.timing import cpu_seconds
 
 COUNTS = 2
 PLAIN, AGAIN = 'plain', 'plain, again'
@@ -40,9 +38,7 @@ class Loop:
         """Train on two batches."""
         self.optimizer.zero_grad()
         for k in range(COUNTS):
-            torch.manual_seed(k)  # the same proposals are drawn
-            data = self.model.data_preprocessor(copy.deepcopy(self.batch), True)
-            (self.model.parse_losses(self.model(**data, mode='loss'))[0] / COUNTS).backward()
+            (loss_of(self.model, self.batch, seed=k) / COUNTS).backward()
         self.optimizer.step()
 
 
@@ -71,7 +67,7 @@ def main() -> None:
         names = list(loops)
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            elapsed = cpu_time(loops[name].update)
+            elapsed = cpu_seconds(loops[name].update)
             if number >= 0:
                 seconds[name].append(elapsed)
     plain = np.array(seconds.pop(PLAIN))
@@ -79,13 +75,6 @@ def main() -> None:
           f'{args.rounds} rounds, plain update {np.median(plain):.2f} s of CPU time')  # fmt: skip
     rows = [[name, *quartiles(np.array(values) / plain)] for name, values in seconds.items()]
     print(markdown_table(['update', 'CPU time / plain', 'quartiles'], rows))
-
-
-def cpu_time(call: Callable[[], None]) -> float:
-    """Seconds of all threads."""
-    start = time.process_time()
-    call()
-    return time.process_time() - start
 
 
 def quartiles(ratios: Any) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -21,7 +20,8 @@ from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
 from agvm_runs.work_dir import write_own
 
-from .cost.models import add_model, build_batch, build_model, check_model_and_rounds
+from .cost.models import add_model, build_batch, build_model, check_model_and_rounds, loss_of
+from .cost.timing import cpu_seconds
 
 FORMAT = 'agvm_mm K-FAC cost 1'
 KINDS = ('other', 'measuring', 'inverting')
@@ -54,10 +54,10 @@ def main() -> None:
     sgd: list[float] = []
     seconds: list[dict[str, list[float]]] = [{kind: [] for kind in KINDS} for _ in arms]
     for _ in range(args.rounds):
-        sgd.append(_cpu_time(lambda: plain('')))
+        sgd.append(cpu_seconds(lambda: plain('')))
         for kind in KINDS:
             for arm, times in zip(arms, seconds):
-                times[kind].append(_cpu_time(lambda: arm(kind)))  # noqa: B023  called at once
+                times[kind].append(cpu_seconds(lambda: arm(kind)))  # noqa: B023  called at once
     base = mean(sgd)
     print(
         f'{args.model}, {args.images} images of {args.size} x {args.size}, {args.rounds} rounds, '
@@ -96,9 +96,7 @@ def _arms(args: argparse.Namespace) -> list[Callable[[str], None]]:
         if kfac is not None:
             kfac.before_update(number)
         optimizer.zero_grad()
-        torch.manual_seed(0)  # the same proposals are drawn
-        data = model.data_preprocessor({key: list(value) for key, value in batch.items()}, True)
-        loss = model.parse_losses(model(**data, mode='loss'))[0]
+        loss = loss_of(model, batch)
         with kfac.around_backward(0, 1, args.images) if kfac is not None else nullcontext():
             loss.backward()
         if kfac is not None:
@@ -115,13 +113,6 @@ def _arms(args: argparse.Namespace) -> list[Callable[[str], None]]:
         for layer in arms[-1].layers:  # type: ignore[union-attr]
             layer.due = False
     return [partial(update, kfac) for kfac in arms]
-
-
-def _cpu_time(call: Callable[[], Any]) -> float:
-    """Seconds of all threads, which a busy machine changes less than the clock on the wall."""
-    start = time.process_time()
-    call()
-    return time.process_time() - start
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ from agvm_mm.launch.command_line import require_at_least
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
 
-from .cost.models import add_model, build_batch, build_model
+from .cost.models import add_model, build_batch, build_model, loss_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,15 +69,8 @@ def _train(model: Any, batch: dict[str, Any], updates: int) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     for _ in range(updates):
         optimizer.zero_grad()
-        _loss(model, batch).backward()
+        loss_of(model, batch).backward()
         optimizer.step()
-
-
-def _loss(model: Any, batch: dict[str, Any]) -> Tensor:
-    torch.manual_seed(0)  # the same proposals are drawn
-    data = model.data_preprocessor({key: list(value) for key, value in batch.items()}, True)
-    loss: Tensor = model.parse_losses(model(**data, mode='loss'))[0]
-    return loss
 
 
 def _measured(model: Any, batch: dict[str, Any], update: int, **options: int) -> Measured:
@@ -87,7 +80,7 @@ def _measured(model: Any, batch: dict[str, Any], update: int, **options: int) ->
     kfac = KFAC(model, settings, SingleProcess())
     kfac.before_update(update)
     model.zero_grad()
-    loss = _loss(model, batch)
+    loss = loss_of(model, batch)
     with kfac.around_backward(0, 1, len(batch['inputs'])):
         loss.backward()
     kfac.step(update, {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
@@ -23,7 +22,8 @@ from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
 from agvm_runs.work_dir import write_own
 
-from .cost.models import add_model, build_batch, build_model, check_model_and_rounds
+from .cost.models import add_model, build_batch, build_model, check_model_and_rounds, loss_of
+from .cost.timing import cpu_seconds
 
 FORMAT = 'agvm_mm optimizer cost 1'
 
@@ -92,9 +92,9 @@ def main() -> None:
             optimizer.step()
     seconds: dict[str, list[float]] = {name: [] for name in ('gradients', *names)}
     for _ in range(args.rounds):
-        seconds['gradients'].append(_cpu_time(lambda: _gradients(model, batch)))
+        seconds['gradients'].append(cpu_seconds(lambda: _gradients(model, batch)))
         for name, optimizer in built.items():
-            seconds[name].append(_cpu_time(optimizer.step))
+            seconds[name].append(cpu_seconds(optimizer.step))
     flops = _flops(lambda: _gradients(model, batch))
     rows = {name: _row(name, optimizer, seconds, flops) for name, optimizer in built.items()}
     print(
@@ -126,16 +126,7 @@ def _build(model: nn.Module, name: str) -> Optimizer:
 
 def _gradients(model: Any, batch: dict[str, Any]) -> None:
     model.zero_grad()
-    torch.manual_seed(0)  # the same proposals are drawn
-    data = model.data_preprocessor(copy.deepcopy(batch), True)
-    model.parse_losses(model(**data, mode='loss'))[0].backward()
-
-
-def _cpu_time(call: Callable[[], Any]) -> float:
-    """Seconds of all threads, which a busy machine changes less than the clock on the wall."""
-    start = time.process_time()
-    call()
-    return time.process_time() - start
+    loss_of(model, batch).backward()
 
 
 def _flops(call: Callable[[], Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from importlib import import_module
@@ -157,6 +158,20 @@ def build_batch(
         'inputs': [_image(rng, size) for _ in range(images)],
         'data_samples': [target(rng, size) for _ in range(images)],
     }
+
+
+def loss_of(model: Any, batch: dict[str, Any], seed: int = 0) -> Tensor:
+    """The loss of a model on a batch, which stays as it was.
+
+    Args:
+        model: of :func:`build_model`.
+        batch: of :func:`build_batch`.
+        seed: by which a detector draws its proposals.
+    """
+    torch.manual_seed(seed)
+    data = model.data_preprocessor(copy.deepcopy(batch), True)
+    loss: Tensor = model.parse_losses(model(**data, mode='loss'))[0]
+    return loss
 
 
 def _image(rng: np.random.Generator, size: int) -> Tensor:
