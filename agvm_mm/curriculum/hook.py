@@ -69,6 +69,8 @@ class CurriculumHook(Hook):
             budget = BUDGETS.get(stages, 1.0) if isinstance(stages, str) else 1.0
         require(is_number(budget) and budget > 0, 'budget', budget, 'a positive number', WHERE)
         require(statistics in STATISTICS, 'statistics', statistics, "'carry' or 'restart'", WHERE)
+        whole = isinstance(whole_epochs, bool)
+        require(whole, 'whole_epochs', whole_epochs, 'True or False', WHERE)
         self.budget = float(budget)
         self.whole_epochs = whole_epochs
         self.statistics = statistics

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -13,13 +12,7 @@ from torch import Tensor, nn
 from agvm_runs.settings import WHERE, AGVMSettings
 
 from ..distributed import Communicator, ProcessGroupCommunicator, SingleProcess
-from ..gradients import (
-    BlockPreconditioner,
-    Collector,
-    ShardedAllPairs,
-    build_collector,
-    shard_group,
-)
+from ..gradients import Collector, ShardedAllPairs, build_collector, shard_group
 from ..optimizers.parameterwise import is_parameterwise
 from ..optimizers.second_moments import build_preconditioner
 from ..statistics import (
@@ -32,13 +25,12 @@ from ..statistics import (
     partition_parameters,
     update_scales,
 )
-from ..statistics.partition import covers
 from . import report
+from .agvm_setup import anchor_of, blocks_of, require_dense, require_several, require_two_samples
 from .learning_rates import LearningRatePlan, split_warning
 from .part import Part, Pass, Run
 
 STATE_VERSION = 5
-SHOWN = 6  # parts of a model in a sentence
 
 
 class AGVMPart(Part):
@@ -101,9 +93,9 @@ class AGVMPart(Part):
         communicator: Communicator = (
             SingleProcess() if run.group is None else ProcessGroupCommunicator(run.group, halves)
         )
-        _require_two_samples(communicator.size, run.accumulation)
-        _require_dense(run.network)
-        _require_several(settings, partition)
+        require_two_samples(communicator.size, run.accumulation)
+        require_dense(run.network)
+        require_several(settings, partition)
         self.partition = partition
         self.collector = (
             build_collector(
@@ -111,12 +103,12 @@ class AGVMPart(Part):
                 partition,
                 communicator,
                 build_preconditioner(run.optimizer) if settings.precondition is True else None,
-                _blocks(settings, run),
+                blocks_of(settings, run),
             )
             if shard_group(run.network) is None
             else ShardedAllPairs(run.network, partition, communicator)
         )
-        self.anchor = _anchor(settings, partition, run.network)
+        self.anchor = anchor_of(settings, partition, run.network)
         anchor = partition.index(self.anchor)
         # A frozen parameter outside of the modules moves with the anchor, whose scale is 1.
         module_of = {
@@ -245,79 +237,3 @@ class AGVMPart(Part):
         self.state = ScaleState.from_dict(state['modules'], self.partition.names)
         self.skipped = int(state['skipped'])
         self.images = float(state['images'])
-
-
-def _blocks(settings: AGVMSettings, run: Run) -> BlockPreconditioner | None:
-    if isinstance(settings.precondition, bool):
-        return None
-    part = run.bound.get(settings.precondition)
-    blocks = None if part is None else part.geometry(run.partition)
-    if blocks is None:
-        raise ValueError(
-            f'{WHERE}.precondition is {settings.precondition!r}, but K-FAC is off; set '
-            'optim_wrapper.kfac=dict(...), or set precondition to True or False.'
-        )
-    return blocks
-
-
-def _require_two_samples(ranks: int, accumulation: int) -> None:
-    if ranks * accumulation < 2:
-        raise ValueError(
-            'AGVM measures the variance between sample gradients, and this run has one: 1 process '
-            'x optim_wrapper.accumulative_counts=1; launch at least 2 processes, set '
-            'total_batch_size to at least 2 batches of train_dataloader.batch_size images '
-            '(--total-batch-size of tools/train.py), set accumulative_counts to at least 2, or set '
-            f'{WHERE}=None.'
-        )
-
-
-def _require_dense(network: nn.Module) -> None:
-    for name, module in network.named_modules():
-        if getattr(module, 'sparse', False) is True and isinstance(
-            module, (nn.Embedding, nn.EmbeddingBag)
-        ):
-            raise ValueError(
-                f'{name!r} is an embedding with sparse gradients, which AGVM cannot measure; '
-                'set sparse=False there.'
-            )
-
-
-def _require_several(settings: AGVMSettings, partition: ModulePartition) -> None:
-    (name, *others) = partition.names
-    if others or (settings.anchor == name and not settings.apply):
-        return
-    parts = _parts(partition.parameter_names)
-    example = {part.rpartition('.')[2]: [part] for part in parts[:SHOWN]}
-    more = ' and so on' if len(parts) > SHOWN else ''
-    raise ValueError(
-        f'all trainable parameters are in one module, {name!r}, so AGVM has no other module whose '
-        f'learning rate it could scale; name the parts in {WHERE}.modules, such as '
-        f'{example}{more}, and one of them in {WHERE}.anchor, or set {WHERE}=None.'
-    )
-
-
-def _parts(names: Sequence[str]) -> list[str]:
-    """Where qualified names first differ: 'a.b' and 'a.c' for 'a.b.weight' and 'a.c.weight'."""
-    paths = [name.split('.') for name in names]
-    shared = len(os.path.commonprefix(paths))
-    return list(dict.fromkeys('.'.join(path[: shared + 1]) for path in paths))
-
-
-def _anchor(settings: AGVMSettings, partition: ModulePartition, network: nn.Module) -> str:
-    anchor = partition.anchor(settings.anchor)
-    if anchor is not None:
-        return anchor
-    allowed = ', '.join(repr(name) for name in partition.names)
-    given = settings.modules if isinstance(settings.modules, Mapping) else {}
-    ending = f'.{settings.anchor}'
-    found = [name for name, _ in network.named_modules() if f'.{name}'.endswith(ending)]
-    if sum(name.endswith(ending) for name in partition.names) > 1:
-        why = 'is the end of several names'
-    elif settings.anchor in given or (
-        found
-        and not any(covers(path, name) for path in found for name in partition.parameter_names)
-    ):
-        why = 'has no trainable parameter'
-    else:
-        why = 'is not a module of this model'
-    raise ValueError(f'{WHERE}.anchor is {settings.anchor!r}, which {why}; allowed is {allowed}.')

@@ -243,12 +243,3 @@ class AGVMAmpOptimWrapper(_LossScaled):
     """``PartsAmpOptimWrapper`` that measures with AGVM and joins equal groups by default."""
 
     part_defaults = AGVM_DEFAULTS
-
-
-__all__ = [
-    'AGVMAmpOptimWrapper',
-    'AGVMOptimWrapper',
-    'PartsAmpOptimWrapper',
-    'PartsMixin',
-    'PartsOptimWrapper',
-]

@@ -213,6 +213,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ('wrong', 'sentence'),
         [
+            (dict(whole_epochs='no'), "whole_epochs is 'no'; allowed is True or False"),
             (dict(budget=0), 'CurriculumHook.budget is 0; allowed is a positive number'),
             (dict(statistics='keep'), "statistics is 'keep'; allowed is 'carry' or 'restart'"),
         ],
