@@ -10,7 +10,7 @@ from mmengine.registry import LOG_PROCESSORS
 from mmengine.runner import LogProcessor
 
 from ..parts import AGVMPart
-from ..wrappers import PartsMixin
+from ..wrappers import PartsMixin, accumulation
 
 # Values of parts: `agvm/phi/neck: 0.5123`, `agvm/neck.lr: 2.0000e-02`, `kfac/damping: 0.0100`.
 OF_PARTS = re.compile(r'(?<=\s)(?:agvm|kfac)/\S+: \S+\s*')
@@ -49,7 +49,7 @@ class AGVMLogProcessor(LogProcessor):
 
 def _columns(runner: Any, wrapper: PartsMixin) -> list[str]:
     columns = []
-    counts: int = wrapper._accumulative_counts
+    counts = accumulation(wrapper)
     if counts > 1:
         columns.append(f'update: {wrapper.updates}/{math.ceil(runner.max_iters / counts)}')
     part = wrapper.part(AGVMPart)

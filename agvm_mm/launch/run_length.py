@@ -21,7 +21,7 @@ from agvm_runs.checks import counted
 from ..curriculum import ComputeParamSchedulerHook
 from ..hooks import UpdateParamSchedulerHook
 from ..parts import AGVMPart
-from ..wrappers.wrapper import PartsMixin
+from ..wrappers import PartsMixin, accumulation
 from .errors import Note
 from .estimates import plan_of_estimates
 from .lengths import schedules_of
@@ -48,7 +48,7 @@ class RunLengthHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Say it."""
-        counts = int(getattr(runner.optim_wrapper, '_accumulative_counts', 1))
+        counts = accumulation(runner.optim_wrapper)
         for text in (
             *_short_of_an_update(runner, counts),
             *_late_begins(runner, counts),

@@ -9,8 +9,8 @@ from mmengine.optim import OptimWrapper
 
 
 def accumulation(wrapper: OptimWrapper) -> int:
-    """Backward passes in one optimizer update."""
-    return int(wrapper._accumulative_counts)
+    """Backward passes in one optimizer update; 1 where a wrapper of several optimizers has none."""
+    return int(getattr(wrapper, '_accumulative_counts', 1))
 
 
 def place(wrapper: OptimWrapper) -> tuple[int, int]:

@@ -105,7 +105,7 @@ class PartsMixin(OptimWrapper):
         """As in MMEngine; meets the model if no runner has done so before."""
         if not self._launch_checked:
             self._launch_checked = True
-            check_applied_here(self.message_hub, self._accumulative_counts)
+            check_applied_here(self.message_hub, accumulation(self))
             if accumulation(self) > 1:
                 warn_unless_shared(unwrapped(model))
         if not self._held.bound:
