@@ -47,7 +47,7 @@ def estimated_images(history: History, module: str) -> Series:
         images = scale.values / intervals.noise_scale(
             _column(history, 'phi', module).at(scale.steps), 1.0
         )
-    known = np.isfinite(images)
+    known = np.isfinite(images) & (images > 0)
     return Series(scale.steps[known], images[known])
 
 

@@ -33,7 +33,7 @@ class Noise:
 def noise_scales(history: History, iteration: int | None = None) -> list[Noise]:
     """The noise scales as they were last logged, of every module.
 
-    The log leaves out one that is infinite, so all three numbers follow from phi and its ends.
+    The log leaves out a noise scale that is infinite; it follows from phi, as the ends do.
 
     Args:
         history: of a run.
@@ -43,16 +43,16 @@ def noise_scales(history: History, iteration: int | None = None) -> list[Noise]:
 
 
 def _numbers(history: History, module: str, iteration: int | None) -> tuple[float, float, float]:
-    curves = [
-        history.curves.get(key, {}).get(module, EMPTY) for key in ('phi', 'phi_low', 'phi_high')
-    ]
-    phi = _up_to(curves[0], iteration)
-    if not len(phi):
+    keys = ('phi', 'phi_low', 'phi_high', 'noise_scale')
+    *of_phi, logged = (history.curves.get(key, {}).get(module, EMPTY) for key in keys)
+    last = _up_to(of_phi[0], iteration).steps[-1:]
+    if not len(last):
         return math.nan, math.nan, math.nan
-    images = _up_to(estimated_images(history, module), iteration)
-    of_all = images.values[-1] if len(images) else math.nan
-    value, low, high = (noise_scale(curve.at(phi.steps[-1:]), of_all).item() for curve in curves)
-    return value, low, high
+    known = _up_to(estimated_images(history, module), iteration)
+    images = known.values[-1] if len(known) else math.nan
+    value, low, high = (noise_scale(curve.at(last), images).item() for curve in of_phi)
+    given = logged.at(last).item()
+    return value if math.isnan(given) else given, low, high
 
 
 def _up_to(curve: Series, iteration: int | None) -> Series:
