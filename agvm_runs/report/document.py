@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from ..checks import counted
 from ..curves.bands import band
+from ..curves.history import History
+from ..curves.noise import Noise, noise_scales
 from ..curves.series import Series
 from ..verdict import Phi, sentences
 from . import elements as e
@@ -96,31 +99,28 @@ def _variance(run: Run) -> Iterator[str]:
     )
     yield e.table(
         ('module', 'phi', '95 %', 'noise scale (images)', '95 %', 'scale', 'learning rate'),
-        [_module_row(run, module) for module in run.history.modules()],
+        [_module_row(run.history, noise) for noise in noise_scales(run.history)],
     )
 
 
-def _module_row(run: Run, module: str) -> tuple[str, ...]:
-    assert run.history is not None
-    last = {
-        quantity: curves[module][-1][1]
-        for quantity, curves in run.history.curves.items()
-        if curves.get(module)
-    }
-    intervals = []
-    for quantity in ('phi', 'noise_scale'):
-        found = band(run.history, quantity, module)
-        intervals.append(f'{e.number(found[-1][1])} to {e.number(found[-1][2])}' if found else '-')
-    phi, noise_scale, scale, rate = (last.get(key) for key in ('phi', 'noise_scale', 'scale', 'lr'))
+def _module_row(history: History, noise: Noise) -> tuple[str, ...]:
+    curves = (history.curves.get(key, {}).get(noise.module) for key in ('phi', 'scale', 'lr'))
+    phi, scale, rate = (curve[-1][1] if curve else None for curve in curves)
+    found = band(history, 'phi', noise.module)
+    ends = found[-1][1:] if found else (math.nan, math.nan)
     return (
-        module,
+        noise.module,
         e.number(phi),
-        intervals[0],
-        e.number(noise_scale),
-        intervals[1],
+        _interval(*ends),
+        e.number(noise.value),
+        _interval(noise.low, noise.high),
         e.number(scale),
         '-' if rate is None else f'{rate:.3g}',
     )
+
+
+def _interval(low: float, high: float) -> str:
+    return '-' if math.isnan(low) else f'{e.number(low)} to {e.number(high)}'
 
 
 def _prediction(run: Run) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,16 @@ class _Parser(HTMLParser):
 
 def _parse(folder: Path) -> _Parser:
     return _Parser(render_page(read_run(folder)))
+
+
+def test_a_noise_scale_that_is_infinite_at_the_end_is_not_an_earlier_one(tmp_path: Path) -> None:
+    """phi of 0.5 at 8 images; at the end 1.1 with ends of 0.6 and 1.6: from 6 images on."""
+    at_end = {'agvm/phi/neck': 1.1, 'agvm/phi_low/neck': 0.6, 'agvm/phi_high/neck': 1.6}
+    entries = [_entry(10, **{'agvm/noise_scale/neck': 4.0}), _entry(20, **at_end)]
+    page = render_page(read_run(_work_dir(tmp_path, entries)))
+    (row,) = re.findall(r'<tr><td>neck</td>.*?</tr>', page)
+    cells = re.findall(r'<td[^>]*>(.*?)</td>', row)
+    assert cells[1:5] == ['1.100', '0.600 to 1.600', '∞', '6.000 to ∞']
 
 
 def test_the_page_says_what_the_run_did(tmp_path):
