@@ -2,7 +2,8 @@
 
 A transposed convolution is the ordinary one of stride 1, with the kernel turned round, on an input
 with zeros between its pixels: its factors are those of that convolution. A third dimension of the
-kernel becomes channels, and every frame of the output an image.
+kernel becomes channels, and every frame of the output an image. Zeros that a module adds in its
+forward pass, as 'same' does, follow from the size of its output.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ def _one(kind: type[ModuleHelper]) -> Make:
     return lambda name, module, max_size: [kind(name, module, max_size)]
 
 
-# By name, so that a class that only adds the handling of empty inputs, as mmcv's, is known too,
-# and one that changes the weight in its forward pass is not; of these packages, or with the forward
-# pass of the class that it is derived from.
+# By name, so that a class that only adds padding or the handling of empty inputs, as mmcv's, is
+# known too, and one that changes the weight in its forward pass is not; of these packages, or with
+# the forward pass of the class that it is derived from.
 _PACKAGES = ('torch', 'mmcv', 'mmengine', __name__.partition('.')[0])
 _KINDS: dict[str, tuple[type[nn.Module], Make]] = {
     'Linear': (nn.Linear, _one(LinearHelper)),
