@@ -69,7 +69,9 @@ class ConvHelper(KroneckerHelper):
             padding = 'valid'
         if isinstance(padding, str):
             padding = (0,) * len(module.kernel_size)
-        inputs = pad(inputs, _same_padding(inputs, module, size, padding))
+        edges = _same_padding(inputs, module, size, padding)
+        if any(edges):  # without any, torch would copy the inputs
+            inputs = pad(inputs, edges)
         return flat(inputs, module, module.stride, padding)
 
     def _inputs(self, columns: Tensor) -> Tensor:
