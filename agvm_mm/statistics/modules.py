@@ -23,11 +23,11 @@ _HEAD = re.compile(r'(^|[_.])head$')
 
 def child_modules(model: nn.Module) -> dict[str, str]:
     """The top-level child of every parameter, with ``roi_head`` split into its children."""
-    return {name: _child(name) for name, _ in model.named_parameters(remove_duplicate=False)}
+    return {name: _child(name) for name, _ in model.named_parameters()}
 
 
 def default_modules(model: nn.Module) -> dict[str, str]:
-    """The module of every parameter, by qualified name.
+    """The module of every parameter, by its first qualified name.
 
     A network that only wraps another one, such as a semi-supervised detector, is opened down to
     the children beside the backbone. A head that holds sub-networks with names of their own is
@@ -35,7 +35,7 @@ def default_modules(model: nn.Module) -> dict[str, str]:
     trainable numbers joins the largest module beside the anchor, unless it is a whole head with
     layers.
     """
-    named = dict(model.named_parameters(remove_duplicate=False))
+    named = dict(model.named_parameters())
     paths = dict(model.named_modules(remove_duplicate=False))
     return _joined({name: _part(name, paths) for name in named}, named, paths)
 

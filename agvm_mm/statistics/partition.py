@@ -60,6 +60,8 @@ def partition_parameters(
 ) -> ModulePartition:
     """Assign every trainable parameter of ``model`` to a module.
 
+    Where ``modules`` names a rule, a parameter that modules share belongs to the first of them.
+
     Args:
         model: the network itself, not a data-parallel wrapper round it.
         modules: None or 'default' for :func:`.modules.default_modules`, 'children' for
@@ -70,9 +72,10 @@ def partition_parameters(
         ValueError: a prefix matches nothing; a parameter is in no module or in two; nothing is
             trainable; a parameter is complex.
     """
+    by_rule = modules is None or isinstance(modules, str)
     named = [
         (name, parameter)
-        for name, parameter in model.named_parameters(remove_duplicate=False)
+        for name, parameter in model.named_parameters(remove_duplicate=by_rule)
         if parameter.requires_grad
     ]
     if not named:
@@ -87,7 +90,7 @@ def partition_parameters(
 
 
 def default_partition(model: nn.Module) -> ModulePartition:
-    """The default modules for a run that scales nothing: the first owner keeps a shared parameter.
+    """The default modules for a run that scales nothing, where a parameter may be complex.
 
     Raises:
         ValueError: nothing is trainable.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
 from torch import nn
@@ -26,9 +27,18 @@ from .small import SIDE, picture
 UPDATES = 4
 COUNTS = 2  # micro-batches of an update
 IMAGES = 2  # of a micro-batch
-# Of families that need more pixels: SSD300, and hourglasses, whose innermost maps have 1/128 of the
-# side, where batch norm over two images of one pixel lets gradients grow beyond float32.
-SIDES = {'centripetalnet': 256, 'cornernet': 256, 'ssd': 300}
+# Of families that need more pixels: SSD300; hourglasses, whose innermost maps have 1/128 of the
+# side, where batch norm over two images of one pixel lets gradients grow beyond float32; 900 queries
+# chosen from the pixels of the pyramid; a deformable kernel of 3 pixels on its smallest map; and
+# average pooling over 49 pixels.
+SIDES = {
+    'centripetalnet': 256,
+    'cornernet': 256,
+    'ddod': 384,
+    'dino': 256,
+    'mobilenet_v3': 448,
+    'ssd': 300,
+}
 REGIONS = 32  # of an image, with which a second stage trains
 METHODS: dict[str, Any] = {
     'agvm': dict(interval=1, momentum=0.5),
@@ -103,6 +113,7 @@ def build_trainable(zoo: str, path: Path, side: int = SIDE) -> Any:
         # MMDetection leaves this weight as the memory was, for a checkpoint to fill.
         if type(module).__name__ == 'TridentConv':
             nn.init.kaiming_normal_(module.weight)
+    MessageHub.get_current_instance().update_info('epoch', 0)  # TOOD's assigner reads it
     return network.train()
 
 

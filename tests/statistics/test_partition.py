@@ -84,12 +84,25 @@ def test_a_shared_parameter_counts_once_within_a_module():
     assert partition_parameters(model).sizes() == [6, 8]
 
 
-def test_a_parameter_shared_between_modules_is_refused():
+@pytest.mark.parametrize('modules', [None, 'children'])
+def test_the_first_owner_keeps_a_parameter_shared_between_modules(modules):
+    """As in DDQ, where the decoder holds layers of the head."""
+    model = nn.Module()
+    model.backbone = nn.Linear(2, 2)
+    model.bbox_head, model.decoder = nn.Linear(3, 3), nn.Linear(3, 3)
+    model.decoder.weight = model.bbox_head.weight
+    partition = partition_parameters(model, modules)
+    assert partition.names == ('backbone', 'bbox_head', 'decoder')
+    assert partition.sizes() == [6, 12, 3]
+    assert 'decoder.weight' not in partition.parameter_names
+
+
+def test_named_modules_that_share_a_parameter_are_refused():
     model = nn.Module()
     model.backbone, model.bbox_head = nn.Linear(2, 2), nn.Linear(2, 2)
     model.bbox_head.weight = model.backbone.weight
     with pytest.raises(ValueError, match=r"'backbone\.weight' is shared with 'bbox_head\.weight'"):
-        partition_parameters(model)
+        partition_parameters(model, {'backbone': ['backbone'], 'head': ['bbox_head']})
     together = partition_parameters(model, {'all': ['backbone', 'bbox_head']})
     assert together.sizes() == [8]
 
