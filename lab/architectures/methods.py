@@ -27,10 +27,10 @@ from .small import SIDE, picture
 UPDATES = 4
 COUNTS = 2  # micro-batches of an update
 IMAGES = 2  # of a micro-batch
-# Of families that need more pixels: SSD300; hourglasses, whose innermost maps have 1/128 of the
-# side, where batch norm over two images of one pixel lets gradients grow beyond float32; 900 queries
-# chosen from the pixels of the pyramid; a deformable kernel of 3 pixels on its smallest map; and
-# average pooling over 49 pixels.
+# Of families that need more pixels. SSD300's size is fixed. The innermost maps of an hourglass have
+# 1/128 of the side, where batch norm over two images of one pixel lets gradients grow beyond
+# float32. DINO chooses 900 queries among the pixels of its pyramid, DDOD has a deformable kernel of
+# 3 pixels on the smallest map, and MobileNetV3's head pools 49 pixels.
 SIDES = {
     'centripetalnet': 256,
     'cornernet': 256,
