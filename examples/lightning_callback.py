@@ -46,8 +46,8 @@ class AGVMCallback(Callback):
             self.handle.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint of the trainer holds."""
-        return self._state if self.handle is None else self.handle.state_dict()
+        """What a checkpoint of the trainer holds; Lightning asks for it on all ranks."""
+        return self._state if self.handle is None else self.handle.state_dict(on_all_ranks=True)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until the training starts."""

@@ -47,10 +47,12 @@ class AGVMCallback(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Save the state."""
-        if self.handle is not None and state.is_world_process_zero:
-            file = Path(args.output_dir, f'checkpoint-{state.global_step}', 'agvm.pt')
-            torch.save(self.handle.state_dict(), file)
+        """Save the state; the Trainer calls this on all ranks."""
+        if self.handle is None:
+            return
+        values = self.handle.state_dict(on_all_ranks=True)
+        if state.is_world_process_zero:
+            torch.save(values, Path(args.output_dir, f'checkpoint-{state.global_step}', 'agvm.pt'))
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Let go of the optimizer; the handle can still be read."""

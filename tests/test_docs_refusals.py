@@ -55,6 +55,11 @@ LISTED = {
         'in its parameter groups during step(), which AGVM cannot carry over',
         'in its parameter groups and changed it',
     ),
+    '`MuonOptimizer` without its [constructor](optimizers.md#muon), with FSDP or `fully_shard`': (
+        'nothing says which parameters are its matrices',
+        'which leaves a rank no whole matrix',
+        'was given DTensor parameters',
+    ),
     'all trainable parameters in one module': ('so AGVM has no other module whose',),
     'a wrong anchor': (
         'is not a module of this model',
@@ -98,8 +103,8 @@ LISTED = {
         'received its gradient in two parts within one backward pass',
     ),
     'a step in a captured CUDA graph': ('is stepping while a CUDA graph is captured',),
-    'without `optim_context`': ('has not seen the model: run the forward pass inside',),
-    'with `ExactAccumulationHook`': (
+    'without `optim_context`;': ('has not seen the model: run the forward pass inside',),
+    '; with `ExactAccumulationHook`;': (
         'whose batches ExactAccumulationHook cannot see',
         '1 with ExactAccumulationHook',
     ),

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from agvm_runs.checks import counted
 
-from ..parts import AGVMPart, Part, Pass, report
+from ..parts import AGVMPart, KFACPart, Part, Pass, report
 from .binding import is_compiled, unwrapped
 from .held import HeldParts
 from .passes import BackwardPasses
@@ -98,9 +98,20 @@ class Handle:
         rows = [] if part is None else part.rows(self.updates)
         return report.table(rows)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The clock and the state of the parts; it loads with ``weights_only=True``."""
-        return self._held.state_dict()
+    def state_dict(self, on_all_ranks: bool = False) -> dict[str, Any]:
+        """The clock and the state of the parts; it loads with ``weights_only=True``.
+
+        Args:
+            on_all_ranks: whether every rank calls this; the state of rank 0 then has the factors of
+                K-FAC on all ranks, which a resumed run otherwise measures anew.
+        """
+        kfac = self.part(KFACPart) if on_all_ranks else None
+        if kfac is None:
+            return self._held.state_dict()
+        kfac.gather()
+        state = self._held.state_dict()
+        kfac.release()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`, between two updates.

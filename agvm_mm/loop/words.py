@@ -24,7 +24,7 @@ WORDS = (
     (r'before the runner is built', 'before the model is wrapped'),
     (r' with optim_wrapper\.paramwise_cfg\.custom_keys', ''),
     (r' and call update_params for each', ''),
-    (r"custom_hooks=\[dict\(type='KFACStateHook'\)\] keeps", 'KFACPart.gather() keeps'),
+    (r"custom_hooks=\[dict\(type='KFACStateHook'\)\] keeps", 'state_dict(on_all_ranks=True) keeps'),
     (r'optim_wrapper\.optimizer\.type is', 'the optimizer is'),
     (r'(optim_wrapper\.)?accumulative_counts', 'accumulation'),
     (r'(optim_wrapper\.)?clip_grad\b', 'clip'),

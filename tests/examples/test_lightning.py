@@ -103,10 +103,23 @@ def test_measuring_alone_is_bitwise_plain_lightning(tmp_path: Path) -> None:
     assert torch.equal(plain, end) and state['agvm']['modules']['neck']['estimates'] == 2
 
 
-def test_a_resumed_training_ends_bitwise_as_an_uninterrupted_one(tmp_path: Path) -> None:
+def whole_and_resumed(rank: int, folder: Path, **options: Any) -> tuple[Any, Any]:
     half = UPDATES // 2 * COUNTS  # batches of an epoch, inside of which Lightning cannot resume
-    state, whole, _ = fit(0, tmp_path, 2, batches=half)
-    fit(0, tmp_path, 1, batches=half)
-    again, resumed, _ = fit(0, tmp_path, 2, ckpt=tmp_path / 'end.ckpt', batches=half)
+    whole = fit(rank, folder, 2, batches=half, **options)
+    fit(rank, folder, 1, batches=half, **options)
+    return whole, fit(rank, folder, 2, ckpt=folder / 'end.ckpt', batches=half, **options)
+
+
+def test_a_resumed_training_ends_bitwise_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    (state, whole, _), (again, resumed, _) = whole_and_resumed(0, tmp_path)
     assert state == again and state['updates'] == UPDATES
     assert torch.equal(whole, resumed)
+
+
+def _with_kfac(rank: int, folder: Path) -> tuple[Any, Any]:
+    return whole_and_resumed(rank, folder, kfac=dict(damping=0.1))
+
+
+def test_so_it_does_with_kfac_on_two_ranks(tmp_path: Path) -> None:
+    for (_, whole, _), (_, resumed, _) in run_ranks(_with_kfac, 2, tmp_path):
+        assert torch.equal(whole, resumed)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from attach_runs import AGVM, COUNTS, Detector, adam, by_attach, by_wrapper, plain, weights
+import torch.distributed as dist
+from attach_runs import AGVM, COUNTS, Detector, adam, by_attach, by_wrapper, plain, weights, wrapped
 from ranks import run_ranks
+from torch import Tensor
 
 import agvm_mm
 from agvm_mm.kfac.modules import LinearHelper, ModuleHelper
@@ -104,32 +107,40 @@ def test_after_detach_training_is_plain() -> None:
     assert handle.updates == 3 and rates == [{0.01}] * 2
 
 
-def test_a_resumed_run_ends_bitwise_as_an_uninterrupted_one(tmp_path: Any) -> None:
+def resumed(rank: int, folder: Path) -> tuple[Tensor, Tensor]:
+    """Weights after six updates, and after three and three with a checkpoint of rank 0 between."""
     options = dict(agvm=AGVM, kfac=dict(statistics_interval=2, inverse_interval=2, damping=0.1))
-    _, whole = by_attach(0, 6, **options)
-    model = Detector()
-    saved: dict[str, Any] = {}
+    _, whole = by_attach(rank, 6, **options)
     for start, stop in ((0, 3), (3, 6)):
+        model = wrapped(Detector())
         optimizer = adam(model)
         handle = agvm_mm.attach(model, optimizer, accumulation=COUNTS, **options)
-        if saved:
+        if start:
+            saved = torch.load(folder / 'end.pth', weights_only=True)
             model.load_state_dict(saved['model'])
             optimizer.load_state_dict(saved['optimizer'])
             handle.load_state_dict(saved['agvm'])
-        for _ in plain(model, optimizer, 0, range(start, stop)):
+        for _ in plain(model, optimizer, rank, range(start, stop)):
             pass
-        torch.save(
-            dict(
-                model=model.state_dict(),
-                optimizer=optimizer.state_dict(),
-                agvm=handle.state_dict(),
-            ),
-            tmp_path / 'end.pth',
+        state = dict(
+            model=model.state_dict(),
+            optimizer=optimizer.state_dict(),
+            agvm=handle.state_dict(on_all_ranks=True),
         )
-        saved = torch.load(tmp_path / 'end.pth', weights_only=True)
-        model = Detector()
-    model.load_state_dict(saved['model'])
-    assert torch.equal(weights(model), whole)
+        if rank == 0:
+            torch.save(state, folder / 'end.pth')
+        if dist.is_initialized():
+            dist.barrier()
+    return whole, weights(model)
+
+
+def test_a_resumed_run_ends_bitwise_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    assert torch.equal(*resumed(0, tmp_path))
+
+
+def test_so_it_does_on_two_ranks(tmp_path: Path) -> None:
+    for whole, end in run_ranks(resumed, 2, tmp_path):
+        assert torch.equal(whole, end)
 
 
 def test_clipping_and_zero_grad_of_the_loop_do_not_disturb_the_measurement() -> None:
