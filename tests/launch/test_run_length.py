@@ -406,27 +406,25 @@ def test_the_plan_of_estimates_names_the_end_of_the_warm_up(
     assert update is None or f'; the warm-up ends at update {update}.' in plan
 
 
-def test_so_it_does_where_schedules_count_epochs_or_updates(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('counting', 'total', 'update'),
+    [({}, None, 4), (dict(convert_to_iter_based=True), None, 4), (dict(by_epoch=False), 4, 2)],
+)
+def test_so_it_does_where_schedules_count_epochs_or_updates(
+    tmp_path: Path, counting: dict[str, bool], total: int | None, update: int
+) -> None:
     """Four epochs of two updates; and a schedule that the launch steps at updates."""
-    warmup = dict(type='ExponentialWarmupLR', ratio=0.1, end=2)
-    for index, (entry, total, update) in enumerate(
-        (
-            (warmup, None, 4),
-            ({**warmup, 'convert_to_iter_based': True}, None, 4),
-            ({**warmup, 'by_epoch': False}, 4, 2),
-        )
-    ):
-        optim_wrapper = wrapper()
-        if total is not None:
-            del optim_wrapper['accumulative_counts']
-        found = warnings(
-            tmp_path / str(index),
-            total,
-            param_scheduler=[entry],
-            train_cfg=dict(by_epoch=True, max_epochs=4),
-            train_dataloader=dataset(8),
-            default_hooks={},
-            optim_wrapper=optim_wrapper,
-        )
-        (plan,) = named(found, 'AGVM makes')
-        assert f'; the warm-up ends at update {update}.' in plan
+    optim_wrapper = wrapper()
+    if total is not None:
+        del optim_wrapper['accumulative_counts']
+    found = warnings(
+        tmp_path,
+        total,
+        param_scheduler=[dict(type='ExponentialWarmupLR', ratio=0.1, end=2, **counting)],
+        train_cfg=dict(by_epoch=True, max_epochs=4),
+        train_dataloader=dataset(8),
+        default_hooks={},
+        optim_wrapper=optim_wrapper,
+    )
+    (plan,) = named(found, 'AGVM makes')
+    assert f'; the warm-up ends at update {update}.' in plan
