@@ -72,10 +72,9 @@ def partition_parameters(
         ValueError: a prefix matches nothing; a parameter is in no module or in two; nothing is
             trainable; a parameter is complex.
     """
-    by_rule = modules is None or isinstance(modules, str)
     named = [
         (name, parameter)
-        for name, parameter in model.named_parameters(remove_duplicate=by_rule)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
         if parameter.requires_grad
     ]
     if not named:
@@ -83,6 +82,7 @@ def partition_parameters(
     _require_real(named)
     if modules is None or isinstance(modules, str):
         owners = (child_modules if modules == CHILDREN else default_modules)(model)
+        named = [(name, parameter) for name, parameter in named if name in owners]
     else:
         owners = _assign_by_prefix([name for name, _ in named], modules)
         _require_matches(modules, model)
