@@ -52,13 +52,18 @@ METHODS: Mapping[str, Method] = {
 """Methods by name; 'agvm-' before one of them adds AGVM, ':key=value' after it sets an option."""
 
 
+def base_of(name: str) -> str:
+    """'kfac-sgd' of 'agvm-kfac-sgd:damping=0.1'."""
+    return name.removeprefix(AGVM).partition(':')[0]
+
+
 def split_name(name: str) -> tuple[Method, dict[str, Any]]:
     """The method of 'agvm-kfac-sgd:damping=0.1,max_block=256' and the options it sets.
 
     Raises:
         LaunchError: there is no such method, or the options are not of this form.
     """
-    base, _, text = name.removeprefix(AGVM).partition(':')
+    base, text = base_of(name), name.partition(':')[2]
     if base not in METHODS:
         raise LaunchError(
             f'--methods holds {name!r}; allowed are {", ".join(METHODS)}, each with agvm- in front '
@@ -77,7 +82,7 @@ def split_name(name: str) -> tuple[Method, dict[str, Any]]:
 def first_rate(name: str, batch: int, rates: Mapping[str, float] | None = None) -> float:
     """Where a search begins; ``rates`` has a task's own at batch 32, by method."""
     method, _ = split_name(name)
-    own = (rates or {}).get(name.removeprefix(AGVM).partition(':')[0], method.rate)
+    own = (rates or {}).get(base_of(name), method.rate)
     return own * math.sqrt(batch / BASE)
 
 
