@@ -31,6 +31,7 @@ class Method:
 
 SGD = dict(type='SGD', momentum=0.9, weight_decay=1e-4)
 CLIP = dict(clip_grad=dict(max_norm=10.0))
+KFAC = dict(damping=1e-5, momentum=0.8, kl_clip=1e-3, max_block=256)
 METHODS: Mapping[str, Method] = {
     'sgd': Method(0.2, SGD, CLIP),
     'adamw': Method(2e-3, dict(type='AdamW', weight_decay=0.05), CLIP),
@@ -43,11 +44,8 @@ METHODS: Mapping[str, Method] = {
         dict(type='MuonOptimizer', weight_decay=0.05),
         dict(constructor='MuonOptimWrapperConstructor'),
     ),
-    'kfac-sgd': Method(
-        0.04,
-        SGD,
-        dict(CLIP, kfac=dict(damping=1e-5, momentum=0.8, kl_clip=1e-3, max_block=256)),
-    ),
+    'kfac-sgd': Method(0.04, SGD, dict(CLIP, kfac=KFAC)),
+    'kfac-heads-sgd': Method(0.04, SGD, dict(CLIP, kfac=dict(KFAC, exclude=['backbone']))),
 }
 """Methods by name; 'agvm-' before one of them adds AGVM, ':key=value' after it sets an option."""
 

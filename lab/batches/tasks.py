@@ -49,7 +49,7 @@ TASKS: Mapping[str, Task] = {
         partial(load, DETECTOR),
         partial(build_model, DETECTOR),
         box_scores,
-        {'sgd': 0.04},
+        {'sgd': 0.04, 'kfac-heads-sgd': 0.02},
     ),
     'camvid': Task(
         'mIoU',
