@@ -1,9 +1,10 @@
 """Print the modules' noise scales early, midway and late in runs, with their 95 % intervals.
 
     python -m lab.noise_scales work_dirs/*_scenes --out docs/results/modules/noise_scales.json
+    python -m lab.noise_scales docs/results/modules/noise_scales.json
 
-Everything is read from the logs of the runs; nothing is trained. The points are the logged updates
-at a quarter, half and the end of a run.
+Everything is read from the logs of the runs, or from the file of an earlier call; nothing is
+trained. The points are the logged updates at a quarter, half and the end of a run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from agvm_runs.curves.noise import Noise, noise_scales
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.markdown import markdown_table
 from agvm_runs.report.run import Run, read_run
-from agvm_runs.work_dir import FileError, write_own
+from agvm_runs.work_dir import FileError, read_json, write_own
 
 SHARES = {'early': 0.25, 'middle': 0.5, 'late': 1.0}  # of the run
 MARK = 'agvm_mm noise scales'
@@ -31,7 +32,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('runs', nargs='+', help='work directories of runs with AGVM')
+    parser.add_argument(
+        'runs', nargs='+', help='work directories of runs with AGVM, or a file of --out'
+    )
     parser.add_argument('--out', type=Path, help='JSON file for the numbers')
     return parser.parse_args()
 
@@ -40,7 +43,7 @@ def main() -> None:
     """Read, print, keep."""
     args = parse_args()
     try:
-        results = [measured(read_run(run)) for run in args.runs]
+        results = [result for run in args.runs for result in results_of(run)]
     except FileNotFoundError as error:
         raise FileError(str(error)) from error
     if args.out:
@@ -48,6 +51,20 @@ def main() -> None:
         write_own(args.out, f'{text}\n', MARK)
     head = ['run', 'module', *SHARES]
     print(markdown_table(head, (row for result in results for row in rows(result))))
+
+
+def results_of(path: str) -> list[dict[str, Any]]:
+    """What is measured in a run, or what an earlier call has kept in a JSON file.
+
+    Raises:
+        FileError: the file is of another kind, or as for :func:`measured`.
+    """
+    if not path.endswith('.json'):
+        return [measured(read_run(path))]
+    content = read_json(Path(path))
+    if not isinstance(content, dict) or content.get('mark') != MARK:
+        raise FileError(f'{path} is no file of noise_scales.py.')
+    return list(content['runs'])
 
 
 def measured(run: Run) -> dict[str, Any]:

@@ -48,9 +48,11 @@ def test_every_page_and_image_is_reached_from_the_readme() -> None:
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_the_site_lists_the_page(page: Path) -> None:
-    entry = f': {page.relative_to(ROOT)}\n'
-    assert (ROOT / 'mkdocs.yml').read_text().count(entry) == 1
+def test_the_site_lists_the_page_and_those_that_it_links(page: Path) -> None:
+    linked = {(page.parent / target.partition('#')[0]).resolve() for target in links(page)}
+    for shown in {page, *(path for path in linked if path.suffix == '.md')}:
+        entry = f': {shown.relative_to(ROOT)}\n'
+        assert (ROOT / 'mkdocs.yml').read_text().count(entry) == 1, entry
 
 
 def test_there_are_links() -> None:

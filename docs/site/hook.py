@@ -11,7 +11,14 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/*.md', 'docs/contributing/*.md')
+PAGES = (
+    'README.md',
+    'CONTRIBUTING.md',
+    'CHANGELOG.md',
+    'docs/*.md',
+    'docs/contributing/*.md',
+    'docs/results/*.md',
+)
 FILES = ('docs/images/*', 'docs/*.html', 'docs/results/**/*.json')
 # A browser shows them as text; a file that ends in .py it would save.
 SOURCES = ('configs/**/*.py', 'examples/*.py')

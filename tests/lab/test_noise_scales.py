@@ -65,9 +65,31 @@ def test_a_run_without_intervals_is_refused(tmp_path: Path) -> None:
         noise_scales.measured(read_run(tmp_path))
 
 
-def test_the_table_in_the_docs_is_that_of_the_file() -> None:
+def test_a_file_prints_its_table_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / 'run')
+    out = str(tmp_path / 'out.json')
+    monkeypatch.setattr('sys.argv', ['lab', str(tmp_path / 'run'), '--out', out])
+    noise_scales.main()
+    table = capsys.readouterr().out
+    monkeypatch.setattr('sys.argv', ['lab', out])
+    noise_scales.main()
+    assert capsys.readouterr().out == table and '36)' in table
+
+
+def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'other.json'
+    path.write_text('{"runs": []}')
+    with pytest.raises(FileError, match='other.json is no file of noise_scales.py'):
+        noise_scales.results_of(str(path))
+
+
+def test_the_page_has_the_late_noise_scales_of_the_file() -> None:
     root = Path(__file__).resolve().parents[2]
     text = (root / 'docs/contributing/modules.md').read_text()
-    for run in json.loads((root / 'docs/results/modules/noise_scales.json').read_text())['runs']:
-        for row in noise_scales.rows(run):
-            assert ' | '.join(row[1:]) in text
+    runs = noise_scales.results_of(str(root / 'docs/results/modules/noise_scales.json'))
+    assert len(runs) == 5
+    for run in runs:
+        for module, (*_, (late, *_)) in run['modules'].items():
+            assert f'{module} {late:,.0f}' in text
