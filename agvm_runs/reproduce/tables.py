@@ -62,7 +62,7 @@ FASTER_RCNN = Table(
     recipes={
         **_coco(
             'faster_rcnn/faster-rcnn_r50',
-            'sgd adamw lars lamb agvm-sgd agvm-adamw',
+            'sgd adamw lars lamb muon agvm-sgd agvm-adamw',
             *(32, 256, 512, 1024, 1536),
         ),
         **_coco('faster_rcnn/faster-rcnn_r50', 'kfac-sgd agvm-kfac-sgd', 512),
@@ -112,7 +112,7 @@ MASK_RCNN = Table(
     key='coco/segm_mAP',
     scale=100,
     recipes={
-        **_coco('mask_rcnn/mask-rcnn_r50', 'sgd lars lamb agvm-sgd', 32, 256, 512, 1024),
+        **_coco('mask_rcnn/mask-rcnn_r50', 'sgd lars lamb muon agvm-sgd', 32, 256, 512, 1024),
         'mask_rcnn/mask-rcnn_r50_fpn_sgd-curriculum_*_coco.py': OWN,
     },
     figures=figures_of('mask_rcnn'),
@@ -125,7 +125,7 @@ RETINANET = Table(
     key='coco/bbox_mAP',
     scale=100,
     recipes={
-        **_coco('retinanet/retinanet_r50', 'sgd lars lamb agvm-sgd', 32, 256, 512, 1024, 2048),
+        **_coco('retinanet/retinanet_r50', 'sgd lars lamb muon agvm-sgd', 32, 256, 512, 1024, 2048),
         **_coco('retinanet/retinanet_r50', 'kfac-sgd agvm-kfac-sgd', 512),
         'retinanet/retinanet_r50_fpn_sgd-curriculum_*_coco.py': OWN,
         **_coco('retinanet/retinanet_r18', 'sgd lars lamb agvm-sgd', 10240),
@@ -154,7 +154,7 @@ SEM_FPN = Table(
     key='mIoU',
     scale=1,
     recipes={
-        **_ade20k('sem_fpn/fpn_r50', 'sgd lars lamb agvm-sgd', 16, 64, 256, 1024),
+        **_ade20k('sem_fpn/fpn_r50', 'sgd lars lamb muon agvm-sgd', 16, 64, 256, 1024),
         **_ade20k('sem_fpn/fpn_r50', 'sgd-curriculum', 16),
     },
     notes=(FOUR_TASKS,),

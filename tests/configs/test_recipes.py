@@ -64,12 +64,12 @@ def test_there_is_one_recipe_for_each_model_and_method() -> None:
     second_order = {'kfac-sgd', 'agvm-kfac-sgd'}
     transformer = {'adamw', 'agvm-adamw', 'lamb'}
     assert models == {
-        ('faster-rcnn', 'r50'): small | second_order | transformer | {'sgd-curriculum'},
-        ('mask-rcnn', 'r50'): small | {'sgd-curriculum'},
-        ('retinanet', 'r50'): small | second_order | {'sgd-curriculum'},
+        ('faster-rcnn', 'r50'): small | second_order | transformer | {'sgd-curriculum', 'muon'},
+        ('mask-rcnn', 'r50'): small | {'sgd-curriculum', 'muon'},
+        ('retinanet', 'r50'): small | second_order | {'sgd-curriculum', 'muon'},
         ('retinanet', 'r18'): small,
         ('panoptic-fpn', 'r50'): small,
-        ('fpn', 'r50'): small | {'sgd-curriculum'},
+        ('fpn', 'r50'): small | {'sgd-curriculum', 'muon'},
         ('upernet', 'r50'): small,
         ('faster-rcnn', 'swin-t'): transformer,
         ('cascade-mask-rcnn', 'swin-l'): transformer,
@@ -189,6 +189,28 @@ def test_k_fac_is_all_that_is_added(path: Path) -> None:
     KFACSettings.from_dict(ours['optim_wrapper'].pop('kfac'))
     assert ours.pop('custom_hooks') == [dict(type='KFACStateHook')]
     assert ours == theirs
+
+
+def test_muon_is_all_that_differs_from_adamw() -> None:
+    """`match_rms_adamw` keeps AdamW's rate and decay."""
+    (path,) = ROOT.glob('configs/faster_rcnn/faster-rcnn_r50_fpn_muon_*_coco.py')
+    ours, theirs = (
+        plain(load(path)),
+        plain(load(path.with_name(path.name.replace('muon', 'adamw')))),
+    )
+    expected = dict(theirs['optim_wrapper']['optimizer'], type='MuonOptimizer')
+    given = ours['optim_wrapper']['optimizer']
+    assert given.pop('adjust_lr') == 'match_rms_adamw' and given == expected
+    assert ours['optim_wrapper'].pop('constructor') == 'MuonOptimWrapperConstructor'
+    theirs['optim_wrapper']['optimizer'] = given
+    assert ours == theirs
+
+
+@pytest.mark.parametrize('path', [p for p in COMPOSED if '_muon_' in p.name], ids=lambda p: p.stem)
+def test_the_rate_of_muon_falls_to_a_tenth_at_least(path: Path) -> None:
+    cfg = load(path)
+    lowest, rate = cfg.param_scheduler[1].get('eta_min', 0), cfg.optim_wrapper.optimizer.lr
+    assert lowest <= rate / 10
 
 
 LIBRARY = {

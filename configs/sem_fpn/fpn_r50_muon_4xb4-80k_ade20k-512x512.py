@@ -1,0 +1,17 @@
+# Purpose:  Semantic FPN R50 on ADE20K: Muon.
+# Batch:    16 images an update on 4 GPUs x 4; others by rule (docs/recipes.md).
+# Command:  bash tools/dist_train.sh \
+#           configs/sem_fpn/fpn_r50_muon_4xb4-80k_ade20k-512x512.py 4
+_base_ = [
+    '../_base_/models/fpn_r50_ade20k.py',
+    'mmseg::_base_/datasets/ade20k.py',
+    'mmseg::_base_/default_runtime.py',
+    '../_base_/schedules/ade20k_80k.py',
+    '../_base_/methods/muon.py',
+]
+
+# The eta_min of the schedule, 1e-4, is half of Muon's rate.
+param_scheduler = [
+    dict(type='ExponentialWarmupLR', ratio=0.001, begin=0, end=2528, by_epoch=False),
+    dict(type='PolyLR', eta_min=0, power=0.9, begin=2528, end=80000, by_epoch=False)
+]
