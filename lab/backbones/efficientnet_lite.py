@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -40,8 +41,8 @@ CLASSIFIER = ('_conv_head.', '_bn1.', '_fc.')
 class EfficientNetLite0(BaseModule):
     """Returns maps of strides 4, 8, 16 and 32 with 24, 40, 112 and 320 channels.
 
-    Sides of an image are multiples of 32: the padding of a convolution of stride 2 is that of
-    TensorFlow's 'same' for an even side, one pixel less before than behind.
+    A convolution of stride 2 is padded as TensorFlow's 'same': at an even side by one pixel less
+    before than behind.
 
     Args:
         out_indices: which of the four maps to return.
@@ -106,7 +107,7 @@ class EfficientNetLite0(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """From images (B, 3, H, W) to maps (B, C_i, H / s_i, W / s_i)."""
-        x = nn.functional.relu6(self._bn0(self._conv_stem(padded(x, self._conv_stem))))
+        x = nn.functional.relu6(self._bn0(self._conv_stem(x)))
         maps = []
         for i, block in enumerate(self._blocks, 1):
             x = block(x)
@@ -153,23 +154,19 @@ class Block(nn.Module):
         y: Tensor = x
         if self.expands:
             y = nn.functional.relu6(self._bn0(self._expand_conv(y)))
-        y = nn.functional.relu6(self._bn1(self._depthwise_conv(padded(y, self._depthwise_conv))))
+        y = nn.functional.relu6(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
         return x + y if self.adds else y
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """A convolution without bias; of stride 2 it expects a :func:`padded` input."""
-    padding = kernel // 2 if stride == 1 else 0
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
-
-
-def padded(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """Zeros around the even sides of the input of a convolution of stride 2."""
-    if layer.stride[0] == 1:
-        return x
-    before, behind = (layer.kernel_size[0] - 2) // 2, (layer.kernel_size[0] - 1) // 2
-    return nn.functional.pad(x, (before, behind, before, behind))
+    """A convolution without bias."""
+    if stride == 1:
+        return nn.Conv2d(inputs, outputs, kernel, 1, kernel // 2, groups=groups, bias=False)
+    padded: nn.Conv2d = Conv2dAdaptivePadding(
+        inputs, outputs, kernel, stride, groups=groups, bias=False
+    )
+    return padded
 
 
 def norm(channels: int) -> nn.BatchNorm2d:

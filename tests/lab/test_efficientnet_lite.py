@@ -64,12 +64,14 @@ def test_padding_is_that_of_an_even_side() -> None:
     model(image)
     assert torch.equal(found[0][0, 0], image[0, 0, ::2, ::2])
     kernel5 = model._blocks[3]._depthwise_conv
+    torch.nn.init.zeros_(kernel5.weight)
+    kernel5.weight.data[:, 0, 0, 0] = 1  # one pixel of zeros before, two behind
     taken: list[Any] = []
-    kernel5.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
+    kernel5.register_forward_hook(lambda _, inputs, output: taken.extend([inputs[0], output]))
     model(image)
-    assert taken[0].shape[-1] == 8 + 3  # one before, two behind
-    assert not taken[0][..., 0].any() and not taken[0][..., -2:].any()
-    assert taken[0][..., 1:-2].any()
+    before, after = taken
+    assert after.shape[-1] == 4 and not after[..., 0].any() and not after[..., 0, :].any()
+    assert torch.equal(after[..., 1:, 1:], before[..., 1:-1:2, 1:-1:2])
 
 
 def test_a_stage_that_is_not_there_is_refused() -> None:
