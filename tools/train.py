@@ -77,6 +77,7 @@ def main() -> None:
         seed=args.seed,
         total_batch_size=args.total_batch_size,
         scale_rule=args.scale_rule,
+        dry_run=args.dry_run,
     )
     quiet = Quiet() if args.quiet and not args.dry_run else None
     with exit_with_sentence():

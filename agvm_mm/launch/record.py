@@ -20,6 +20,7 @@ class TrainOptions:
     seed: int | None = None
     total_batch_size: int | None = None
     scale_rule: str | None = None
+    dry_run: bool = False
 
 
 @dataclass

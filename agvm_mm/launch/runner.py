@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os.path as osp
 from typing import Any
 
@@ -222,8 +223,15 @@ def _choose_checkpoint(launch: Launch) -> list[Note]:
 
 def _check_checkpoint(launch: Launch) -> list[Note]:
     compat.allow_own_checkpoints()
-    if launch.checkpoint is not None:
+    if launch.checkpoint is None:
+        return []
+    try:
         check_checkpoint(launch.cfg, launch.checkpoint, launch.checkpoint_from)
+    except LaunchError as error:
+        # Nothing that is printed comes from weights; a run to resume decides what changes.
+        if launch.cfg.get('resume') or not launch.options.dry_run:
+            raise
+        return [Note(f'Training would stop: {error}', logging.WARNING)]
     return []
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import launch_toy
 import pytest
+import torch
 from launcher import run_tool
 from mmengine.runner import Runner
 from rescale_recipe import SQRT, by_iteration, launch, warned
@@ -161,3 +162,21 @@ def test_a_dry_run_prints_and_trains_nothing(tmp_path: Path) -> None:
     lines = run_tool('train.py', config, '--dry-run').splitlines()
     assert lines[-1] == 'total batch 2 = 1 rank x 2 images x 1 micro-batch'
     assert not (tmp_path / 'work').exists()
+
+
+def test_a_dry_run_needs_no_weights_and_says_that_training_does(tmp_path: Path) -> None:
+    config = launch_toy.write_config(tmp_path, load_from=str(tmp_path / 'start.pth'))
+    refusal = f'{tmp_path}/start.pth cannot be loaded: there is no such file'
+    lines = run_tool('train.py', config, '--dry-run').splitlines()
+    assert 'total batch 2 = 1 rank x 2 images x 1 micro-batch' in lines
+    (line,) = (line for line in lines if 'start.pth' in line)
+    assert line.startswith(f'Training would stop: {refusal}; ')
+    assert f'error: {refusal}; ' in run_tool('train.py', config, fails=True)
+    torch.save({}, tmp_path / 'start.pth')
+    assert 'would stop' not in run_tool('train.py', config, '--dry-run')
+
+
+def test_a_dry_run_stops_where_there_is_nothing_to_resume_from(tmp_path: Path) -> None:
+    config, missing = launch_toy.write_config(tmp_path), tmp_path / 'iter_2.pth'
+    text = run_tool('train.py', config, '--dry-run', '--resume', missing, fails=True)
+    assert f'error: {missing} cannot be resumed from: there is no such file' in text
