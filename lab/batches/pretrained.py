@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,19 @@ DETECTOR = CONFIGS / 'retinanet_efficientnet-lite0_fpn_bccd.py'
 SEGMENTER = CONFIGS / 'fpn_efficientnet-lite0_camvid.py'
 
 
+@cache
+def parsed(path: Path) -> Config:
+    """A config, parsed once."""
+    return Config.fromfile(path)
+
+
 def read(path: Path) -> Config:
-    """A config; its library's scope becomes the default.
+    """A copy of a config; its library's scope becomes the default.
 
     Raises:
         LaunchError: the data that it names do not exist.
     """
-    config = Config.fromfile(path)
+    config = copy.deepcopy(parsed(path))
     init_default_scope(config.default_scope)
     for needed in (Path(config.data_root), Path(config.weights)):
         if not needed.exists():

@@ -82,11 +82,18 @@ def trainer_of(model: nn.Module, data: Any, folder: Path, **args: Any) -> Any:
     return Trainer(model, arguments, train_dataset=data, optimizers=optimizers)
 
 
-def fit(rank: int, folder: Path, agvm: Any = AGVM, resume: str | None = None, **args: Any) -> Any:
+def fit(
+    rank: int,
+    folder: Path,
+    agvm: Any = AGVM,
+    resume: str | None = None,
+    kfac: Any = None,
+    **args: Any,
+) -> Any:
     ranks = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     model = Model().double()
     trainer = trainer_of(model, Batches(ranks), folder, **args)
-    callback = AGVMCallback(trainer, agvm=agvm)
+    callback = AGVMCallback(trainer, agvm=agvm, kfac=kfac)
     if agvm is not None:
         trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=resume)
@@ -105,9 +112,14 @@ def test_one_process_equals_the_wrapper(tmp_path: Path) -> None:
     require_equal(fit(0, tmp_path), by_wrapper(0, UPDATES))
 
 
-def _both(rank: int, folder: Path) -> Any:
-    state.AcceleratorState._reset_state(reset_partial_state=True)  # that of the process forked
+def new_launch() -> None:
+    """Forget the process that was forked."""
+    state.AcceleratorState._reset_state(reset_partial_state=True)
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT='0')  # asked for and not used
+
+
+def _both(rank: int, folder: Path) -> Any:
+    new_launch()
     return fit(rank, folder), by_wrapper(rank, UPDATES)
 
 
@@ -123,13 +135,30 @@ def test_measuring_alone_is_bitwise_the_plain_trainer(tmp_path: Path) -> None:
     assert torch.equal(plain, end) and ours['agvm']['modules']['neck']['estimates'] == 2
 
 
-def test_a_resumed_training_ends_bitwise_as_an_uninterrupted_one(tmp_path: Path) -> None:
-    saving = dict(save_strategy='steps', save_steps=UPDATES // 2)
-    _, whole = fit(0, tmp_path, **saving)
-    checkpoint = tmp_path / f'checkpoint-{UPDATES // 2}'
+def whole_and_resumed(rank: int, folder: Path, **options: Any) -> tuple[Tensor, Tensor]:
+    saving = dict(save_strategy='steps', save_steps=UPDATES // 2, **options)
+    _, whole = fit(rank, folder, **saving)
+    checkpoint = folder / f'checkpoint-{UPDATES // 2}'
     assert (checkpoint / 'agvm.pt').exists()
-    _, resumed = fit(0, tmp_path, resume=str(checkpoint), **saving)
+    return whole, fit(rank, folder, resume=str(checkpoint), **saving)[1]
+
+
+def test_a_resumed_training_ends_bitwise_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole, resumed = whole_and_resumed(0, tmp_path)
     assert torch.equal(whole, resumed)
+
+
+def _with_kfac(rank: int, folder: Path) -> Any:
+    new_launch()
+    options = dict(damping=0.1)
+    whole, resumed = whole_and_resumed(rank, folder, kfac=options)
+    return whole, resumed, by_wrapper(rank, UPDATES, kfac=options)[1]
+
+
+def test_so_it_does_with_kfac_on_two_ranks(tmp_path: Path) -> None:
+    for whole, resumed, expected in run_ranks(_with_kfac, 2, tmp_path):
+        assert torch.equal(whole, resumed)
+        torch.testing.assert_close(whole, expected, rtol=1e-12, atol=1e-15)
 
 
 class Images(torch.utils.data.Dataset):

