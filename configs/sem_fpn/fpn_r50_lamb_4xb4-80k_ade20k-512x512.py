@@ -6,6 +6,6 @@ _base_ = [
     '../_base_/models/fpn_r50_ade20k.py',
     'mmseg::_base_/datasets/ade20k.py',
     'mmseg::_base_/default_runtime.py',
-    '../_base_/schedules/ade20k_80k.py',
+    '../_base_/schedules/ade20k_80k_to-zero.py',
     '../_base_/methods/lamb.py',
 ]

@@ -6,12 +6,6 @@ _base_ = [
     '../_base_/models/fpn_r50_ade20k.py',
     'mmseg::_base_/datasets/ade20k.py',
     'mmseg::_base_/default_runtime.py',
-    '../_base_/schedules/ade20k_80k.py',
+    '../_base_/schedules/ade20k_80k_to-zero.py',
     '../_base_/methods/muon.py',
-]
-
-# The eta_min of the schedule, 1e-4, is half of Muon's rate.
-param_scheduler = [
-    dict(type='ExponentialWarmupLR', ratio=0.001, begin=0, end=2528, by_epoch=False),
-    dict(type='PolyLR', eta_min=0, power=0.9, begin=2528, end=80000, by_epoch=False)
 ]

@@ -69,7 +69,7 @@ def test_there_is_one_recipe_for_each_model_and_method() -> None:
         ('retinanet', 'r50'): small | second_order | {'sgd-curriculum', 'muon'},
         ('retinanet', 'r18'): small,
         ('panoptic-fpn', 'r50'): small,
-        ('fpn', 'r50'): small | {'sgd-curriculum', 'muon'},
+        ('fpn', 'r50'): small | {'kfac-sgd', 'sgd-curriculum', 'muon'},
         ('upernet', 'r50'): small,
         ('faster-rcnn', 'swin-t'): transformer,
         ('cascade-mask-rcnn', 'swin-l'): transformer,
@@ -206,8 +206,8 @@ def test_muon_is_all_that_differs_from_adamw() -> None:
     assert ours == theirs
 
 
-@pytest.mark.parametrize('path', [p for p in COMPOSED if '_muon_' in p.name], ids=lambda p: p.stem)
-def test_the_rate_of_muon_falls_to_a_tenth_at_least(path: Path) -> None:
+@every_composed_recipe
+def test_the_rate_falls_to_a_tenth_at_least(path: Path) -> None:
     cfg = load(path)
     lowest, rate = cfg.param_scheduler[1].get('eta_min', 0), cfg.optim_wrapper.optimizer.lr
     assert lowest <= rate / 10
