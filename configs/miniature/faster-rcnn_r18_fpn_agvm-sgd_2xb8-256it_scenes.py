@@ -1,7 +1,7 @@
 # Purpose:  Tiny Faster R-CNN on generated scenes with AGVM on SGD at batch 16.
 # Hardware: one CPU core; micro-batches of 8 images.
 # Batch:    16 images per optimizer update.
-# Expected: docs/results/miniature; the table is in docs/contributing/miniature.md.
+# Expected: docs/results/miniature; the table is in docs/playbook.md.
 # Command:  python -m lab.miniature --recipes faster-rcnn_r18_fpn_agvm-sgd_2xb8-256it_scenes
 _base_ = './faster-rcnn_r18_fpn_sgd_2xb8-256it_scenes.py'
 

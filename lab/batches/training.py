@@ -128,7 +128,8 @@ def _prepare(run: Run, micro: int, model: nn.Module) -> tuple[OptimWrapper, list
 
 
 def _pass(model: Any, wrapper: OptimWrapper, images: Images) -> float:
-    return float(model.train_step(images.as_data(), wrapper)['loss'])
+    loss: float = model.train_step(images.as_data(), wrapper)['loss'].item()
+    return loss
 
 
 def _thin(losses: list[list[float]], most: int = 64) -> list[list[float]]:
