@@ -31,9 +31,10 @@ from agvm_mm.launch.errors import LaunchError
 from agvm_runs.errors import exit_with_sentence
 
 from .batches.cells import TUNING_SEED, Cell, path_of
+from .batches.figure import plot
 from .batches.images import Images
 from .batches.methods import METHODS, split_name
-from .batches.table import SHARE, plot, to_markdown
+from .batches.table import SHARE, to_markdown
 from .batches.tasks import SCENES, TASKS
 from .batches.training import Run, train
 from .trainings.results import write_result

@@ -55,6 +55,26 @@ def base_of(name: str) -> str:
     return name.removeprefix(AGVM).partition(':')[0]
 
 
+TITLES = {
+    'sgd': 'SGD',
+    'adamw': 'AdamW',
+    'lars': 'LARS',
+    'lamb': 'LAMB',
+    'adan': 'Adan',
+    'soap': 'SOAP',
+    'muon': 'Muon',
+    'kfac-sgd': 'K-FAC',
+    'kfac-heads-sgd': 'K-FAC of the fresh parts',
+}
+
+
+def title_of(name: str) -> str:
+    """'AGVM + SGD' of 'agvm-sgd', for figures."""
+    options = name.partition(':')[2]
+    title = ('AGVM + ' if name.startswith(AGVM) else '') + TITLES[base_of(name)]
+    return f'{title}, {options}' if options else title
+
+
 def split_name(name: str) -> tuple[Method, dict[str, Any]]:
     """The method of 'agvm-kfac-sgd:damping=0.1,max_block=256' and the options it sets.
 

@@ -16,7 +16,7 @@ from tool_modules import load_tool, parse
 from torch import nn
 
 from agvm_mm.launch.errors import LaunchError
-from lab.batches import segmenter, table, training
+from lab.batches import figure, segmenter, training
 from lab.batches.cells import Cell, path_of
 from lab.batches.images import stream
 from lab.batches.methods import METHODS, first_rate, wrapper_config
@@ -327,18 +327,20 @@ def test_the_figure_shows_the_costs_below_the_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Any] = []
-    monkeypatch.setattr(table, 'save', lambda figure, out: figures.append(figure) or [out])
+    monkeypatch.setattr(figure, 'save', lambda drawn, out: figures.append(drawn) or [out])
     cells = keep_results(tmp_path)
     for shown in ([Cell('muon', 32, cells[0].images), *cells], cells[2:]):
-        table.plot(shown, tmp_path, [0], tmp_path / 'figure', share=0.72)
+        figure.plot(shown, tmp_path, [0], tmp_path / 'figure', share=0.72)
     scores, below = figures[0].axes
     assert scores.get_ylabel() == 'mIoU'
-    assert below.get_ylabel() == 'to mIoU 36.0, relative to the baseline'
+    assert below.get_ylabel() == 'to mIoU 36.0, relative'
     drawn = [line.get_ydata().tolist() for line in below.get_lines()[:2]]
     expected = [[1.0, 1.5 / 1.8], [1.0, 1.25 / 0.45]]
     assert [pytest.approx(line) for line in expected] == drawn
-    assert below.get_title(loc='left') == 'not reached: lamb at 64'
+    assert below.get_title(loc='left') == 'not reached: LAMB at 64'
     assert below.get_lines()[0].get_color() == scores.get_lines()[0].get_color()
+    names = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert names == ['SGD at 32', 'SGD', 'LAMB']
     assert len(figures[1].axes) == 1
 
 

@@ -1,6 +1,6 @@
 # SGD on the gradient that K-FAC makes of the neck and the heads; the backbone is pretrained. The
-# defaults and this choice come from small runs (docs/kfac.md), the interval of the inverses is for a
-# run of many thousand updates; nothing was tried on COCO or ADE20K.
+# defaults and this choice come from small runs (docs/kfac.md), the interval of the inverses is for
+# a run of many thousand updates. Nothing was tried on COCO or ADE20K.
 _base_ = './sgd.py'
 
 optim_wrapper = dict(
