@@ -143,7 +143,7 @@ def _train(pipe: Connection, seconds: int, *args: Any) -> None:
     try:
         result = train_network(*args)
     except Exception as error:  # whatever stops a training
-        result = {'fault': sentence(error)}
+        result = {'fault': sentence(error).replace(f'{sys.prefix}/', '')}
     pipe.send({**result, 'seconds': round(time.process_time() - start, 1)})
 
 

@@ -23,3 +23,9 @@ def test_the_citation_names_version_and_date_of_the_changelog() -> None:
     heading = f'## {keys["version"]} - {keys["date-released"]}'
     assert keys['version'] == agvm_mm.__version__
     assert heading in (ROOT / 'CHANGELOG.md').read_text().splitlines()
+
+
+def test_no_result_names_a_path_of_the_machine_that_made_it() -> None:
+    names = re.compile(r'["\' ]/(home|root|tmp|work|Users)/')
+    kept = [*(ROOT / 'docs/results').rglob('*.json'), *(ROOT / 'docs/results').rglob('*.jsonl')]
+    assert [str(path) for path in kept if names.search(path.read_text())] == []
