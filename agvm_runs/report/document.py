@@ -89,8 +89,8 @@ def _variance(run: Run) -> Iterator[str]:
     if settings is not None:
         applied = '' if settings.apply else '; measured only, scales not applied'
         yield e.paragraph(
-            f'{settings.estimator}, {estimates_made(run, settings)} estimates, one every '
-            f'{settings.interval} updates from update {settings.begin}, averaged with momentum '
+            f'{settings.estimator}, {counted(estimates_made(run, settings), "estimate")}, one every '
+            f'{counted(settings.interval, "update")} from update {settings.begin}, averaged with momentum '
             f'{settings.momentum}; anchor {settings.anchor}{applied}.'
         )
     yield e.figure(
