@@ -15,6 +15,8 @@ from mmengine import registry as registries
 
 import agvm_mm
 import agvm_runs
+from agvm_mm.loop.held import STEP_ORDER
+from agvm_mm.parts import Part
 
 SENTENCE = re.compile(r'[A-Z`"].* .*\.')
 # Chosen by the tools, never by a config.
@@ -81,6 +83,13 @@ def test_a_public_name_is_in_the_reference(name: str) -> None:
     builder = value.__name__  # of an optimizer that has no class here
     text = '\n'.join(page.read_text() for page in REFERENCE)
     assert re.search(rf'^::: agvm_(mm|runs)\b.*\.({name}|{builder})$', text, re.MULTILINE)
+
+
+@pytest.mark.parametrize('kind', STEP_ORDER)
+def test_a_part_is_described_and_in_the_reference(kind: type[Part]) -> None:
+    assert any(re.search(rf'\b{kind.key}\b', page.read_text()) for page in PAGES)
+    text = '\n'.join(page.read_text() for page in REFERENCE)
+    assert re.search(rf'^::: agvm_mm\.parts\.{kind.__name__}$', text, re.MULTILINE)
 
 
 def test_there_are_symbols() -> None:

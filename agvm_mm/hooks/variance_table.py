@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from agvm_runs.checks import is_count, require
+from agvm_runs.checks import counted, is_count, require
 from agvm_runs.verdict import Phi, sentences
 
 from ..parts import AGVMPart
@@ -63,7 +63,7 @@ class VarianceTableHook(Hook):
         part = _part(wrapper)
         if part is not None and wrapper.updates != self._shown:
             self._shown = wrapper.updates
-            title = f'AGVM after {wrapper.updates} updates'
+            title = f'AGVM after {counted(wrapper.updates, "update")}'
             print_log('\n' + render(title, part.rows(wrapper.updates)), logger='current')
 
     @master_only

@@ -84,7 +84,7 @@ def describe(kfac: KFAC) -> str:
     diagonal = sum(len(shape) == 2 for helper in helpers for shape in helper.shapes)
     lines = [
         f'K-FAC: {counted(len(kfac.layers), "layer")} on {counted(kfac.ranks, "rank")}, measured '
-        f'every {settings.statistics_interval} updates, inverted every '
+        f'every {counted(settings.statistics_interval, "update")}, inverted every '
         f'{settings.inverse_interval}{at_first}',
         '  ' + ', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items())),
         f'  {diagonal} factors of more than {settings.max_size} rows keep their diagonal alone',

@@ -27,8 +27,8 @@ def plan_of_estimates(settings: AGVMSettings, updates: int, warmup: int | None) 
         return None
     needed = math.ceil(round(settings.memories / (1 - settings.momentum), 6))
     plan = (
-        f'AGVM makes {counted(len(made), "estimate")}, every {settings.interval} updates from '
-        f'{made[0]} to {made[-1]} of {updates}'
+        f'AGVM makes {counted(len(made), "estimate")}, every '
+        f'{counted(settings.interval, "update")} from {made[0]} to {made[-1]} of {updates}'
     )
     if warmup is not None:
         plan += f'; the warm-up ends at update {warmup}'

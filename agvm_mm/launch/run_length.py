@@ -121,7 +121,7 @@ def _late_begins(runner: Any, counts: int) -> Iterator[str]:
         begin, interval = agvm.settings.begin, agvm.settings.interval
         yield (
             f'AGVM never measures: it begins at update {begin} (optim_wrapper.agvm.begin) and '
-            f'measures every {interval} updates from 0 on (interval), and {run}.'
+            f'measures every {counted(interval, "update")} from 0 on (interval), and {run}.'
         )
     begin = wrapper._clip_window.begin
     if begin >= updates:

@@ -15,13 +15,13 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from .. import compat
-from ..optimizers.library import require_registered
 from .batch import batch_line, restore_updates
 from .batch_steps import BATCH
 from .checkpoint import check_checkpoint, choose_checkpoint
 from .devices import prepare_devices
 from .errors import LaunchError, Note
 from .machine import count_ranks, enable_amp, prepare_cpu, rank_of, require_gpu_for_amp
+from .optim_wrapper import check_optimizer, check_parts
 from .quiet import Quiet
 from .record import Launch, Step
 from .record import TrainOptions as TrainOptions
@@ -193,15 +193,6 @@ def _find_ranks(launch: Launch) -> list[Note]:
     return []
 
 
-def _check_optimizer(launch: Launch) -> list[Note]:
-    optimizer = (launch.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-    try:
-        require_registered(optimizer.get('type'), launch.cfg.get('default_scope'))
-    except ValueError as error:
-        raise LaunchError(str(error)) from None
-    return []
-
-
 def _set_precision(launch: Launch) -> list[Note]:
     if launch.options.amp:
         enable_amp(launch.cfg)
@@ -241,12 +232,13 @@ def _prepare_cpu(launch: Launch) -> list[Note]:
 
 TRAINING: tuple[Step, ...] = (
     _find_ranks,
-    _check_optimizer,
+    check_optimizer,
     _set_precision,
     _set_seed,
     _choose_checkpoint,
     watch,
     *BATCH,
+    check_parts,
     log_interval,
     _check_checkpoint,
     compare_resumed,

@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 
-BARE_NAMES = ('Adan', 'LAMB', 'LARS', 'Muon')
-
 
 def require_registered(optimizer: Any, scope: str | None) -> None:
     """Refuse the bare name of one of our optimizers in a config if nobody has registered it.
@@ -28,10 +26,11 @@ def require_registered(optimizer: Any, scope: str | None) -> None:
     Raises:
         ValueError: names the right one. MMEngine says "None is not a callable object".
     """
-    if optimizer not in BARE_NAMES:
-        return
     from mmengine.registry import OPTIMIZERS
 
+    ours = OPTIMIZERS.module_dict.get(f'{optimizer}Optimizer')
+    if ours is None or not ours.__module__.startswith('agvm_mm.'):
+        return
     with OPTIMIZERS.switch_scope_and_registry(scope) as registry:
         found = registry.get(optimizer)
     if optimizer == 'Muon' and found is getattr(torch.optim, 'Muon', None):

@@ -71,9 +71,9 @@ class PartsMixin(OptimWrapper):
     def __init__(
         self, optimizer: Optimizer, *, clip_grad: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        options = {**self.part_defaults, UnitClipPart.key: clip_grad}
-        options.update((k.key, kwargs.pop(k.key)) for k in STEP_ORDER if k.key in kwargs)
-        self._held = HeldParts(options)
+        self._held = self.parts_of({**kwargs, UnitClipPart.key: clip_grad})
+        for kind in STEP_ORDER:
+            kwargs.pop(kind.key, None)
         clipping, self._clip_window = (
             (None, UpdateWindow()) if UnitClipPart.key in self._held else split_window(clip_grad)
         )
@@ -81,6 +81,16 @@ class PartsMixin(OptimWrapper):
         self._launch_checked = False
         self._this: Pass | None = None
         self._groups: list[dict[str, Any]] = []  # the config's, while others are in their place
+
+    @classmethod
+    def parts_of(cls, options: Mapping[str, Any]) -> HeldParts:
+        """The parts that a config's options of the wrapper ask for, still without a model.
+
+        Raises:
+            ValueError: an option of a part has a wrong value.
+        """
+        given = {kind.key: options[kind.key] for kind in STEP_ORDER if kind.key in options}
+        return HeldParts({**cls.part_defaults, **given})
 
     def part(self, kind: type[P]) -> P | None:
         """The part of this type; None if the config has none."""

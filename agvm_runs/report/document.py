@@ -88,10 +88,11 @@ def _variance(run: Run) -> Iterator[str]:
     settings = run.agvm
     if settings is not None:
         applied = '' if settings.apply else '; measured only, scales not applied'
+        made = counted(estimates_made(run, settings), 'estimate')
         yield e.paragraph(
-            f'{settings.estimator}, {estimates_made(run, settings)} estimates, one every '
-            f'{settings.interval} updates from update {settings.begin}, averaged with momentum '
-            f'{settings.momentum}; anchor {settings.anchor}{applied}.'
+            f'{settings.estimator}, {made}, one every {counted(settings.interval, "update")} '
+            f'from update {settings.begin}, averaged with momentum {settings.momentum}; '
+            f'anchor {settings.anchor}{applied}.'
         )
     yield e.figure(
         to_svg(variance_figure(run.history), 'variance'),

@@ -78,7 +78,7 @@ def test_the_table_is_logged_every_interval_and_at_the_end(caplog):
     assert 'noise scale' not in caplog.text
     runner.epoch = 1
     hook.after_train_epoch(runner)
-    assert caplog.text.count('AGVM after 1 updates') == 1
+    assert caplog.text.count('AGVM after 1 update ') == 1
     hook.after_train(runner)  # the table of this update is there already
     assert caplog.text.count('AGVM after') == 1
     texts: list[tuple[Any, ...]] = []

@@ -25,6 +25,11 @@ def test_enough_estimates() -> None:
     )
 
 
+def test_one_update_is_not_several() -> None:
+    found = _plan(2000, interval=1)
+    assert found is not None and 'every 1 update from 0 to 1999 of 2000' in found[0]
+
+
 @pytest.mark.parametrize(
     ('updates', 'keys', 'remedy'),
     [

@@ -12,7 +12,7 @@ from torch.optim import SGD
 import agvm_mm  # noqa: F401  registers the optimizers
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import TrainOptions, prepare_training
-from agvm_mm.optimizers.library import BARE_NAMES, require_registered
+from agvm_mm.optimizers.library import require_registered
 
 
 def _config(kind: Any) -> Config:
@@ -20,7 +20,7 @@ def _config(kind: Any) -> Config:
     return Config(dict(launcher='none', default_scope='mmengine', optim_wrapper=wrapper))
 
 
-@pytest.mark.parametrize('name', ['Adan', 'LAMB', 'LARS'])
+@pytest.mark.parametrize('name', ['Adan', 'LAMB', 'LARS', 'SOAP'])
 def test_a_bare_name_is_refused_in_one_sentence(name: str) -> None:
     sentence = (
         f"optim_wrapper.optimizer.type is '{name}', which is not registered; set it to "
@@ -42,7 +42,15 @@ def test_other_types_are_left_to_mmengine(kind: Any) -> None:
     require_registered(kind, 'mmengine')
 
 
-@pytest.mark.parametrize('name', BARE_NAMES)
+def test_an_optimizer_of_somebody_else_is_not_called_ours() -> None:
+    OPTIMIZERS.register_module(name='ForeignOptimizer', module=SGD)
+    try:
+        require_registered('Foreign', 'mmengine')
+    finally:
+        OPTIMIZERS.module_dict.pop('ForeignOptimizer')
+
+
+@pytest.mark.parametrize('name', ['Adan', 'LAMB', 'LARS', 'Muon', 'SOAP'])
 def test_a_name_that_someone_registered_is_theirs(name: str) -> None:
     before = OPTIMIZERS.module_dict.get(name)
     OPTIMIZERS.register_module(name=name, module=SGD, force=True)

@@ -113,10 +113,11 @@ def test_an_agvm_that_never_measures(
     """The run has updates 0 to 3."""
     optim_wrapper = wrapper()
     optim_wrapper['agvm'].update(begin=begin, interval=interval)
+    every = {1: '1 update', 5: '5 updates'}[interval]
     found = named(warnings(tmp_path, optim_wrapper=optim_wrapper), 'AGVM never measures')
     assert found == never * [
         f'AGVM never measures: it begins at update {begin} (optim_wrapper.agvm.begin) and measures '
-        f'every {interval} updates from 0 on (interval), and the run has 4 updates.'
+        f'every {every} from 0 on (interval), and the run has 4 updates.'
     ]
 
 

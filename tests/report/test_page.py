@@ -237,6 +237,8 @@ def test_the_settings_of_a_scoped_wrapper_are_read(tmp_path):
     assert run.agvm is not None and run.agvm.interval == 2
     assert any('3 estimates are fewer' in text for text in findings(run))
     assert 'one every 2 updates' in _Parser(render_page(run)).text
+    config.write_text(text.replace('interval=2', 'interval=1'))
+    assert 'estimates, one every 1 update from' in _Parser(render_page(read_run(folder))).text
     config.write_text(text.replace('agvm_mm.AGVMOptimWrapper', 'OptimWrapper'))
     assert read_run(folder).agvm is None
 
