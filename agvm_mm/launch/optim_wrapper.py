@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+
 from mmengine.registry import OPTIM_WRAPPERS
 
+from agvm_runs.checks import require_known
+
+from ..loop.held import STEP_ORDER
 from ..optimizers.library import require_registered
 from ..wrappers import PartsMixin
 from .errors import LaunchError, Note
 from .record import Launch
+
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def check_optimizer(launch: Launch) -> list[Note]:
@@ -25,7 +32,7 @@ def check_optimizer(launch: Launch) -> list[Note]:
 
 
 def check_parts(launch: Launch) -> list[Note]:
-    """Refuse a wrong option of a part, whose rules are numbers by now.
+    """Refuse an unknown key and a wrong option of a part, whose rules are numbers by now.
 
     A wrapper that is registered with a child of MMEngine's registry alone says it when it is built.
 
@@ -37,7 +44,20 @@ def check_parts(launch: Launch) -> list[Note]:
     found = OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind
     if isinstance(found, type) and issubclass(found, PartsMixin):
         try:
+            if found.__init__ is PartsMixin.__init__:  # another one may take keys of its own
+                require_known(options, known_keys(found), 'optim_wrapper')
             found.parts_of(options)
         except ValueError as error:
             raise LaunchError(str(error)) from None
     return []
+
+
+def known_keys(wrapper: type[PartsMixin]) -> list[str]:
+    """What a config may set: MMEngine's own keys, those of the parts and of the constructors."""
+    keys = dict.fromkeys(['type', 'constructor', 'paramwise_cfg', 'optimizer'])
+    keys.update(dict.fromkeys(kind.key for kind in STEP_ORDER))
+    for constructor in [vars(kind).get('__init__') for kind in wrapper.__mro__]:
+        named = inspect.signature(constructor).parameters.values() if constructor else ()
+        keys.update(dict.fromkeys(one.name for one in named if one.kind in NAMED))
+    keys.pop('self')
+    return list(keys)
