@@ -36,7 +36,8 @@ def attach(
     measured on the parameters, see all that is needed.
 
     Args:
-        model: as the loop trains it: in ``DistributedDataParallel``, or bare in one process.
+        model: as the loop trains it: in ``DistributedDataParallel``, sharded by ``fully_shard``, or
+            bare in one process.
         optimizer: of all trainable parameters, the innermost if others are around it.
         modules: the modules of AGVM, ``{name: [parameter-name prefixes]}``; None to divide the
             model by its structure.
