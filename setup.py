@@ -52,7 +52,7 @@ exec((ROOT / 'agvm_mm' / 'version.py').read_text(), version)
 setup(
     name='agvm_mm',
     version=version['__version__'],
-    description='Large-batch training of detectors and segmenters with AGVM',
+    description='Large-batch training of detectors and segmenters: AGVM, K-FAC, Muon, LAMB',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     author='The agvm_mm authors',

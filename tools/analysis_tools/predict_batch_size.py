@@ -28,10 +28,14 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='a training config, or the JSON file of an earlier call')
     parser.add_argument(
-        '--batch', nargs='+', type=int, default=[32, 256, 1024], help='predict for these'
+        '--batch',
+        nargs='+',
+        type=int,
+        default=[32, 256, 1024],
+        help='predict for these; default 32 256 1024',
     )
     parser.add_argument('--checkpoint', help='weights to start from')
-    parser.add_argument('--images', type=int, default=1, help='in a micro-batch')
+    parser.add_argument('--images', type=int, default=1, help='in a micro-batch; default 1')
     parser.add_argument('--lr', type=float, help="default: the config's, scaled to the batch")
     parser.add_argument(
         '--check',
