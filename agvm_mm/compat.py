@@ -9,6 +9,7 @@ functions: :func:`require_stack` has to speak before the first such import fails
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import sys
 from collections.abc import Iterator
@@ -174,12 +175,15 @@ def overlaps(group: Any) -> bool:
 def group_timeout(group: Any) -> Any:
     """How long collectives of a process group wait, the longest of its backends.
 
-    None, which stands for the library's default, where this torch does not tell.
+    Where this torch does not tell, the default of new groups; None stands for it since torch 2.2.
     """
+    import torch.distributed as dist
+
+    default = inspect.signature(dist.new_group).parameters['timeout'].default
     devices = getattr(group, '_device_types', ())
     options = [getattr(group._get_backend(device), 'options', None) for device in devices]
     found = [getattr(option, '_timeout', None) for option in options]
-    return max((timeout for timeout in found if timeout is not None), default=None)
+    return max((timeout for timeout in found if timeout is not None), default=default)
 
 
 def missing_ops_message(default_scope: str | None) -> str | None:
@@ -227,11 +231,12 @@ def whole_float32() -> Iterator[None]:
     """Products of float32 matrices in float32 within it, where a run allows TF32 or bfloat16.
 
     Torch has a switch for every backend since 2.9, and refuses to read the one of all backends once
-    they differ; before, it has that one alone.
+    they differ; before, it has that one alone. Torch 2.1 answers a question for the switch of one
+    backend with an AssertionError.
     """
     import torch
 
-    if hasattr(torch.backends.cuda.matmul, 'fp32_precision'):
+    if hasattr(torch.backends, 'fp32_precision'):
         mkldnn: Any = torch.backends.mkldnn
         backends: list[Any] = [torch.backends.cuda.matmul, mkldnn.matmul]
         found = [backend.fp32_precision for backend in backends]

@@ -155,6 +155,7 @@ SEM_FPN = Table(
     scale=1,
     recipes={
         **_ade20k('sem_fpn/fpn_r50', 'sgd lars lamb muon agvm-sgd', 16, 64, 256, 1024),
+        **_ade20k('sem_fpn/fpn_r50', 'kfac-sgd', 256),
         **_ade20k('sem_fpn/fpn_r50', 'sgd-curriculum', 16),
     },
     notes=(FOUR_TASKS,),

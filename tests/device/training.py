@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 from unittest import mock
 
 import matplotlib.figure  # noqa: F401  what MMEngine would import in every test
+import pytest
 import torch
 import torch._dynamo  # noqa: F401  for DistributedDataParallel
+from cpu_amp import MISSING, REASON
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
@@ -66,6 +68,8 @@ def amp_on(device: str) -> Iterator[None]:
     if device == 'cuda':
         yield
         return
+    if MISSING:
+        pytest.skip(REASON)
     with (
         mock.patch(f'{AMP}.is_cuda_available', lambda: True),
         mock.patch(f'{AMP}.GradScaler', partial(torch.amp.GradScaler, device)),
@@ -84,7 +88,7 @@ def prepared(
     model = wrap((DeviceNet() if net is None else net).to(device).train())
     rest = dict(config)
     rate = rest.pop('rate_on_device', None)
-    with amp_on(device):
+    with amp_on(device) if 'Amp' in rest['type'] else nullcontext():
         wrapper = build_optim_wrapper(model, rest)
     if rate is not None:
         for group in wrapper.optimizer.param_groups:

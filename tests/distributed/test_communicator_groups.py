@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from ranks import run_ranks
+from torch_versions import since_2_2
 
 from agvm_mm import compat
 from agvm_mm.distributed import ProcessGroupCommunicator
@@ -44,6 +45,7 @@ def _without_a_backend(rank: int) -> tuple[str, bool]:
     return str(dist.get_backend(group)), ProcessGroupCommunicator(group).concurrent
 
 
+@since_2_2  # which makes no NCCL group where there is no GPU
 def test_a_group_made_without_a_backend(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU its backends are those of gloo."""
     monkeypatch.setenv('AGVM_TEST_STORE', str(tmp_path / 'store'))

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
+from torch_versions import since_2_2
 
 import agvm_mm  # noqa: F401
 from agvm_mm.parts import AGVMPart, KFACPart
@@ -85,6 +86,7 @@ def import_all() -> None:
         _train({})
 
 
+@since_2_2  # whose fake group knows the CPU
 @pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize(('size', 'rank'), RANKS)
 def test_binding_and_two_updates(size: int, rank: int, method: str) -> None:

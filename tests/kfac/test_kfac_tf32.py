@@ -33,7 +33,7 @@ class Switches(TorchDispatchMode):
 def allowed() -> bool:
     """Whether float32 products may be rounded."""
     matmul = torch.backends.cuda.matmul
-    if hasattr(matmul, 'fp32_precision'):
+    if hasattr(torch.backends, 'fp32_precision'):
         return {matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision} != {'ieee'}
     return torch.get_float32_matmul_precision() != 'highest'
 

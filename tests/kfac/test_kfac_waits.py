@@ -9,6 +9,7 @@ import torch
 from kfac_nets import MixedNet, kfac_of, mixed_batch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch_versions import since_2_2
 
 from agvm_mm.kfac import scalars
 
@@ -70,6 +71,7 @@ def test_at_most_four_reads_a_measurement_and_none_else(
     assert waits(kfac, network, 4) == ['tolist'] * 4
 
 
+@since_2_2  # which tells a function mode of an index
 def test_the_counter_counts() -> None:
     values = torch.arange(3.0)
     with _Waits() as found:

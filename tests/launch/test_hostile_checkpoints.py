@@ -20,6 +20,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import _load_checkpoint
+from torch_versions import tells_names
 
 from agvm_mm import compat
 from agvm_mm.launch.checkpoint import OPT_OUT, require_plain
@@ -27,10 +28,7 @@ from agvm_mm.launch.errors import LaunchError
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'),
-        reason='torch tells the names in a checkpoint since 2.6',
-    ),
+    tells_names,
 ]
 WEIGHT = torch.arange(1.0, 40.0)
 CONTENT = dict(weight=WEIGHT, meta=dict(iter=3, text='abc'))

@@ -12,6 +12,7 @@ import launch_toy
 import pytest
 import torch
 from mmengine.config import Config
+from torch_versions import tells_names
 
 from agvm_mm.launch.checkpoint import (
     check_checkpoint,
@@ -127,6 +128,7 @@ def test_a_flipped_bit_in_the_list_of_records(
     assert 'damaged' in str(find_damage(path))
 
 
+@tells_names
 def test_no_flipped_bit_of_the_list_of_records_changes_a_value(tmp_path: Path) -> None:
     """Every bit of it, and of the lines after it: refused, or read as it was written."""
     path = tmp_path / 'a.pth'
@@ -166,6 +168,7 @@ def test_torch_compresses_nothing(tmp_path: Path, method: int) -> None:
     assert 'is damaged' in str(find_damage(tmp_path / 'b.pth'))
 
 
+@tells_names
 def test_a_record_that_is_too_short_for_its_tensor(tmp_path: Path) -> None:
     """Its size and checksum agree; torch finds out as it reads the tensor."""
     torch.save(dict(weight=torch.ones(3)), tmp_path / 'a.pth')

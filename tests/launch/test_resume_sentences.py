@@ -10,6 +10,7 @@ import launch_toy
 import pytest
 import torch
 from mmengine.config import Config
+from torch_versions import tells_names
 
 from agvm_mm.launch.errors import LaunchError
 from agvm_mm.launch.runner import TrainOptions, build_runner, prepare_training
@@ -59,6 +60,7 @@ def test_nothing_is_said_of_a_run_from_weights(tmp_path: Path, trained: Path) ->
     assert prepare_training(cfg, TrainOptions()) == []
 
 
+@tells_names
 def test_another_rate_and_schedule(tmp_path: Path, trained: Path) -> None:
     """And the sentence is true: the optimizer of the resumed run has the checkpoint's rate."""
     wrapper = dict(WRAPPER, optimizer=dict(type='SGD', lr=0.5, momentum=0.9))
@@ -76,6 +78,7 @@ def test_another_rate_and_schedule(tmp_path: Path, trained: Path) -> None:
     assert runner.optim_wrapper.get_lr()['lr'] == pytest.approx([0.002])
 
 
+@tells_names
 @pytest.mark.parametrize(
     ('keys', 'words'),
     [

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from attach_runs import AGVM, COUNTS, Detector, adam, by_attach, by_wrapper, plain, weights, wrapped
+from cpu_amp import needs_loss_scaler
 from ranks import run_ranks
 from torch import Tensor
 
@@ -183,6 +184,7 @@ def test_figures_of_the_last_update_can_be_read() -> None:
     assert float(scale) == pytest.approx(scales[2], rel=1e-2)
 
 
+@needs_loss_scaler
 def test_calls_are_noted_only_before_passes_that_kfac_measures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
