@@ -48,6 +48,7 @@ def test_a_wrong_option_is_one_sentence(
         dict(agvm=None, kfac=dict(), clip_grad=dict(max_norm=5.0)),
         dict(constructor='DefaultOptimWrapperConstructor', paramwise_cfg=dict(bias_lr_mult=2)),
         dict(join_groups=True),
+        dict(_scope_='mmseg'),  # as MMEngine adds it to what comes from another package
     ],
 )
 def test_rules_and_right_options_pass(tmp_path: Path, options: dict[str, Any]) -> None:
