@@ -18,19 +18,12 @@ from matplotlib.figure import Figure
 
 from agvm_runs.errors import exit_with_sentence
 from agvm_runs.reproduce.runs import find_runs
-from agvm_runs.style import colour, marker, save
+from agvm_runs.style import save
 from agvm_runs.work_dir import FileError
 
-METHODS = {
-    'kfac-sgd': 'K-FAC + SGD',
-    'muon': 'Muon',
-    'soap': 'SOAP',
-    'lamb': 'LAMB',
-    'lars': 'LARS',
-    'adamw': 'AdamW',
-    'sgd': 'SGD',
-    'agvm-sgd': 'AGVM + SGD',
-}
+from .batches.figure import batch_axis, draw_method
+
+METHODS = ('kfac-sgd', 'muon', 'soap', 'lamb', 'lars', 'adamw', 'sgd', 'agvm-sgd')
 LENGTHS = {16: '2xb8-256it', 64: '8xb8-64it', 128: '16xb8-32it'}
 RECIPE = 'faster-rcnn_r18_fpn_{}_{}_scenes'
 KEY = 'coco/bbox_mAP'
@@ -71,31 +64,16 @@ def draw(methods: Mapping[str, Scores]) -> Figure:
     """One line a method; the level is the score of SGD at the smallest batch."""
     figure, axes = pyplot.subplots(figsize=(6.4, 3.8), layout='constrained')
     for i, (method, scores) in enumerate(methods.items()):
-        means, deviations = zip(*scores.values())
-        axes.errorbar(
-            list(scores),
-            means,
-            deviations,
-            color=colour(i),
-            marker=marker(i),
-            markersize=5,
-            capsize=2,
-            linewidth=1.4,
-            linestyle='--' if method.startswith('agvm') else '-',
-            label=METHODS[method],
-        )
+        draw_method(axes, i, method, [(batch, *score) for batch, score in scores.items()])
     batches = list(LENGTHS)
     level = methods.get(LEVEL, {}).get(batches[0])
     if level is not None:
         axes.axhline(level[0], color='grey', linewidth=0.8, linestyle=':')
         axes.annotate('SGD at batch 16', (128, level[0]), ha='right', va='bottom', color='grey')
-    axes.set_xscale('log', base=2)
-    axes.set_xticks(batches, [str(batch) for batch in batches])
-    axes.minorticks_off()
+    batch_axis(axes, batches)
     axes.set_xlabel('batch (4,096 images in all runs)')
     axes.set_ylabel('box AP')
     axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
     figure.legend(loc='outside right upper', fontsize='small')
     return figure
 

@@ -48,13 +48,37 @@ def plot(
         panels[1, 0].set_ylabel(f'to {cells[0].key} {share * level:.1f}, relative')
     batches = sorted({cell.batch for cell in shown})
     for axes in panels[:, 0]:
-        axes.set_xscale('log', base=2)
-        axes.set_xticks(batches, [str(batch) for batch in batches])
-        axes.minorticks_off()
-        axes.grid(alpha=0.3)
+        batch_axis(axes, batches)
     panels[-1, 0].set_xlabel('images of an update')
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc='outside right upper')
     return save(figure, out)
+
+
+def batch_axis(axes: Axes, batches: Sequence[int]) -> None:
+    """An x axis in powers of two that names these batches."""
+    axes.set_xscale('log', base=2)
+    axes.set_xticks(batches, [str(batch) for batch in batches])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+
+
+def draw_method(
+    axes: Axes, i: int, method: str, points: Sequence[tuple[int, float, float]]
+) -> None:
+    """The line of the i-th method, dashed with AGVM: batch, mean score and its spread."""
+    batches, means, spreads = zip(*points)
+    axes.errorbar(
+        batches,
+        means,
+        spreads,
+        color=colour(i),
+        marker=marker(i),
+        markersize=4,
+        linewidth=1,
+        capsize=2,
+        linestyle='--' if method.startswith(AGVM) else '-',
+        label=title_of(method),
+    )
 
 
 def _draw_scores(
@@ -73,19 +97,7 @@ def _draw_scores(
                 spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
                 points.append((cell.batch, statistics.fmean(scores), spread))
         if points:
-            batches, means, spreads = zip(*sorted(points))
-            axes.errorbar(
-                batches,
-                means,
-                spreads,
-                color=colour(i),
-                marker=marker(i),
-                markersize=4,
-                linewidth=1,
-                capsize=2,
-                linestyle='--' if method.startswith(AGVM) else '-',
-                label=title_of(method),
-            )
+            draw_method(axes, i, method, sorted(points))
     axes.set_ylabel(cells[0].key)
 
 

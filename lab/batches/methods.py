@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agvm_mm.launch.errors import LaunchError
+from agvm_runs.reproduce.recipes import METHODS as TITLES
 
 BASE = 32
 AGVM = 'agvm-'
@@ -55,23 +56,11 @@ def base_of(name: str) -> str:
     return name.removeprefix(AGVM).partition(':')[0]
 
 
-TITLES = {
-    'sgd': 'SGD',
-    'adamw': 'AdamW',
-    'lars': 'LARS',
-    'lamb': 'LAMB',
-    'adan': 'Adan',
-    'soap': 'SOAP',
-    'muon': 'Muon',
-    'kfac-sgd': 'K-FAC',
-    'kfac-heads-sgd': 'K-FAC of the fresh parts',
-}
-
-
 def title_of(name: str) -> str:
     """'AGVM + SGD' of 'agvm-sgd', for figures."""
-    options = name.partition(':')[2]
-    title = ('AGVM + ' if name.startswith(AGVM) else '') + TITLES[base_of(name)]
+    base, options = base_of(name), name.partition(':')[2]
+    title = 'K-FAC of the fresh parts + SGD' if base == 'kfac-heads-sgd' else TITLES[base]
+    title = f'AGVM + {title}' if name.startswith(AGVM) else title
     return f'{title}, {options}' if options else title
 
 
