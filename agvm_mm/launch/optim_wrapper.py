@@ -45,8 +45,9 @@ def check_parts(launch: Launch) -> list[Note]:
     if isinstance(found, type) and issubclass(found, PartsMixin):
         try:
             if found.__init__ is PartsMixin.__init__:  # another one may take keys of its own
-                given = [key for key in options if key != '_scope_']  # of a base elsewhere
-                require_known(dict.fromkeys(given), known_keys(found), 'optim_wrapper')
+                # MMEngine marks what comes from another package with its scope.
+                given = {key: options[key] for key in options if key != '_scope_'}
+                require_known(given, known_keys(found), 'optim_wrapper')
             found.parts_of(options)
         except ValueError as error:
             raise LaunchError(str(error)) from None

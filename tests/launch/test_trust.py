@@ -18,6 +18,7 @@ import pytest
 import torch
 from launcher import ROOT
 from mmengine.logging import HistoryBuffer
+from torch_versions import tells_names
 
 from agvm_mm import compat
 from agvm_mm.launch.checkpoint import OPT_OUT, require_plain
@@ -51,14 +52,13 @@ class _ByGetattr(_Payload):
         return torch._tensor._rebuild_from_type_v2, (function, torch.Tensor, arguments, {})
 
 
+pytestmark = tells_names
 PAYLOADS = {'posix.mkdir': _Payload, 'builtins.getattr': _ByGetattr}
 
 
 @pytest.fixture(autouse=True)
 def _own_allow_list(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(OPT_OUT, raising=False)
-    if not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
-        pytest.skip('torch tells the names in a checkpoint since 2.6')
     before = torch.serialization.get_safe_globals()
     yield
     torch.serialization.clear_safe_globals()

@@ -12,6 +12,7 @@ import pytest
 import torch
 from attach_runs import AGVM, COUNTS, Detector, accumulate, adam, batch, by_attach, plain, weights
 from compiler import needs_harmless_compiler
+from cpu_amp import needs_loss_scaler
 from ranks import run_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -19,10 +20,6 @@ from torch.utils.checkpoint import checkpoint
 
 import agvm_mm
 from agvm_mm.parts import AGVMPart
-
-needs_cpu_scaler = pytest.mark.skipif(
-    not hasattr(torch.amp, 'GradScaler'), reason='torch 2.1 has a loss scaler for CUDA alone'
-)
 
 
 def attached(model: nn.Module, **options: Any) -> tuple[torch.optim.Optimizer, agvm_mm.Handle]:
@@ -50,7 +47,7 @@ def test_the_last_pass_may_be_in_the_closure_of_the_step(by_name: bool) -> None:
     assert handle.state_dict() == state and torch.equal(weights(model), end)
 
 
-@needs_cpu_scaler
+@needs_loss_scaler
 def test_a_scaled_loss_gives_the_same_scales_and_a_skipped_step_is_no_update() -> None:
     model = Detector()
     scaler = torch.amp.GradScaler('cpu', init_scale=2.0**10)
@@ -71,7 +68,7 @@ def test_a_scaled_loss_gives_the_same_scales_and_a_skipped_step_is_no_update() -
     torch.testing.assert_close(weights(model), end, rtol=1e-12, atol=1e-15)
 
 
-@needs_cpu_scaler
+@needs_loss_scaler
 @pytest.mark.parametrize('fused', [False, True])
 def test_clipping_acts_on_scaled_gradients_only_where_the_optimizer_unscales(fused: bool) -> None:
     ends = []
