@@ -17,6 +17,7 @@ import torch
 from .plan import Options, draw_plan
 
 WAIT = 0.02  # seconds between two looks at how far the run is
+PATIENCE = 2.0  # seconds that the other ranks have to fail too, once one has
 TAIL = 3000  # characters of a failed rank's output
 
 Records = list[list[dict[str, Any]]]
@@ -110,10 +111,22 @@ def _wait_for_end(work_dir: Path, ranks: Sequence[subprocess.Popen[bytes]]) -> N
 
 
 def _require_alive(work_dir: Path, ranks: Sequence[subprocess.Popen[bytes]]) -> None:
-    for rank, process in enumerate(ranks):
-        if process.poll() not in (None, 0):
-            output = _log(work_dir, rank).read_text(errors='replace')[-TAIL:]
-            raise SoakError(f'rank {rank} ended with {process.returncode}:\n{output}')
+    """Name all ranks that have failed: the first one seen may only have lost its peer."""
+    if not _failed(ranks):
+        return
+    deadline = time.monotonic() + PATIENCE
+    while any(process.poll() is None for process in ranks) and time.monotonic() < deadline:
+        time.sleep(WAIT)
+    reports = []
+    for rank, code in _failed(ranks).items():
+        output = _log(work_dir, rank).read_text(errors='replace')[-TAIL:]
+        reports.append(f'rank {rank} ended with {code}:\n{output}')
+    raise SoakError('\n'.join(reports))
+
+
+def _failed(ranks: Sequence[subprocess.Popen[bytes]]) -> dict[int, int]:
+    """Exit code of every rank that has failed."""
+    return {rank: code for rank, process in enumerate(ranks) if (code := process.poll())}
 
 
 def _progress(path: Path) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,7 +191,27 @@ def test_a_torch_without_a_loss_scaler_is_refused(tmp_path: Path, monkeypatch: p
 
 
 @needs_loss_scaler
-def test_a_rank_that_fails_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(launch.sys, 'executable', shutil.which('false'))
-    with pytest.raises(launch.SoakError, match='rank 0 ended with 1'):
-        launch.run(tmp_path, OPTIONS)
+@pytest.mark.parametrize('first', [0, 1])
+def test_all_ranks_that_fail_are_named(first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The first rank that is seen to have failed may only have lost its peer."""
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/sh\n[ $RANK = {first} ] || sleep 0.3\necho of $RANK; exit 3\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(launch.sys, 'executable', str(python))
+    monkeypatch.setattr(launch, 'PATIENCE', 60)
+    with pytest.raises(launch.SoakError) as raised:
+        launch.run(tmp_path / 'run', OPTIONS)
+    assert str(raised.value).split() == [
+        word for rank in '01' for word in f'rank {rank} ended with 3: of {rank}'.split()
+    ]
+
+
+@needs_loss_scaler
+def test_a_rank_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\n[ $RANK = 1 ] && exit 3\nexec sleep 600\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(launch.sys, 'executable', str(python))
+    monkeypatch.setattr(launch, 'PATIENCE', 0.1)
+    with pytest.raises(launch.SoakError, match='^rank 1 ended with 3:\n$'):
+        launch.run(tmp_path / 'run', OPTIONS)
