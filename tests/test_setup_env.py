@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from launcher import ROOT
+from packaging.requirements import Requirement
 from tool_modules import load_tool
 
 setup_env = load_tool('setup_env.py')
@@ -22,3 +26,11 @@ def test_cuda_operators(forced: str | None, gpu: bool, monkeypatch: pytest.Monke
             setup_env.wants_cuda(gpu, compiler=False)
     else:
         assert setup_env.wants_cuda(gpu, compiler=False) is False
+
+
+def test_the_readme_installs_a_torch_that_mmcv_compiles_with() -> None:
+    """The headers of torch 2.14 need C++20; mmcv asks for C++17."""
+    lines = re.findall(r"pip install '(torch[^']*)' 'setuptools", (ROOT / 'README.md').read_text())
+    (asked,) = map(Requirement, lines)
+    tested = setup_env.STACKS['onedl'].torch.removeprefix('torch==')
+    assert asked.specifier.contains(tested) and not asked.specifier.contains('2.14.0')

@@ -144,10 +144,11 @@ class _ProgressHook(Hook):
         spent = time.monotonic() - self._start
         left = spent / (done - self._first) * (total - done)
         counts = accumulation(runner.optim_wrapper)
+        updates = -(-total // counts)
+        made = done // counts if done < total else updates
         loss = runner.message_hub.get_scalar('train/loss').mean(SMOOTH)
-        updates = f'update {-(-done // counts)}/{-(-total // counts)}'
-        text = f'{updates}  loss {loss:.3f}  {_clock(spent)}, {_clock(left)} left'
-        self._screen.progress(text, done, total)
+        text = f'update {made}/{updates}  loss {loss:.3f}  {_clock(spent)}, {_clock(left)} left'
+        self._screen.progress(text, made, updates)
 
     @master_only
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:

@@ -18,6 +18,7 @@ from .courses import Course
 
 MARK = 'agvm_mm comparison'
 CLOCKS = {'updates': 'updates', 'images': 'images', 'seconds': 'seconds of training'}
+SCOPE = '_scope_'  # added by MMEngine to what a base of another package has
 SAME_EVERYWHERE = ('work_dir', 'experiment_name', 'launcher', 'resume', 'visualizer')
 LONGEST = 60  # characters of a value
 MANY = 20  # points of a curve that has no markers
@@ -96,7 +97,8 @@ def _result(course: Course, metrics: Sequence[str]) -> list[str]:
 def _leaves(where: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key, entry in value.items():
-            yield from _leaves(f'{where}.{key}' if where else str(key), entry)
+            if key != SCOPE:
+                yield from _leaves(f'{where}.{key}' if where else str(key), entry)
     elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
         for index, entry in enumerate(value):
             yield from _leaves(f'{where}[{index}]', entry)

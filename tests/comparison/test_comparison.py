@@ -25,10 +25,11 @@ def _launch(folder: Path, name: str, lines: list[dict[str, Any]], ranks: int, co
     data = folder / name / 'vis_data'
     data.mkdir(parents=True)
     (data / 'scalars.json').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    # A config that has a base of another package has its scope; the work directory is its own.
     (data / 'config.py').write_text(
         f'optim_wrapper = dict(type="AGVMOptimWrapper", accumulative_counts={counts},\n'
         f'    optimizer=dict(type="SGD", lr={0.1 / ranks}))\n'
-        'train_dataloader = dict(batch_size=2)\nwork_dir = "somewhere"\n'
+        f'train_dataloader = dict(batch_size=2, _scope_="{folder.name}")\nwork_dir = "{folder}"\n'
     )
     (data.parent / 'a.log').write_text(f'{LOG}    GPU number: {ranks}\n{"-" * 60}\n')
 
