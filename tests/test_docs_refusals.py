@@ -42,6 +42,7 @@ LISTED = {
         'the launcher of this run does not know it',
         'run does not know it and would scale the learning rate linearly and alone',
     ),
+    'data that does not exist': (' does not exist; correct it ',),
     'LBFGS, ZeroRedundancyOptimizer, Lookahead, SAM': (
         'whose parameter groups have no `lr`, so',
         'whose param_groups cannot be set, so AGVM',

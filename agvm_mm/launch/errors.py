@@ -17,3 +17,10 @@ class Note(NamedTuple):
 
     text: str
     level: int = logging.INFO
+
+
+def stop_or_warn(error: LaunchError, dry_run: bool) -> list[Note]:
+    """Raise what training would raise; a dry run, which trains nothing, says it instead."""
+    if not dry_run:
+        raise error
+    return [Note(f'Training would stop: {error}', logging.WARNING)]

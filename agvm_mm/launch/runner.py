@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os.path as osp
 from typing import Any
 
@@ -18,8 +17,9 @@ from .. import compat
 from .batch import batch_line, restore_updates
 from .batch_steps import BATCH
 from .checkpoint import check_checkpoint, choose_checkpoint
+from .data import check_test_data, check_training_data
 from .devices import prepare_devices
-from .errors import LaunchError, Note
+from .errors import LaunchError, Note, stop_or_warn
 from .machine import count_ranks, enable_amp, prepare_cpu, rank_of, require_gpu_for_amp
 from .optim_wrapper import check_optimizer, check_parts
 from .quiet import Quiet
@@ -220,9 +220,7 @@ def _check_checkpoint(launch: Launch) -> list[Note]:
         check_checkpoint(launch.cfg, launch.checkpoint, launch.checkpoint_from)
     except LaunchError as error:
         # Nothing that is printed comes from weights; a run to resume decides what changes.
-        if launch.cfg.get('resume') or not launch.options.dry_run:
-            raise
-        return [Note(f'Training would stop: {error}', logging.WARNING)]
+        return stop_or_warn(error, launch.options.dry_run and not launch.cfg.get('resume'))
     return []
 
 
@@ -243,6 +241,7 @@ TRAINING: tuple[Step, ...] = (
     _check_checkpoint,
     compare_resumed,
     name_old_keys,
+    check_training_data,
     _prepare_cpu,
 )
-TESTING: tuple[Step, ...] = (_find_ranks, _check_checkpoint, _prepare_cpu)
+TESTING: tuple[Step, ...] = (_find_ranks, _check_checkpoint, check_test_data, _prepare_cpu)
