@@ -93,14 +93,14 @@ def test_a_rank_that_hangs_does_not_hide_the_error_of_another():
     def fail(rank):
         if rank == 1:
             raise ValueError('only here')
-        time.sleep(30)
+        time.sleep(1000)
 
     begin = time.monotonic()
     with pytest.raises(RankError, match='^rank 1 raised(.|\n)*only here'):
-        run_ranks(fail, 2, timeout=20)
-    assert time.monotonic() - begin < 15
+        run_ranks(fail, 2, timeout=200)
+    assert time.monotonic() - begin < 100
 
 
 def test_a_hanging_rank_is_reported():
     with pytest.raises(RankError, match='did not answer'):
-        run_ranks(lambda rank: time.sleep(30), 1, timeout=1)
+        run_ranks(lambda rank: time.sleep(1000), 1, timeout=1)
