@@ -97,6 +97,8 @@ def _main(
             world_size=size,
             timeout=COLLECTIVE_LIMIT,
         )
+        # One that ends the group at once would end it for those who are still connecting.
+        dist.barrier()
         buffer = io.BytesIO()
         torch.save(('result', function(rank, *args)), buffer)
         dist.barrier()

@@ -21,6 +21,19 @@ def test_results_come_in_rank_order_after_a_real_collective():
     assert run_ranks(lambda rank: rank * 10, 2) == [0, 10]
 
 
+def test_no_rank_begins_before_all_have_met(monkeypatch):
+    meet, met = dist.init_process_group, []
+
+    def meet_late(*args, rank, **options):
+        meet(*args, rank=rank, **options)
+        time.sleep(0.5 * rank)
+        met.append(time.monotonic())
+
+    monkeypatch.setattr(ranks.dist, 'init_process_group', meet_late)
+    (began, _), (_, last_met) = run_ranks(lambda rank: (time.monotonic(), met[0]), 2)
+    assert began > last_met
+
+
 def test_an_exception_on_one_rank_is_raised_with_its_traceback():
     def fail(rank):
         if rank == 1:
