@@ -101,7 +101,7 @@ class Watch(Hook):
     Attributes:
         start: AGVM's state before the first iteration.
         steps: of every iteration, AGVM's state, the loss, the objects in this rank's images and
-            the time at its end in seconds, of a clock that all ranks share.
+            the time at its end in seconds.
     """
 
     def __init__(self) -> None:

@@ -206,10 +206,9 @@ def test_a_corrupt_image_on_one_rank_ends_all(tmp_path: Path, broken_image: Path
 def test_a_late_rank_changes_nothing(scenes: Path, whole: Path, tmp_path: Path) -> None:
     hooks = [faults.LateRankHook(update=1, seconds=1)]
     found = runs.train(scenes, tmp_path, hooks=hooks, options={'train_cfg.max_epochs': 1})
-    # Rank 1 sleeps between its own two times; the other may be late with its first one.
-    fell_asleep = found[1]['steps'][0]['time']
     for rank in found:
-        assert rank['steps'][1]['time'] - fell_asleep > 2, 'both ranks must have waited, twice'
+        first, second, _ = (step['time'] for step in rank['steps'])
+        assert second - first > 2, 'both ranks must have waited, twice'
     _assert_same(tmp_path, whole, epoch=1)
 
 
