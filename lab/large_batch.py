@@ -136,11 +136,11 @@ def train_cell(cell: Cell, args: argparse.Namespace, data: Images, val: Images) 
     """Make what is missing of a cell."""
     while runs := next_runs(cell, args):
         for run in runs:
-            start = time.time()
+            start = time.monotonic()
             result = train(run, TASKS[run.task], data, val)
             path = path_of(args.results, run)
             write_result(path, result)
-            seconds = time.time() - start
+            seconds = time.monotonic() - start
             print(
                 f'{path.stem}: {result["scores"][cell.key]:.1f} {cell.key}, {seconds:.0f} s',
                 flush=True,

@@ -202,7 +202,7 @@ def trained_rate(work_dir: Path) -> float:
 
 def train(todo: dict[Training, Path], workers: int) -> int:
     """Make the runs and keep their results; how many failed."""
-    failed, start = 0, time.time()
+    failed, start = 0, time.monotonic()
     for done, (training, code) in enumerate(run_all(todo, workers), 1):
         outcome = f'failed, see {training.work_dir}/output.txt'
         if code == 0:
@@ -218,7 +218,7 @@ def train(todo: dict[Training, Path], workers: int) -> int:
             shutil.rmtree(training.work_dir)
             outcome = str(result['scores'])
         failed += code != 0
-        minutes = (time.time() - start) / 60
+        minutes = (time.monotonic() - start) / 60
         name = todo[training].stem
         print(f'[{done}/{len(todo)}, {minutes:.0f} min] {name}: {outcome}', flush=True)
     return failed

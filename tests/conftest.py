@@ -17,6 +17,14 @@ torch.set_num_threads(1)
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
 
+# What an outer launcher or a CI job has set would reach the ranks and tools that tests start.
+OUTER = re.compile(
+    '(RANK|LOCAL_RANK|WORLD_SIZE|MASTER_ADDR|MASTER_PORT|PORT|NNODES|NODE_RANK|FORCE_COLOR)$'
+    '|(SLURM|OMPI|TORCHELASTIC)_'
+)
+for _name in filter(OUTER.match, list(os.environ)):
+    del os.environ[_name]
+
 # The same cases in every run, on a machine of any speed.
 settings.register_profile('tests', deadline=None, derandomize=True, database=None)
 settings.load_profile('tests')
@@ -54,13 +62,17 @@ def _own_checkpoints() -> None:
 
 @pytest.fixture(autouse=True)
 def _fresh_globals() -> None:
-    """Scalars, log levels and the default scope of one test must not reach the next."""
-    from mmengine.logging import MessageHub, MMLogger
-    from mmengine.registry import DefaultScope
+    """Scalars, logs, curves and the default scope of one test must not reach the next.
 
-    MessageHub._instance_dict.clear()
-    MMLogger._instance_dict.clear()
-    DefaultScope._instance_dict.clear()
+    MMEngine finds them by the name of the run, which two runs of one second share.
+    """
+    from mmengine.registry import DefaultScope
+    from mmengine.utils import ManagerMixin
+
+    kinds = [ManagerMixin]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+        kind._instance_dict.clear()
     DefaultScope.get_instance('tests', scope_name='mmdet')
 
 

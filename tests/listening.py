@@ -10,13 +10,18 @@ from pathlib import Path
 
 TABLES = (Path('/proc/net/tcp'), Path('/proc/net/tcp6'))
 LISTENS = '0A'
-ATTEMPTS = 5
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listens on; another process may be faster to take it."""
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        return int(free.getsockname()[1])
+def reserved_port() -> int:
+    """A port of the loopback that for a minute only those get who ask for its number.
+
+    A connection to it was closed by the server, after which the kernel gives it to nobody else.
+    """
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        port = int(server.getsockname()[1])
+        with socket.create_connection(('127.0.0.1', port)):
+            server.accept()[0].close()
+    return port
 
 
 def listening_addresses(pid: int) -> list[str]:

@@ -123,9 +123,9 @@ def train_branch(plan: Plan, factor: int, seed: int) -> tuple[Branch, list[Note]
         runner = build_runner(cfg, [])
         MMLogger.get_current_instance().setLevel(logging.ERROR)
         runner.register_hook(hook)
-        cpu, wall = time.process_time(), time.time()
+        cpu, wall = time.process_time(), time.monotonic()
         runner.train()
-        spent = time.process_time() - cpu, time.time() - wall
+        spent = time.process_time() - cpu, time.monotonic() - wall
     warnings = [note for note in notes if note.level >= logging.WARNING]
     per_window = plan.window // images_per_rank(cfg)
     batch = plan.base * factor

@@ -161,12 +161,10 @@ def _describe(
 
 def _read_eta(folder: Path) -> str:
     """The remaining time in the last training line of ``<timestamp>/<timestamp>.log``."""
-    for log in folder.glob('*.log'):
-        if not log.is_file():
-            continue
-        with log.open('rb') as file:
-            file.seek(max(0, log.stat().st_size - TAIL))
-            found = ETA.findall(file.read().decode(errors='replace'))
-        if found:
-            return str(found[-1])
-    return ''
+    log = folder / f'{folder.name}.log'
+    if not log.is_file():
+        return ''
+    with log.open('rb') as file:
+        file.seek(max(0, log.stat().st_size - TAIL))
+        found = ETA.findall(file.read().decode(errors='replace'))
+    return str(found[-1]) if found else ''

@@ -157,6 +157,7 @@ def write_own(path: Path, data: str | bytes, mark: str) -> None:
     with _sentence(path, 'written'):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f'.{os.getpid()}.new')  # replaced, never written through a link
+        new.unlink(missing_ok=True)  # of a process of the same number that was killed
         try:
             with new.open('xb') as file:
                 file.write(content)

@@ -79,12 +79,12 @@ def train(run: Run, task: Task, data: Images, val: Images) -> dict[str, Any]:
     scores: Mapping[str, float] = {task.key: 0.0}
     spent = seconds = 0.0
     for update in range(1, run.updates + 1):
-        cpu, wall = time.process_time(), time.time()
+        cpu, wall = time.process_time(), time.monotonic()
         loss = sum(_pass(model, wrapper, next(batches)) for _ in range(passes)) / passes
         for scheduler in schedulers:
             scheduler.step()
         spent += time.process_time() - cpu
-        seconds += time.time() - wall
+        seconds += time.monotonic() - wall
         losses.append([update * run.batch, loss])
         if not math.isfinite(loss):
             break

@@ -26,6 +26,7 @@ FORK = multiprocessing.get_context('fork')
 OURS = ('agvm_mm', 'agvm_runs', 'lab')
 LEFT_OUT = ('.*', '__pycache__', '*.egg-info', 'work_dirs', 'build', 'dist')
 FAILURE = re.compile(r'^(?:FAILED|ERROR) (.+?)(?: - .*)?$', re.MULTILINE)
+OPTIONS = ('-x', '-q', '--color=no', '-p', 'no:cacheprovider')
 TESTS_FAILED = 1  # of pytest's exit codes; every other one but 0 means that nothing was tested
 TIME_UP = 'limit-of-'  # what the failure is called where the time limit was hit
 
@@ -85,7 +86,7 @@ def _pytest(root: Path, tests: Sequence[str], output: int) -> None:
     sys.path[:] = [str(root), *(path for path in sys.path if Path(path).resolve() != ROOT)]
     for name in [one for one in sys.modules if one.split('.')[0] in OURS]:
         del sys.modules[name]  # of the checkout
-    code = importlib.import_module('pytest').main(['-x', '-q', '-p', 'no:cacheprovider', *tests])
+    code = importlib.import_module('pytest').main([*OPTIONS, *tests])
     sys.stdout.flush()
     os._exit(int(code))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from .plan import Options, draw_plan
 
@@ -54,8 +55,8 @@ def run(work_dir: Path, options: Options, kill: bool = True) -> tuple[Records, l
     kills = draw_plan(options).kills if kill else ()
     killed = []
     for life in range(len(kills) + 1):
-        port = _free_port()
-        ranks = [_start(work_dir, life, options, rank, port) for rank in range(options.ranks)]
+        store = _store()
+        ranks = [_start(work_dir, life, options, rank, store.port) for rank in range(options.ranks)]
         try:
             if life < len(kills):
                 killed.append(_wait_for(work_dir, ranks, life, kills[life]))
@@ -78,6 +79,8 @@ def _start(
         'WORLD_SIZE': str(options.ranks),
         'MASTER_ADDR': '127.0.0.1',
         'MASTER_PORT': str(port),
+        'TORCHELASTIC_USE_AGENT_STORE': 'True',  # no rank serves
+        'TORCHELASTIC_RESTART_COUNT': '0',
         'OMP_NUM_THREADS': '1',
         'CUDA_VISIBLE_DEVICES': '',
     }
@@ -150,7 +153,15 @@ def _log(work_dir: Path, rank: int) -> Path:
     return work_dir / f'rank{rank}.log'
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        return int(found.getsockname()[1])
+def _store() -> Any:
+    """Where the ranks meet, on the loopback; served from here, so that nobody takes the port."""
+    listening = socket.create_server(('127.0.0.1', 0))
+    port = listening.getsockname()[1]
+    store: Any = dist.TCPStore  # type: ignore[attr-defined]
+    return store(
+        '127.0.0.1',
+        port,
+        is_master=True,
+        wait_for_workers=False,
+        master_listen_fd=listening.detach(),
+    )

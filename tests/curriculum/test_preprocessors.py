@@ -307,7 +307,7 @@ def test_neither_mmdet_nor_mmseg_is_imported_by_the_package() -> None:
         'except ImportError as error: print("missing", "mmdet" in str(error))\n'
     )
     done = subprocess.run(
-        [sys.executable, '-c', code], env=environment(), text=True, capture_output=True, timeout=120
+        [sys.executable, '-c', code], env=environment(), text=True, capture_output=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-2:] == ['missing', 'True']

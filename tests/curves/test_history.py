@@ -88,7 +88,7 @@ def test_the_tool_writes_png_and_svg(tmp_path):
     printed = run_tool(
         'analysis_tools/plot_variance.py', tmp_path / 'a', tmp_path / 'a', '--out', out
     )
-    assert printed.split() == [f'{out}.png', f'{out}.svg']
+    assert printed.splitlines() == [f'{out}.png', f'{out}.svg']
     assert out.with_suffix('.png').read_bytes().startswith(b'\x89PNG')
     assert out.with_suffix('.svg').stat().st_size > 10_000
 

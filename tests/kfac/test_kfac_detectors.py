@@ -23,7 +23,7 @@ every_detector = pytest.mark.parametrize('kind', sorted(DETECTORS))
 @pytest.mark.slow
 def test_fifty_updates_on_two_ranks(kind: str) -> None:
     """BN without synchronisation, in-place ReLU, a frozen stage, updates without an object."""
-    first, second = run_ranks(train, 2, 2, kind, 50, (3, 4, 20), timeout=200)
+    first, second = run_ranks(train, 2, 2, kind, 50, (3, 4, 20))
     assert torch.tensor(first['losses'] + second['losses']).isfinite().all()
     assert torch.equal(first['weights'], second['weights'])
     assert first['skipped'] == 0

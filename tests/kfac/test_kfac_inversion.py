@@ -66,7 +66,7 @@ def train(
 @pytest.mark.parametrize('ranks', [2, 3])
 @pytest.mark.parametrize('kind', FAILURES)
 def test_a_failing_owner_keeps_its_old_inverse_on_all_ranks(ranks: int, kind: str) -> None:
-    results = run_ranks(train, ranks, ranks, kind, range(1, 3), timeout=60)
+    results = run_ranks(train, ranks, ranks, kind, range(1, 3))
     name, owner = results[0]['name'], results[results[0]['owner']]
     assert owner['owner'] > 0
     for found in results:
@@ -82,7 +82,7 @@ def test_a_failing_owner_keeps_its_old_inverse_on_all_ranks(ranks: int, kind: st
 
 
 def test_without_a_failure_nothing_is_said_and_every_inverse_is_new() -> None:
-    first, second = run_ranks(train, 2, 2, None, range(0), timeout=60)
+    first, second = run_ranks(train, 2, 2, None, range(0))
     assert not [text for text in first['said'] if 'inversion' in text]
     assert first['unsolved'] == second['unsolved'] == [[]] * 4
     inverses = second['inverses']
@@ -92,7 +92,7 @@ def test_without_a_failure_nothing_is_said_and_every_inverse_is_new() -> None:
 
 @pytest.mark.parametrize('solver', ['cholesky', 'eigen'])
 def test_a_layer_that_was_never_inverted_keeps_its_gradient(solver: str) -> None:
-    first, second = run_ranks(train, 2, 2, 'RuntimeError', range(4), solver, timeout=60)
+    first, second = run_ranks(train, 2, 2, 'RuntimeError', range(4), solver)
     assert torch.equal(first['weights'], second['weights'])
     assert second['inverses'] == [None] * 4
     assert first['unsolved'] == second['unsolved'] == [[], *[[first['name']]] * 3]

@@ -115,7 +115,7 @@ def counted(request: pytest.FixtureRequest) -> tuple[int, Any, int]:
     from lab.cost.models import build_model
 
     build_model('tiny')
-    counts, numbers = run_ranks(_counts, request.param, timeout=240)[0]
+    counts, numbers = run_ranks(_counts, request.param)[0]
     return request.param, counts, numbers
 
 

@@ -32,6 +32,7 @@ def checkout(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (root / 'tests' / 'test_red.py').write_text('def test_red():\n    assert False\n')
     monkeypatch.setattr(copies, 'ROOT', root)
     monkeypatch.setattr(copies, 'PRELOAD', ())
+    monkeypatch.setenv('FORCE_COLOR', '1')  # the names of failed tests are read all the same
     return root
 
 

@@ -94,6 +94,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (root / name).write_text(text)
     monkeypatch.setattr(copies, 'ROOT', root)
     monkeypatch.setattr(copies, 'PRELOAD', ())
+    monkeypatch.setenv('FORCE_COLOR', '1')  # the names of failed tests are read all the same
     return root
 
 

@@ -215,3 +215,18 @@ def test_a_rank_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(launch, 'PATIENCE', 0.1)
     with pytest.raises(launch.SoakError, match='^rank 1 ended with 3:\n$'):
         launch.run(tmp_path / 'run', OPTIONS)
+
+
+@needs_loss_scaler
+def test_the_ranks_meet_at_a_port_that_was_open_before_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A port that is only free may be taken while rank 0 starts."""
+    python = tmp_path / 'python'
+    python.write_text(
+        '#!/bin/bash\nexec 3<>/dev/tcp/$MASTER_ADDR/$MASTER_PORT || exit 3\n'
+        'echo $RANK > $3/rank$RANK.jsonl\n'
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(launch.sys, 'executable', str(python))
+    assert launch.run(tmp_path / 'run', OPTIONS, kill=False) == ([[0], [1]], [])

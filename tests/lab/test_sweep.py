@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,14 @@ def test_trainings_end_with_the_caller(config: Path) -> None:
         training(config, 'short', **{'train_cfg.max_iters': 1}),
         training(config, 'endless', **{'train_cfg.max_iters': 10**9}),
     ]
+    others = multiprocessing.active_children()
     ends = run_all(trainings, workers=2)
     assert next(ends)[0] is trainings[0]
+    started = [one for one in multiprocessing.active_children() if one not in others]
+    assert len(started) == 1
     ends.close()
-    for process in multiprocessing.active_children():
-        process.join(20)
-    assert not multiprocessing.active_children()
+    started[0].join(120)
+    assert started[0].exitcode == -signal.SIGTERM
 
 
 def test_no_workers_are_refused_before_anything_is_asked_for(config: Path) -> None:

@@ -131,7 +131,7 @@ def _fork(function: Callable[..., None], args: tuple[Any, ...], nprocs: int) -> 
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(240)
         assert process.exitcode == 0
 
 

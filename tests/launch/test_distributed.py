@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from listening import ATTEMPTS, free_port, listening_addresses
+from listening import listening_addresses, reserved_port
 from mmengine.config import Config
 from torch import nn
 
@@ -136,16 +135,9 @@ def test_without_the_store_of_torchrun_rank_0_listens_on_the_loopback(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv('TORCHELASTIC_USE_AGENT_STORE')
     before = listening_addresses(os.getpid())
-    for _ in range(ATTEMPTS):
-        port = free_port()
-        monkeypatch.setenv('MASTER_PORT', str(port))
-        try:
-            prepared()
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-        else:
-            break
+    port = reserved_port()
+    monkeypatch.setenv('MASTER_PORT', str(port))
+    prepared()
     (call,) = started
     assert (call['rank'], call['world_size'], call['store'].port) == (0, 1, port)
     found = listening_addresses(os.getpid())

@@ -19,7 +19,7 @@ def run(code: str, folder: Path = ROOT / 'tests' / 'loop') -> subprocess.Complet
         capture_output=True,
         text=True,
         env={**os.environ, 'PYTHONPATH': paths},
-        timeout=120,
+        timeout=240,
     )
 
 

@@ -7,6 +7,7 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
@@ -100,7 +101,7 @@ def test_the_page_says_what_the_run_did(tmp_path):
     run = read_run(_work_dir(tmp_path / 'a', [_entry(10), _entry(20)]))
     assert (run.ranks, run.accumulation, run.batch, run.updates) == (3, 2, 24, 10)
     config = tmp_path / 'a/20260101_000000/vis_data/config.py'
-    assert run.command == f'bash tools/dist_train.sh {config} 3 --seed 0'
+    assert run.command == f'bash tools/dist_train.sh {quote(str(config))} 3 --seed 0'
     page = _Parser(render_page(run))
     for text in ('coco/bbox_mAP', '0.250', 'PyTorch', '2.13.0', 'lr=0.02', '0.480 to 0.520'):
         assert text in page.text

@@ -147,6 +147,15 @@ def test_progress_of_a_running_cell(tmp_path: Path, loss: float, age: float, exp
     assert (run.finished, run.value, run.progress) == (False, 0.2, expected)
 
 
+@pytest.mark.parametrize('name', ['0.log', 'z.log'])
+def test_the_remaining_time_is_from_the_log_of_the_run(tmp_path: Path, name: str) -> None:
+    """Another log in its folder may be listed before or after it."""
+    path = write_run(tmp_path / STEM, [train_line(7, 700)], log=LOG)
+    (path.parents[1] / name).write_text(LOG.replace('1 day, 1:02:03', '9:09:09'))
+    (run,) = find_runs(tmp_path, STEM, KEY, now=path.stat().st_mtime)
+    assert run.progress == 'epoch 7/12, eta 1 day, 1:02:03'
+
+
 def test_lengths_in_iterations(tmp_path: Path) -> None:
     entries = [train_line(1, 8000), evaluation(8000, mIoU=30.5)]
     log = f'{LINE}Iter(train) [ 8000/80000]  lr: 1.0e-02  eta: 9:00:00  time: 0.5  loss: 1.0\n'

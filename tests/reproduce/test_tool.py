@@ -47,7 +47,7 @@ def test_without_torch_and_mmengine_which_take_seconds_to_import(work_root: Path
         f'runpy.run_path({tool!r}, run_name="__main__")\n'
     )
     done = subprocess.run(
-        [sys.executable, '-c', code], env=environment(), capture_output=True, text=True, timeout=120
+        [sys.executable, '-c', code], env=environment(), capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == run_tool('reproduce.py', *arguments)

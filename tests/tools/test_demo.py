@@ -25,7 +25,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     """The arguments of every Python that the demo starts, in their order."""
     folder = tmp_path_factory.mktemp('demo')
     python = folder / 'python'
-    python.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "" >> {folder}/calls\n')
+    python.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "" >> "{folder}/calls"\n')
     python.chmod(0o755)
     command = ['env', f'PYTHON={python}', 'bash', str(ROOT / 'tools/demo.sh')]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)

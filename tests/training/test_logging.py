@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.registry import VISUALIZERS
 from mmengine.runner import Runner
 from networks import ReplayNet
 from torch.utils.data import Dataset
@@ -91,3 +92,13 @@ def test_the_log_names_the_modules_once_and_prints_the_rates(work_dir):
     assert text.count('AGVM: all_pairs over 2 sample gradients (1 rank x 2 micro-batches)') == 1
     assert 'backbone' in text and '(anchor)' in text
     assert 'agvm/neck.lr: ' in text and 'agvm/phi/neck: ' in text
+
+
+@pytest.mark.parametrize('run', [1, 2])
+def test_runs_of_one_second_in_two_tests_have_files_of_their_own(run: int, tmp_path: Path):
+    """Their name is the time, and MMEngine has one visualizer of a name."""
+    options = dict(name='20260101_000000', save_dir=str(tmp_path))
+    backends = [dict(type='LocalVisBackend')]
+    visualizer = VISUALIZERS.build(dict(type='Visualizer', vis_backends=backends, **options))
+    visualizer.add_scalar('loss', run)
+    assert list(tmp_path.rglob('scalars.json'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ def test_an_output_replaces_its_former_self_alone(tmp_path: Path) -> None:
     write_own(path, f'{MARK} 2', MARK)
     assert path.read_text() == f'{MARK} 2'
     assert [one.name for one in path.parent.iterdir()] == ['a.json']
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(tmp_path: Path) -> None:
+    path, left = tmp_path / 'a.json', tmp_path / f'.{os.getpid()}.new'
+    left.symlink_to(tmp_path / 'elsewhere')
+    write_own(path, MARK, MARK)
+    assert path.read_text() == MARK and [one.name for one in tmp_path.iterdir()] == ['a.json']
 
 
 def test_a_link_is_not_written_through(tmp_path: Path) -> None:
