@@ -225,7 +225,7 @@ def test_a_rule_makes_the_recipe_of_another_batch(
         cfg_options=no_weights,
     )
     for one in (cfg, leaf):
-        prepare_training(one, TrainOptions(seed=0))
+        prepare_training(one, TrainOptions(seed=0, dry_run=True))
     rate = 0.04 * (batch / 16) ** {'linear': 1, 'sqrt': 0.5}[rule]
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
     assert leaf.optim_wrapper.optimizer.lr == pytest.approx(rate, rel=5e-3)

@@ -62,9 +62,8 @@ def test_the_runs_see_the_same_images_at_the_rates_of_the_search(
     for name, run in trainings(calls).items():
         cfg = load_config(run[0], cfg_options=_options(run) | {'load_from': None})
         total = int(_after(run, '--total-batch-size') or 0) or None
-        prepare_training(
-            cfg, TrainOptions(total_batch_size=total, scale_rule=_after(run, '--scale-rule'))
-        )
+        rule = _after(run, '--scale-rule')
+        prepare_training(cfg, TrainOptions(total_batch_size=total, scale_rule=rule, dry_run=True))
         # One process has twice the micro-batches of two.
         counts = cfg.optim_wrapper.accumulative_counts
         batch = effective_batch(cfg, ranks=1)
