@@ -153,7 +153,7 @@ class KFAC:
         Returns:
             Whether the factors were measured.
         """
-        measured = self._capture.whole and self._measure(update)
+        measured = self.due and self._measure(update)
         self._capture.reset()
         self._solve(update)
         plain, new = self._precondition()
@@ -220,9 +220,14 @@ class KFAC:
         return index >= self._first_measured(count)
 
     def _measure(self, update: int) -> bool:
-        counts = self._measurement.finish(update, self._capture.images)
-        self.skipped += not counts
-        return counts
+        whole = self._capture.whole
+        if not whole:
+            if self.ranks == 1:
+                return False
+            self._measurement.begin()  # other ranks may have missed no pass, and wait for this one
+        counts = self._measurement.finish(update, self._capture.images if whole else None)
+        self.skipped += counts is False
+        return bool(counts)
 
     def _solve(self, update: int | None = None) -> None:
         """Invert the factors that have moved, where it is time or for the first time."""
