@@ -171,6 +171,10 @@ class KFAC:
             for layer in self.layers:
                 layer.helper.rescale()
 
+    def detach(self) -> None:
+        """Remove the hooks on the layers; what was measured can still be read."""
+        self._capture.detach()
+
     def gather(self) -> None:
         """Bring all factors to rank 0 on all ranks, just before a checkpoint is written there.
 
