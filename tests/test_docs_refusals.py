@@ -23,6 +23,8 @@ REFUSING = [
 ELSEWHERE = (
     'allowed is a dict such as dict(max_norm=35)',
     'the checkpoint holds AGVM state of version',
+    'load_state_dict() was given',
+    'is of the type',
 )
 
 
@@ -67,7 +69,7 @@ LISTED = {
         'has no trainable parameter',
         'is the end of several names',
     ),
-    'sparse embeddings': ('is an embedding with sparse gradients, which AGVM cannot measure',),
+    'sparse embeddings': ('is an embedding with sparse gradients, which',),
     'a parameter of two modules': ('is shared with',),
     "`precondition` of an unknown optimizer, or `'kfac'` without K-FAC": (
         'has no registered second moment; known are',
@@ -207,7 +209,8 @@ def _sentences(file: Path) -> list[str]:
     for function in functions.values():
         if ast.get_docstring(function) is not None:
             del function.body[0]
-        raised = [node for node in ast.walk(function) if isinstance(node, ast.Raise)]
+        raises = [node for node in ast.walk(function) if isinstance(node, ast.Raise)]
+        raised = [node for node in raises if node.exc is not None]  # the others pass on
         # Parts of a function's only sentence may be put together before, or in another function.
         whole: list[ast.AST] = [function] if len(raised) == 1 else [*raised]
         sentences += [

@@ -112,7 +112,7 @@ class ProcessGroupCommunicator:
         ranks = dist.get_process_group_ranks(group)
         self._ranks = ranks
         # A half of one rank is its own sum and needs no group.
-        self._half = self._new_group(ranks[: self.size // 2]) if halves and self.size > 3 else None
+        self._half = self._new_half() if halves and self.size > 3 else None
 
     def beside(self) -> ProcessGroupCommunicator:
         """The same ranks, with a group of their own where collectives of groups may overlap.
@@ -154,8 +154,26 @@ class ProcessGroupCommunicator:
         """Whether this rank is in the smaller or equal first half."""
         return self.rank < self.size // 2
 
+    @property
+    def _is_world(self) -> bool:
+        """Whether every process is one of these ranks."""
+        return self.size == dist.get_world_size()
+
+    def _new_half(self) -> dist.ProcessGroup:
+        """A group of the first half; elsewhere than in the world one of each rank's own half.
+
+        There torch names a group by the number of those that a rank is in, which must stay equal.
+        """
+        first, second = self._ranks[: self.size // 2], self._ranks[self.size // 2 :]
+        return self._new_group(first if self._is_world or self.in_first_half() else second)
+
     def _new_group(self, ranks: list[int]) -> dist.ProcessGroup:
-        """A group that waits as long as the data-parallel one, as ``dist_cfg.timeout`` says."""
-        timeout = compat.group_timeout(self._group)
-        group: dist.ProcessGroup = dist.new_group(ranks, timeout=timeout)
+        """A group that waits as long as the data-parallel one, as ``dist_cfg.timeout`` says.
+
+        Processes outside of the data-parallel group do not call this, and are not waited for.
+        """
+        timeout, alone = compat.group_timeout(self._group), not self._is_world
+        group: dist.ProcessGroup = dist.new_group(
+            ranks, timeout=timeout, use_local_synchronization=alone
+        )
         return group

@@ -92,20 +92,26 @@ class Collector(ABC):
             loss_scale: called after the local sums.
 
         Returns:
-            None when passes were missed, as in the first update after a resume inside an update.
+            None when any rank has missed a pass, as in the first update after a resume inside an
+            update.
         """
         complete = self._passes == self._count and self._count > 0
         passes, self._passes, self._count = self._passes, 0, 0
         if not complete:
-            return None
+            if self.communicator.size == 1:
+                return None
+            self._begin()  # other ranks may have missed none, and wait for this one
         sums = self._local_sums(passes)
+        seen = passes if complete else math.nan
         # From the host without waiting, which torch.tensor(..., device=) would do.
-        counts = torch.tensor([passes, self._inverse_images], dtype=torch.float64)
+        counts = torch.tensor([seen, self._inverse_images], dtype=torch.float64)
         counts = counts.to(self.device, non_blocking=True)
         scale = loss_scale()
         vector = torch.cat([torch.cat(sums) / scale / scale, counts])
         vector = self.communicator.all_reduce_sum(vector).cpu()
         *parts, counts = vector.split([len(self.partition)] * len(sums) + [2])
+        if counts[0].isnan():
+            return None
         samples, inverse = int(counts[0]), float(counts[1])
         images = 0.0 if math.isinf(inverse) else samples**2 / inverse
         return self._estimate(list(parts), samples, images)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial, reduce
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..distributed import Communicator
 from ..statistics import ModulePartition, VarianceEstimate, cosine_estimate
@@ -114,8 +114,8 @@ class _HalfSplit(Collector):
 class HalfSplitRanks(_HalfSplit):
     """Halves of the ranks; an estimate reduces one gradient over half of the ranks.
 
-    The local gradient is copied as soon as autograd has accumulated it, before the data-parallel
-    wrapper changes it, so this works with any bucket layout and communication hook.
+    Hooks on the parameters see what every backward pass adds, whether or not the data-parallel
+    wrapper reduces it, so this works with any bucket layout and communication hook.
     """
 
     def _weight(self, index: int, count: int) -> float:
@@ -128,26 +128,24 @@ class HalfSplitRanks(_HalfSplit):
 
     @contextmanager
     def _around_pass(self, index: int, count: int) -> Iterator[None]:
-        if index + 1 < count or not self.communicator.in_first_half():
+        self._require_no_later_change()
+        if not self.communicator.in_first_half():
             yield
             return
         handles = [
-            parameter.register_post_accumulate_grad_hook(partial(self._copy, i))
+            parameter.register_hook(partial(self._add, i))
             for i, parameter in enumerate(self.partition.parameters)
             if parameter.requires_grad  # some backbones freeze in train(), after binding
         ]
-        # No hook runs for a parameter that this pass does not use; it keeps earlier passes' sum.
-        for i, parameter in enumerate(self.partition.parameters):
-            self._copy(i, parameter)
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _copy(self, i: int, parameter: nn.Parameter) -> None:
-        if parameter.grad is not None:
-            self._first[i].copy_(parameter.grad)
+    def _add(self, i: int, gradient: Tensor | None) -> None:
+        if gradient is not None:  # it is from a SyncBN whose rank has an empty input
+            self._first[i].add_(gradient.detach())
 
     def _local_sums(self, passes: int) -> list[Tensor]:
         size = self.communicator.size

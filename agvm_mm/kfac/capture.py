@@ -37,13 +37,23 @@ class Capture:
         self._measures_next = measures_next
         self.images = self._passes = self._count = 0
         self._gain: float | Tensor | None = None  # outside of the backward passes of an update
-        for layer in layers:
-            watch(layer.helper, partial(self._noted, layer), partial(self.called, layer))
+        self._handles = [
+            handle
+            for layer in layers
+            for handle in watch(
+                layer.helper, partial(self._noted, layer), partial(self.called, layer)
+            )
+        ]
 
     @property
     def whole(self) -> bool:
         """Whether all measured passes were seen: not after a resume in mid-update."""
         return self._passes == self._count > 0
+
+    def detach(self) -> None:
+        """Watch the layers no longer."""
+        for handle in self._handles:
+            handle.remove()
 
     def reset(self) -> None:
         """Forget the last update."""

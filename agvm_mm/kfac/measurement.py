@@ -7,6 +7,7 @@ of a message are complete, and always in the same order, whatever the order of a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -54,7 +55,7 @@ class Measurement:
         if not self._half:
             self._launch()
 
-    def finish(self, update: int, images: int) -> bool:
+    def finish(self, update: int, images: int | None) -> bool | None:
         """Take the sums over all ranks into the factors, unless any of them is not finite.
 
         Two collectives of a few numbers a layer follow those of the sums, so that all ranks decide
@@ -62,16 +63,20 @@ class Measurement:
 
         Args:
             update: the present one.
-            images: of this rank.
+            images: of this rank; None if it has missed a backward pass.
 
         Returns:
-            Whether they count; else nothing has changed on any rank.
+            Whether they count, None if any rank has missed a pass; then nothing has changed on any
+            rank.
         """
         sums = self._receive()
         device = self._layers[0].parameters[0].device
-        here = [images, *(layer.positions for layer in self._layers)]
+        seen = math.nan if images is None else images
+        here = [seen, *(layer.positions for layer in self._layers)]
         counts = torch.tensor(here, dtype=torch.float64).to(device, non_blocking=True)
         total, *positions = self._communicator.all_reduce_sum(counts).tolist()
+        if math.isnan(total):
+            return None
         none = counts.new_zeros(4)
         rows = [
             torch.cat([layer.propose(sums[layer], total, calls), none[:1]])

@@ -153,7 +153,7 @@ class KFAC:
         Returns:
             Whether the factors were measured.
         """
-        measured = self._capture.whole and self._measure(update)
+        measured = self.due and self._measure(update)
         self._capture.reset()
         self._solve(update)
         plain, new = self._precondition()
@@ -170,6 +170,10 @@ class KFAC:
         if self.settings.rescale_weights:
             for layer in self.layers:
                 layer.helper.rescale()
+
+    def detach(self) -> None:
+        """Remove the hooks on the layers; what was measured can still be read."""
+        self._capture.detach()
 
     def gather(self) -> None:
         """Bring all factors to rank 0 on all ranks, just before a checkpoint is written there.
@@ -220,9 +224,14 @@ class KFAC:
         return index >= self._first_measured(count)
 
     def _measure(self, update: int) -> bool:
-        counts = self._measurement.finish(update, self._capture.images)
-        self.skipped += not counts
-        return counts
+        whole = self._capture.whole
+        if not whole:
+            if self.ranks == 1:
+                return False
+            self._measurement.begin()  # other ranks may have missed no pass, and wait for this one
+        counts = self._measurement.finish(update, self._capture.images if whole else None)
+        self.skipped += counts is False
+        return bool(counts)
 
     def _solve(self, update: int | None = None) -> None:
         """Invert the factors that have moved, where it is time or for the first time."""

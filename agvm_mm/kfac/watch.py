@@ -10,12 +10,13 @@ such products, and is taken only without gradients, where nothing counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from .attention import ProductHelper
 from .modules import ModuleHelper
@@ -25,7 +26,7 @@ Note = Callable[[Tensor, Tensor, slice], None]
 EVERY = slice(None)
 
 
-def watch(helper: ModuleHelper, due: Callable[[], bool], note: Note) -> None:
+def watch(helper: ModuleHelper, due: Callable[[], bool], note: Note) -> Sequence[RemovableHandle]:
     """Register the hooks of one layer.
 
     They run before the hooks of others, which may put something else in the output's place.
@@ -37,11 +38,13 @@ def watch(helper: ModuleHelper, due: Callable[[], bool], note: Note) -> None:
     """
     if isinstance(helper, ProductHelper):
         products = _Products(helper, due, note)
-        helper.user.register_forward_pre_hook(_Enter(products))
-        helper.user.register_forward_hook(_Leave(products), prepend=True, always_call=True)
-    else:
-        call = _Call(due, note)
-        helper.module.register_forward_hook(call, prepend=True, with_kwargs=True)
+        leave, user = _Leave(products), helper.user
+        return (
+            user.register_forward_pre_hook(_Enter(products)),
+            user.register_forward_hook(leave, prepend=True, always_call=True),
+        )
+    call = _Call(due, note)
+    return (helper.module.register_forward_hook(call, prepend=True, with_kwargs=True),)
 
 
 class _Idle:

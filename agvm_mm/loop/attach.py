@@ -53,6 +53,12 @@ def attach(
     """
     allowed = 'a whole number of backward passes, at least 1'
     require(is_count(accumulation, 1), 'accumulation', accumulation, allowed, WHERE)
+    _require_kind(isinstance(model, nn.Module), 'model', model, 'a torch.nn.Module')
+    _require_kind(
+        isinstance(optimizer, Optimizer), 'optimizer', optimizer, 'a torch.optim.Optimizer'
+    )
+    scales = scaler is None or hasattr(scaler, 'scale')
+    _require_kind(scales, 'scaler', scaler, 'a GradScaler or None')
     with said_by_attach():
         held = HeldParts(
             {
@@ -62,6 +68,12 @@ def attach(
             }
         )
         return Handle(held, model, optimizer, accumulation, scaler)
+
+
+def _require_kind(holds: bool, key: str, value: object, allowed: str) -> None:
+    if not holds:
+        kind = type(value).__name__
+        raise ValueError(f'{WHERE}.{key} is of the type {kind}; allowed is {allowed}.')
 
 
 def _with_modules(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from agvm_runs.checks import counted
 
 from ..parts import AGVMPart, KFACPart, Part, Pass, report
 from .binding import is_compiled, unwrapped
-from .held import HeldParts
+from .held import HeldParts, require_saved
 from .passes import BackwardPasses
 from .words import LastScalars, said_by_attach
 
@@ -113,12 +113,13 @@ class Handle:
         kfac.release()
         return state
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of :meth:`state_dict`, between two updates.
 
         Raises:
-            ValueError: the state is of other modules or layers.
+            ValueError: the state is of other modules or layers, or none of a handle.
         """
+        require_saved(state)
         with said_by_attach():
             self._held.load_state_dict(state)
             self._arm()
@@ -128,7 +129,7 @@ class Handle:
         self._around_step.close()
         self._abandon_pass()
         self._passes.unwatch()
-        self._held.images.detach()
+        self._held.detach()
         for hook in self._hooks:
             hook.remove()
         _ATTACHED.discard(self._optimizer)

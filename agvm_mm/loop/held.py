@@ -90,12 +90,22 @@ class HeldParts:
         """
         if not self.bound:
             parts = [self._parts[kind.key] for kind in BIND_ORDER if kind.key in self._parts]
-            bind(parts, model, optimizer, accumulation, place, log)
+            try:
+                bind(parts, model, optimizer, accumulation, place, log)
+            except ValueError:
+                self.detach()
+                raise
             self.images.attach(unwrapped(model))
             self._unreduced = UnreducedParameters(model)
             self.bound = True
         self._restore()
         self.go_on_from(self.updates)
+
+    def detach(self) -> None:
+        """Remove the hooks on the model."""
+        self.images.detach()
+        for part in self:
+            part.detach()
 
     def go_on_from(self, update: int) -> None:
         """Set the clock, and let every part prepare for ``update``."""
@@ -156,3 +166,20 @@ class HeldParts:
         for key, state in self._loaded.items():
             self._parts[key].load_state_dict(state)
         self._loaded = {}
+
+
+def require_saved(state: object) -> None:
+    """Refuse what :meth:`HeldParts.state_dict` has not returned, where nothing else may come.
+
+    Raises:
+        ValueError: says what it is.
+    """
+    if isinstance(state, Mapping) and UPDATES_KEY in state:
+        return
+    given = f'a {type(state).__name__}'
+    if isinstance(state, Mapping):
+        given += f' with the keys {", ".join(sorted(map(repr, state))) or "none"}'
+    raise ValueError(
+        f'load_state_dict() was given {given}; allowed is what state_dict() of a handle has '
+        'returned.'
+    )

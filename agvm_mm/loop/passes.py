@@ -20,7 +20,8 @@ class BackwardPasses:
 
     While it watches, a hook on every parameter sees which gradient is the first. The end is a
     callback of the autograd engine, behind those of the data-parallel wrapper, so that gradients
-    are averaged by then.
+    are averaged by then. What ``torch.autograd.grad`` computes is added to no parameter and is no
+    pass.
 
     Args:
         begin: called before any parameter of the pass has its gradient.
@@ -31,6 +32,7 @@ class BackwardPasses:
         self._begin = begin
         self._end = end
         self._handles: list[RemovableHandle] = []
+        self._parameters: list[nn.Parameter] = []
         self._under_way: Callable[[], _Ending | None] = _none
 
     @property
@@ -47,10 +49,8 @@ class BackwardPasses:
                 first that a part wants to see. The whole network is one, because of re-entrant
                 checkpointing, which is a pass within the pass.
         """
-        for parameter in parameters:
-            if parameter.requires_grad:
-                hook = partial(self._arrived, parameter)
-                self._handles.append(parameter.register_hook(hook))
+        self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self._handles = [p.register_hook(partial(self._arrived, p)) for p in self._parameters]
         self._handles += [
             layer.register_forward_hook(_Watch(self._first), prepend=True) for layer in layers
         ]
@@ -59,7 +59,7 @@ class BackwardPasses:
         """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
-        self._handles = []
+        self._handles, self._parameters = [], []
 
     def _arrived(self, parameter: nn.Parameter, gradient: Tensor | None) -> None:
         known = set(_hooks(parameter))
@@ -69,13 +69,23 @@ class BackwardPasses:
             hook(gradient)
 
     def _first(self) -> None:
-        if self._under_way() is not None or not self.watching:
+        if self._under_way() is not None or not self.watching or not self._accumulates():
             return
         ending = _Ending(self._over)
         # The engine forgets its callbacks when a pass fails.
         self._under_way = ref(ending)
         self._begin()
         QUEUE.queue_callback(ending)
+
+    def _accumulates(self) -> bool:
+        """Whether the engine is about to add to the gradient of any parameter."""
+        leaves = (_accumulator(p) for p in self._parameters if p.requires_grad)
+        try:
+            known = any(map(torch._C._will_engine_execute_node, leaves))
+        except RuntimeError:  # so the engine answers within autograd.grad for parameters
+            return False
+        # Re-entrant checkpointing hides the parameters, and is possible in such a pass alone.
+        return known or bool(QUEUE.is_checkpoint_valid())
 
     def _over(self) -> None:
         self._under_way = _none
@@ -122,6 +132,13 @@ def _tensors(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, (Mapping, list, tuple)):
         for value in output.values() if isinstance(output, Mapping) else output:
             yield from _tensors(value)
+
+
+def _accumulator(parameter: nn.Parameter) -> Any:
+    """The node of the graph that adds to the gradient."""
+    with torch.enable_grad():
+        node: Any = parameter.view_as(parameter).grad_fn
+    return node.next_functions[0][0]
 
 
 def _hooks(tensor: Tensor) -> dict[int, Callable[[Tensor | None], Any]]:

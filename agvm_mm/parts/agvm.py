@@ -94,7 +94,7 @@ class AGVMPart(Part):
             SingleProcess() if run.group is None else ProcessGroupCommunicator(run.group, halves)
         )
         require_two_samples(communicator.size, run.accumulation)
-        require_dense(run.network)
+        require_dense(run.network, 'AGVM cannot measure')
         require_several(settings, partition)
         self.partition = partition
         self.collector = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from torch import nn
 
@@ -51,19 +51,26 @@ def require_two_samples(ranks: int, accumulation: int) -> None:
         )
 
 
-def require_dense(network: nn.Module) -> None:
+def require_dense(network: nn.Module, why: str, among: Container[int] | None = None) -> None:
     """Refuse sparse gradients.
+
+    Args:
+        network: with its embeddings.
+        why: not, for the sentence.
+        among: weights by ``id``; None for all.
 
     Raises:
         ValueError: names the embedding.
     """
     for name, module in network.named_modules():
-        if getattr(module, 'sparse', False) is True and isinstance(
-            module, (nn.Embedding, nn.EmbeddingBag)
+        if (
+            isinstance(module, (nn.Embedding, nn.EmbeddingBag))
+            and module.sparse
+            and (among is None or id(module.weight) in among)
         ):
             raise ValueError(
-                f'{name!r} is an embedding with sparse gradients, which AGVM cannot measure; '
-                'set sparse=False there.'
+                f'{name!r} is an embedding with sparse gradients, which {why}; set sparse=False '
+                'there.'
             )
 
 

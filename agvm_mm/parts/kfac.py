@@ -58,6 +58,11 @@ class KFACPart(Part):
         self._listed = set(self.preconditioner.left)
         run.log.say(describe(self.preconditioner))
 
+    def detach(self) -> None:
+        """Remove the hooks on the layers."""
+        if hasattr(self, 'preconditioner'):
+            self.preconditioner.detach()
+
     def before_update(self, update: int) -> None:
         """Decide which layers ``update`` measures."""
         self.preconditioner.before_update(update)

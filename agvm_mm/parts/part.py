@@ -151,6 +151,9 @@ class Part:
             ValueError: one sentence with the reason and the key to change.
         """
 
+    def detach(self) -> None:
+        """Remove hooks on the model, also where :meth:`bind` has not come that far."""
+
     def before_update(self, update: int) -> None:
         """Prepare for ``update``, before its first forward pass.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from agvm_runs.checks import is_number, is_one_of, require, require_known
 
 from ..optimizers.prediction_layers import prediction_layers
+from .agvm_setup import require_dense
 from .clip_window import WHERE, split_window
 from .part import Part, Pass, Run
 from .units import GAIN_MODES, UnitView, clip_units_, view_transposed_units, view_units
@@ -72,11 +73,16 @@ class UnitClipPart(Part):
         require(_are_patterns(self._patterns), 'exclude', exclude, allowed, WHERE)
 
     def bind(self, run: Run) -> None:
-        """Divide the parameters into units; log which parameters are not clipped."""
+        """Divide the parameters into units; log which parameters are not clipped.
+
+        Raises:
+            ValueError: gradients are sparse.
+        """
         excluded = self._excluded(run.network)
         self._run = run
         self._names = list(dict.fromkeys(run.module_of.values()))
         self._views = self._view_all(run.network, excluded)
+        require_dense(run.network, 'adaptive clipping cannot divide into units', self._views)
         self._layout: tuple[int, ...] = ()
         self._batches: list[_Batch] = []
         self._units = torch.zeros(0)  # of every module, on the device of the first parameter
@@ -96,8 +102,8 @@ class UnitClipPart(Part):
         """Clip inside the window; log the share of each module's units that was clipped."""
         if this.update in self.window:
             groups = self._run.optimizer.param_groups
-            parameters = [p for group in groups for p in group['params'] if p.grad is not None]
-            self._clip(parameters, this.loss_scale())
+            parameters = dict.fromkeys(p for group in groups for p in group['params'])
+            self._clip([p for p in parameters if p.grad is not None], this.loss_scale())
         yield
 
     def _clip(self, parameters: Sequence[Tensor], loss_scale: float | Tensor) -> None:

@@ -61,6 +61,16 @@ def test_a_second_handle() -> None:
     agvm_mm.attach(model, optimizer, accumulation=2)
 
 
+def test_nothing_is_left_on_a_model_with_k_fac() -> None:
+    """Neither by a set-up that another part refuses nor by a handle that was detached."""
+    model = Detector()
+    refusal(model, accumulation=2, kfac={}, agvm=dict(anchor='stem'))
+    handle = agvm_mm.attach(model, adam(model), accumulation=2, kfac={})
+    assert any(module._forward_hooks for module in model.modules())
+    handle.detach()
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
 def test_set_ups() -> None:
     assert 'is wrapped in DataParallel, which adds up the gradients' in refusal(
         nn.DataParallel(Detector()), accumulation=2
@@ -99,3 +109,50 @@ def test_a_checkpoint_of_other_modules() -> None:
     state['agvm']['modules']['stem'] = state['agvm']['modules'].pop('neck')
     with pytest.raises(ValueError, match=r'set agvm\.modules as it was when the checkpoint'):
         handle.load_state_dict(state)
+
+
+def test_a_checkpoint_that_is_none_of_a_handle() -> None:
+    """Without the check, a run would begin anew without a word."""
+    model = Detector()
+    optimizer = adam(model)
+    handle = agvm_mm.attach(model, optimizer, accumulation=2)
+    sentence = r"was given a dict with the keys 'param_groups', 'state'; allowed is what state_dict"
+    with pytest.raises(ValueError, match=sentence):
+        handle.load_state_dict(optimizer.state_dict())
+    none: Any = None
+    with pytest.raises(ValueError, match=r'load_state_dict\(\) was given a NoneType; allowed is'):
+        handle.load_state_dict(none)
+
+
+def test_arguments_of_other_types() -> None:
+    model = Detector()
+    answers: list[str] = []
+    arguments: list[tuple[Any, Any, Any]] = [
+        (adam(model), model, None), (model, 'adam', None), (model, adam(model), 2.0),
+    ]  # fmt: skip
+    for net, optimizer, scaler in arguments:
+        with pytest.raises(ValueError) as caught:
+            agvm_mm.attach(net, optimizer, accumulation=2, scaler=scaler)
+        answers += caught.value.args
+    assert answers == [
+        'attach.model is of the type AdamW; allowed is a torch.nn.Module.',
+        'attach.optimizer is of the type str; allowed is a torch.optim.Optimizer.',
+        'attach.scaler is of the type float; allowed is a GradScaler or None.',
+    ]
+
+
+def test_clipping_of_sparse_gradients() -> None:
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Linear(4, 2))
+
+    def sgd(model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(model.parameters(), lr=0.1)
+
+    model = net()
+    text = refusal(model, sgd(model), agvm=None, clip={})
+    assert text.startswith("'0' is an embedding with sparse gradients, which adaptive clipping")
+    model = net()
+    optimizer = sgd(model)
+    agvm_mm.attach(model, optimizer, agvm=None, clip=dict(exclude='^0'))
+    model(torch.tensor([1, 2])).sum().backward()
+    optimizer.step()

@@ -16,6 +16,7 @@ from mmengine.optim import build_optim_wrapper
 from ranks import run_ranks
 from torch import Tensor, nn
 
+import agvm_mm
 from agvm_mm import AGVMOptimWrapper
 from agvm_mm.compat import has_compiled_ops
 from agvm_mm.optimizers.prediction_layers import prediction_layers
@@ -137,6 +138,20 @@ def test_fractions_count_units() -> None:
     found = wrapper.message_hub.log_scalars['train/agc/clipped/backbone'].current()
     assert found == pytest.approx(7 / 9)
     assert 'train/agc/clipped/head' not in wrapper.message_hub.log_scalars
+
+
+@pytest.mark.filterwarnings('ignore:optimizer contains a parameter group with duplicate')
+def test_a_parameter_that_a_group_holds_twice_is_clipped_once() -> None:
+    """As of two networks that share a layer, whose parameters are given one after the other."""
+    torch.manual_seed(0)
+    layer = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD([layer.weight, layer.weight, layer.bias], lr=0.0)
+    agvm_mm.attach(layer, optimizer, agvm=None, clip=dict(clip_factor=0.01, exclude='none'))
+    (100 * layer(torch.ones(2, 4)).sum()).backward()
+    optimizer.step()
+    assert layer.weight.grad is not None
+    for gradient, weight in zip(layer.weight.grad, layer.weight):
+        torch.testing.assert_close(gradient.norm(), 0.01 * weight.norm())
 
 
 def test_a_window_of_updates() -> None:
