@@ -117,6 +117,7 @@ LISTED = {
         'allowed is a dict with options of adaptive clipping',
         'without a step of',
     ),
+    "DDP's `join()`": ('is inside of join(), where ranks end at different times',),
 }
 """Cases of the page's list, and what is said then."""
 QUOTES = [quote for quotes in LISTED.values() for quote in quotes]

@@ -71,6 +71,21 @@ def is_compiled(model: nn.Module) -> bool:
     )
 
 
+def require_no_join(model: nn.Module) -> None:
+    """Refuse DDP's ``join()``, whose ranks end at different times.
+
+    Raises:
+        RuntimeError: says what to do instead.
+    """
+    config = getattr(uncompiled(model), '_join_config', None)
+    if config is not None and config.enable:
+        raise RuntimeError(
+            'the backward pass is inside of join(), where ranks end at different times, and what '
+            'is measured needs all of them in every update; leave join() out and give all ranks '
+            'the same number of batches, as DistributedSampler does.'
+        )
+
+
 def data_parallel(model: nn.Module, part: Part, accumulation: int) -> dist.ProcessGroup | None:
     """The data-parallel ranks of ``model``; None for a single process.
 

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from agvm_runs.checks import counted
 
 from ..parts import AGVMPart, KFACPart, Part, Pass, report
-from .binding import is_compiled, unwrapped
+from .binding import is_compiled, require_no_join, unwrapped
 from .held import HeldParts, require_saved
 from .passes import BackwardPasses
 from .words import LastScalars, said_by_attach
@@ -155,13 +155,12 @@ class Handle:
     def _begin_pass(self) -> None:
         with said_by_attach():
             self._abandon_pass()
+            require_no_join(self._model)
             if self._done == self._accumulation:
                 self._require_skipped()
                 self._done = 0
-            images = self._held.images.take()
-            self._this = Pass(
-                self.updates, self._done, self._accumulation, images, self._loss_scale
-            )
+            count, images = self._accumulation, self._held.images.take()
+            self._this = Pass(self.updates, self._done, count, images, self._loss_scale)
             self._around_pass.enter_context(self._held.around_backward(self._this))
 
     def _end_pass(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from attach_runs import AGVM, Detector, adam
+from attach_runs import AGVM, Detector, adam, batch
 from ranks import run_ranks
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
@@ -100,6 +100,25 @@ def test_set_ups_on_ranks() -> None:
     assert 'attach to the model in DistributedDataParallel, or set agvm=None' in bare
     assert 'which leaves every rank a shard of the mean gradient' in sharded
     assert 'has static_graph=True and accumulation is 2' in static
+
+
+def _in_join(rank: int) -> list[str]:
+    answers = []
+    for options in (dict(agvm=AGVM), dict(agvm=None, kfac={})):
+        model = DistributedDataParallel(Detector())
+        handle = agvm_mm.attach(model, adam(model), accumulation=2, **options)
+        loss = model(*batch(0, rank))
+        with pytest.raises(RuntimeError) as caught, model.join():
+            loss.backward()
+        answers += caught.value.args
+        handle.detach()
+    return answers
+
+
+def test_uneven_inputs() -> None:
+    agvm, kfac = run_ranks(_in_join, 1)[0]
+    assert agvm == kfac
+    assert 'is inside of join(), where ranks end at different times, and what is measured' in agvm
 
 
 def test_a_checkpoint_of_other_modules() -> None:
