@@ -66,6 +66,9 @@ def run(work_dir: Path, options: Options, kill: bool = True) -> tuple[Records, l
             for process in ranks:
                 process.kill()
                 process.wait()
+            # An exception keeps this frame; a process that is forked later would end the store's
+            # thread, which it does not have.
+            del store
     return [_read(work_dir / f'rank{rank}.jsonl') for rank in range(options.ranks)], killed
 
 

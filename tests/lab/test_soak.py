@@ -204,6 +204,9 @@ def test_all_ranks_that_fail_are_named(first: int, tmp_path: Path, monkeypatch: 
     assert str(raised.value).split() == [
         word for rank in '01' for word in f'rank {rank} ended with 3: of {rank}'.split()
     ]
+    # A process that is forked later would wait for the thread of a store, which it does not have.
+    threads = [path.read_text() for path in Path('/proc/self/task').glob('*/comm')]
+    assert not [name for name in threads if 'store' in name]
 
 
 @needs_loss_scaler
