@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os.path as osp
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -22,7 +23,8 @@ def check_training_data(launch: Launch) -> list[Note]:
     """Look for what training and validation read.
 
     Raises:
-        LaunchError: names the first path that does not exist. A dry run warns instead.
+        LaunchError: names the first file that does not exist. A dry run warns instead, and every
+            launch of a folder.
     """
     return _check(launch, ('train_dataloader', 'val_dataloader', 'val_evaluator'))
 
@@ -31,24 +33,29 @@ def check_test_data(launch: Launch) -> list[Note]:
     """Look for what testing reads.
 
     Raises:
-        LaunchError: names the first path that does not exist.
+        LaunchError: names the first file that does not exist; of a folder it warns.
     """
     return _check(launch, ('test_dataloader', 'test_evaluator'))
 
 
 def _check(launch: Launch, keys: tuple[str, ...]) -> list[Note]:
     scope = launch.cfg.get('default_scope')
+    notes: list[Note] = []
     for key in keys:
         metric = key.endswith('evaluator')
         paths = _of_metrics if metric else _of_datasets
         for where, value, path in paths(key, launch.cfg.get(key), scope):
-            if ':' not in path and not osp.exists(path):  # a colon ends the name of a backend
-                error = LaunchError(
-                    f'{where} is {value!r}, and {osp.abspath(path)} does not exist; correct it '
-                    f'{"" if metric else "or data_root "}in the config or with --cfg-options.'
-                )
-                return stop_or_warn(error, launch.options.dry_run)
-    return []
+            if ':' in path or osp.exists(path):  # a colon ends the name of a backend
+                continue
+            said = (
+                f'{where} is {value!r}, and {osp.abspath(path)} does not exist; correct it '
+                f'{"" if metric else "or data_root "}in the config or with --cfg-options.'
+            )
+            if where.endswith('ann_file'):
+                return notes + stop_or_warn(LaunchError(said), launch.options.dry_run)
+            # A file list with absolute paths, or a test without labels, needs no folder.
+            notes.append(Note(said, logging.WARNING))
+    return notes
 
 
 def _of_datasets(where: str, entry: Any, scope: str | None) -> Iterator[tuple[str, str, str]]:

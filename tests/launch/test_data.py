@@ -62,7 +62,6 @@ def test_nothing_is_said_where_all_is_there(tmp_path: Path) -> None:
     [
         (dict(ann_file='b.json'), 'ann_file', 'b.json', 'b.json'),
         (dict(ann_file='/none/b.json'), 'ann_file', '/none/b.json', '/none/b.json'),
-        (dict(data_prefix=dict(img='pictures/')), 'data_prefix.img', 'pictures/', 'pictures'),
         (dict(type=PlainDataset, ann_file='b.json'), 'ann_file', 'b.json', 'b.json'),
     ],
 )
@@ -79,6 +78,17 @@ def test_what_is_missing_is_named(
     assert str(raised.value) == expected
     (note,) = _check(config, dry_run=True)
     assert note.text == f'Training would stop: {expected}' and note.level == logging.WARNING
+
+
+@pytest.mark.parametrize('dry_run', [False, True])
+def test_a_missing_folder_is_no_reason_to_stop(dry_run: bool, tmp_path: Path) -> None:
+    """The file of annotations may have absolute paths, and a test no labels."""
+    config = _config(tmp_path, data_prefix=dict(img='images', seg='labels/'))
+    (note,) = _check(config, dry_run)
+    assert note.level == logging.WARNING and note.text == (
+        f"train_dataloader.dataset.data_prefix.seg is 'labels/', and {tmp_path / 'labels'} does "
+        'not exist; correct it or data_root in the config or with --cfg-options.'
+    )
 
 
 def test_a_path_is_relative_to_where_the_run_starts(
