@@ -7,6 +7,7 @@ import inspect
 from mmengine.registry import OPTIM_WRAPPERS
 
 from agvm_runs.checks import require_known
+from agvm_runs.work_dir import SCOPE
 
 from ..loop.held import STEP_ORDER
 from ..optimizers.library import require_registered
@@ -45,8 +46,7 @@ def check_parts(launch: Launch) -> list[Note]:
     if isinstance(found, type) and issubclass(found, PartsMixin):
         try:
             if found.__init__ is PartsMixin.__init__:  # another one may take keys of its own
-                # MMEngine marks what comes from another package with its scope.
-                given = {key: options[key] for key in options if key != '_scope_'}
+                given = {key: options[key] for key in options if key != SCOPE}
                 require_known(given, known_keys(found), 'optim_wrapper')
             found.parts_of(options)
         except ValueError as error:

@@ -14,11 +14,11 @@ from ..curves.series import Series, thin
 from ..markdown import markdown_table
 from ..report.figures import choose_scores
 from ..style import colour, marker
+from ..work_dir import SCOPE
 from .courses import Course
 
 MARK = 'agvm_mm comparison'
 CLOCKS = {'updates': 'updates', 'images': 'images', 'seconds': 'seconds of training'}
-SCOPE = '_scope_'  # added by MMEngine to what a base of another package has
 SAME_EVERYWHERE = ('work_dir', 'experiment_name', 'launcher', 'resume', 'visualizer')
 LONGEST = 60  # characters of a value
 MANY = 20  # points of a curve that has no markers

@@ -10,11 +10,12 @@ from .files import (
     require_own,
     write_own,
 )
-from .literals import read_literals, type_name
+from .literals import SCOPE, read_literals, type_name
 from .results import read_result, score_of
 from .scalars import find_scalars, is_training, module_curve, parse_lines
 
 __all__ = [
+    'SCOPE',
     'FileError',
     'find_scalars',
     'finite',

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+SCOPE = '_scope_'
+"""The key by which MMEngine marks what comes from a base of another package."""
+
 
 def read_literals(text: str) -> dict[str, Any]:
     """Top-level assignments of literals and ``dict(...)``; anything else is left out."""
